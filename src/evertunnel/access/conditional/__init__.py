@@ -1,0 +1,1 @@
+"""Conditional access policies as Microsoft Graph writes them: all that apply must be satisfied; block wins."""

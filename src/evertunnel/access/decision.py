@@ -1,0 +1,139 @@
+"""The decision: denials, then who and what, then network policies, then conditional access. No default accepts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evertunnel.access.conditional.evaluation import evaluate_access_policies
+from evertunnel.access.conditional.policies import AccessPolicy
+from evertunnel.access.facts import Facts
+from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
+from evertunnel.model import (
+    CertificateKind,
+    CertificateStatus,
+    Decision,
+    Outcome,
+    PolicyResult,
+    Reason,
+    TunnelKind,
+)
+
+# Which kinds may bring up which tunnel, whatever any policy says.
+TUNNEL_KINDS = {
+    TunnelKind.USER: frozenset({CertificateKind.USER, CertificateKind.SHORT_LIVED}),
+    TunnelKind.DEVICE: frozenset({CertificateKind.DEVICE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """All policies, compiled. Nothing configured is a pair of empty sequences, and means no."""
+
+    network: Sequence[NetworkPolicy] = ()
+    access: Sequence[AccessPolicy] = ()
+
+
+def decide_tunnel(policies: Policies, facts: Facts) -> Decision:
+    """May this tunnel come up, or stay up?"""
+    refusal = _find_standing_refusal(facts) or _find_certificate_refusal(facts)
+    if refusal:
+        return _refuse(*refusal)
+    results: list[PolicyResult] = []
+    policy = _find_network_policy(policies.network, facts, results)
+    if policy is None:
+        return _refuse(Reason.NO_NETWORK_POLICY, "no network policy matches", results)
+    if not policy.grant:
+        return _refuse(Reason.NETWORK_POLICY_DENIES, f"network policy {policy.name!r} denies", results)
+    if policy.allowed_certificate_oids and policy.allowed_certificate_oids.isdisjoint(facts.certificate_usages):
+        wanted = ", ".join(sorted(policy.allowed_certificate_oids))
+        return _refuse(
+            Reason.CERTIFICATE_USAGE_DEMANDED,
+            f"network policy {policy.name!r} demands a certificate with usage {wanted}",
+            results,
+        )
+    evaluation = evaluate_access_policies(policies.access, facts)
+    results.extend(evaluation.results)
+    if evaluation.refusal:
+        return _refuse(*evaluation.refusal, results)
+    return Decision(
+        Outcome.GRANTED,
+        Reason.GRANTED,
+        f"network policy {policy.name!r} grants",
+        tuple(results),
+        policy.settings,
+    )
+
+
+def decide_certificate(policies: Policies, facts: Facts) -> Decision:
+    """May a short-lived certificate be issued? Only when at least one conditional access policy applies and all do."""
+    refusal = _find_standing_refusal(facts)
+    if refusal:
+        return _refuse(*refusal)
+    evaluation = evaluate_access_policies(policies.access, facts)
+    if evaluation.refusal:
+        return _refuse(*evaluation.refusal, evaluation.results)
+    if not evaluation.satisfied:
+        return _refuse(
+            Reason.NO_ACCESS_POLICY,
+            "no conditional access policy that is switched on applies, so nothing vouches for this sign-in",
+            evaluation.results,
+        )
+    return Decision(Outcome.GRANTED, Reason.GRANTED, "conditional access is satisfied", evaluation.results)
+
+
+def _find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:
+    if facts.user_denial:
+        return Reason.USER_DENIED, f"the user is denied: {facts.user_denial}"
+    if facts.device_denial:
+        return Reason.DEVICE_DENIED, f"the device is denied: {facts.device_denial}"
+    if facts.user is not None and not facts.user.enabled:
+        return Reason.USER_DISABLED, "the user is disabled"
+    if facts.device is not None and not facts.device.enabled:
+        return Reason.DEVICE_DISABLED, "the device is disabled"
+    return None
+
+
+def _find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
+    certificate = facts.certificate
+    if facts.tunnel is None or certificate is None:
+        return Reason.CERTIFICATE_UNKNOWN, "no certificate of ours was presented"
+    if certificate.kind not in TUNNEL_KINDS[facts.tunnel]:
+        return (
+            Reason.CERTIFICATE_WRONG_KIND,
+            f"a {certificate.kind.value} certificate may not bring up the {facts.tunnel.value} tunnel",
+        )
+    match certificate.status:
+        case CertificateStatus.VALID:
+            pass
+        case CertificateStatus.ON_HOLD:
+            return Reason.CERTIFICATE_ON_HOLD, "the certificate is on hold"
+        case CertificateStatus.REVOKED:
+            return Reason.CERTIFICATE_REVOKED, "the certificate is revoked"
+        case _:
+            return Reason.CERTIFICATE_UNKNOWN, "the certificate was never issued"
+    if not facts.established and facts.at >= certificate.not_after:
+        return Reason.CERTIFICATE_EXPIRED, f"the certificate ended at {certificate.not_after:%F %T} UTC"
+    if facts.tunnel is TunnelKind.USER and facts.user is None:
+        return Reason.USER_UNKNOWN, "the certificate's owner does not exist"
+    if facts.tunnel is TunnelKind.DEVICE and facts.device is None:
+        return Reason.DEVICE_UNKNOWN, "the certificate's device does not exist"
+    return None
+
+
+def _find_network_policy(
+    policies: Sequence[NetworkPolicy], facts: Facts, results: list[PolicyResult]
+) -> NetworkPolicy | None:
+    for policy in policies:
+        if not policy.enabled:
+            results.append(PolicyResult(policy.name, "network", "notEnabled", "switched off"))
+            continue
+        unmatched = find_unmatched_condition(policy, facts)
+        if unmatched is None:
+            result = "success" if policy.grant else "failure"
+            results.append(PolicyResult(policy.name, "network", result, "all conditions match"))
+            return policy
+        results.append(PolicyResult(policy.name, "network", "notApplied", unmatched))
+    return None
+
+
+def _refuse(reason: Reason, detail: str, results: Sequence[PolicyResult] = ()) -> Decision:
+    return Decision(Outcome.REFUSED, reason, detail, tuple(results))

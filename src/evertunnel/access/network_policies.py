@@ -1,0 +1,91 @@
+"""Network policies: ordered; the first whose conditions all match decides, as in NPS (reference: NPS 1.1, 1.3).
+
+Its permission grants or denies; when it grants, its settings must hold too (Allowed-Certificate-OID), and no
+later policy is tried.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evertunnel.access.documents import PolicyError, read_object, read_text, read_texts, refuse_unknown
+from evertunnel.access.facts import Facts
+from evertunnel.model import TunnelKind
+
+_CONDITIONS = ("tunnel", "users", "groups", "devices", "gateways")
+_SETTINGS = ("allowed_certificate_oids", "session_timeout_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPolicy:
+    """A compiled policy. Sets hold ids; an empty set is a condition that was not set and matches everything."""
+
+    name: str
+    enabled: bool
+    grant: bool
+    tunnel: TunnelKind | None = None
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
+    gateways: frozenset[str] = frozenset()
+    allowed_certificate_oids: frozenset[str] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
+    """Read a policy document. Raises PolicyError with the JSON path of the first problem."""
+    policy = read_object(document, "$")
+    refuse_unknown(policy, "$", ("permission", "enabled", "conditions", "settings"))
+    conditions = read_object(policy.get("conditions", {}), "$.conditions")
+    refuse_unknown(conditions, "$.conditions", _CONDITIONS)
+    settings = read_object(policy.get("settings", {}), "$.settings")
+    refuse_unknown(settings, "$.settings", _SETTINGS)
+    enabled = policy.get("enabled", True)
+    if not isinstance(enabled, bool):
+        raise PolicyError("$.enabled", "must be true or false")
+    timeout = settings.get("session_timeout_seconds")
+    if timeout is not None and (not isinstance(timeout, int) or isinstance(timeout, bool) or not 60 <= timeout < 2**31):
+        raise PolicyError("$.settings.session_timeout_seconds", "must be a number of seconds, at least 60")
+    tunnel = conditions.get("tunnel")
+    kinds = [kind.value for kind in TunnelKind]
+    return NetworkPolicy(
+        name=name,
+        enabled=enabled,
+        grant=read_text(policy.get("permission"), "$.permission", choices=("grant", "deny")) == "grant",
+        tunnel=None if tunnel is None else TunnelKind(read_text(tunnel, "$.conditions.tunnel", choices=kinds)),
+        users=_read_named(conditions, "users"),
+        groups=_read_named(conditions, "groups"),
+        devices=_read_named(conditions, "devices"),
+        gateways=_read_named(conditions, "gateways"),
+        allowed_certificate_oids=frozenset(
+            read_texts(settings.get("allowed_certificate_oids"), "$.settings.allowed_certificate_oids")
+        ),
+        settings={} if timeout is None else {"session_timeout_seconds": timeout},
+    )
+
+
+def _read_named(conditions: Mapping[str, Any], name: str) -> frozenset[str]:
+    path = f"$.conditions.{name}"
+    if name in conditions and not conditions[name]:
+        # An empty list reads like "nobody" and would match everybody.
+        raise PolicyError(path, "is empty: name at least one, or leave the condition out to match all")
+    return frozenset(read_texts(conditions.get(name), path))
+
+
+def find_unmatched_condition(policy: NetworkPolicy, facts: Facts) -> str | None:
+    """The first condition that does not match, in words; None when all match."""
+    if policy.tunnel is not None and facts.tunnel is not policy.tunnel:
+        return f"tunnel is not the {policy.tunnel.value} tunnel"
+    if policy.users and (facts.user is None or facts.user.id not in policy.users):
+        return "user is not one of those named"
+    if policy.groups:
+        groups = (facts.user.groups if facts.user else frozenset()) | (
+            facts.device.groups if facts.device else frozenset()
+        )
+        if policy.groups.isdisjoint(groups):
+            return "neither user nor device is in a group named"
+    if policy.devices and (facts.device is None or facts.device.id not in policy.devices):
+        return "device is not one of those named"
+    if policy.gateways and (facts.gateway is None or facts.gateway.id not in policy.gateways):
+        return "gateway is not one of those named"
+    return None

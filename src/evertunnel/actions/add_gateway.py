@@ -1,0 +1,100 @@
+"""Add a gateway: its RADIUS secret and gate path are made here, kept sealed, and given to its own process only."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from ipaddress import ip_address, ip_network
+
+from sqlalchemy import insert
+
+from evertunnel.audit import Audit, AuditEntry
+from evertunnel.errors import AlreadyExistsError, InvalidInputError
+from evertunnel.pki.names import verify_dns_name
+from evertunnel.storage import gateways, tables
+from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.snapshot import GATEWAY
+from evertunnel.storage.store import Store, new_id
+
+Seal = Callable[[bytes, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What a gateway gives to clients. Networks in CIDR; pools per tunnel; `encap` forces UDP encapsulation."""
+
+    device_pool: str
+    user_pool: str
+    device_networks: list[str]
+    user_networks: list[str]
+    dns: list[str] = field(default_factory=list)
+    local_addresses: list[str] = field(default_factory=list)
+    encap: bool = False
+
+
+def add_gateway(
+    store: Store,
+    name: str,
+    *,
+    public_name: str,
+    radius_address: str,
+    vici_socket: str,
+    settings: GatewaySettings,
+    seal: Seal,
+    actor: str,
+    now: datetime,
+) -> str:
+    """Return the new gateway's id. Raises AlreadyExistsError, InvalidInputError."""
+    verify_dns_name(name)
+    verify_dns_name(public_name)
+    _verify_addresses("--radius-address", [radius_address])
+    _verify_addresses("--dns", settings.dns)
+    _verify_networks("--device-network", settings.device_networks)
+    _verify_networks("--user-network", settings.user_networks)
+    _verify_networks("--device-pool", [settings.device_pool])
+    _verify_networks("--user-pool", [settings.user_pool])
+    if ip_network(settings.device_pool).overlaps(ip_network(settings.user_pool)):
+        raise InvalidInputError("--device-pool and --user-pool overlap: each tunnel needs addresses of its own")
+    with store.write(now) as tx:
+        if gateways.find_gateway(tx.connection, name) is not None:
+            raise AlreadyExistsError(f"there is a gateway {name!r} already")
+        for other in gateways.list_gateways(tx.connection):
+            if other.radius_address == radius_address:
+                raise AlreadyExistsError(f"gateway {other.name!r} asks from {radius_address} already")
+        gateway_id = new_id()
+        tx.connection.execute(
+            insert(tables.gateways).values(
+                id=gateway_id,
+                name=name.lower(),
+                name_key=name.casefold(),
+                public_name=public_name.lower(),
+                radius_address=radius_address,
+                radius_secret_sealed=seal(secrets.token_urlsafe(36).encode(), radius_secret_context(gateway_id)),
+                gate_path_sealed=seal(secrets.token_urlsafe(24).encode(), gate_path_context(gateway_id)),
+                vici_socket=vici_socket,
+                settings=asdict(settings),
+                enabled=True,
+                created_at=now,
+            )
+        )
+        tx.raise_epoch(GATEWAY, gateway_id)
+        tx.record(AuditEntry(Audit.GATEWAY_ADD, actor, name, gateway_id, {"public_name": public_name}))
+    return gateway_id
+
+
+def _verify_addresses(option: str, addresses: list[str]) -> None:
+    for address in addresses:
+        try:
+            ip_address(address)
+        except ValueError:
+            raise InvalidInputError(f"{option}: {address!r} is not an IP address") from None
+
+
+def _verify_networks(option: str, networks: list[str]) -> None:
+    if not networks:
+        raise InvalidInputError(f"{option}: name at least one network, such as 10.20.0.0/16")
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise InvalidInputError(f"{option}: {network!r} is not a network such as 10.20.0.0/16: {error}") from None

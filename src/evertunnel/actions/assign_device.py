@@ -1,0 +1,20 @@
+"""Assign a device to users, and take that back. A short-lived certificate is issued to an assigned user only."""
+
+from datetime import datetime
+
+from evertunnel.audit import Audit, AuditEntry
+from evertunnel.model import SubjectKind
+from evertunnel.storage import people
+from evertunnel.storage.store import Store
+
+
+def assign_device(store: Store, device: str, user: str, *, assigned: bool = True, actor: str, now: datetime) -> None:
+    """Assign, or with `assigned` false take back. Raises NotFoundError."""
+    with store.write(now) as tx:
+        device_row = people.get_subject(tx.connection, SubjectKind.DEVICE, device)
+        user_row = people.get_subject(tx.connection, SubjectKind.USER, user)
+        change = people.assign_device if assigned else people.unassign_device
+        change(tx, device_row.id, user_row.id)
+        tx.raise_epoch(SubjectKind.DEVICE.value, device_row.id)
+        name = Audit.DEVICE_ASSIGN if assigned else Audit.DEVICE_UNASSIGN
+        tx.record(AuditEntry(name, actor, device_row.name, device_row.id, {"user": user_row.name}))

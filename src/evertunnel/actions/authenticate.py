@@ -1,0 +1,122 @@
+"""Somebody finished EAP-TLS, or failed to: decide, and record the attempt and the session it may open."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from evertunnel.access.facts import Facts
+from evertunnel.actions.decide import Decider
+from evertunnel.model import (
+    Attempt,
+    AttemptKind,
+    Certificate,
+    Decision,
+    Gateway,
+    Outcome,
+    Reason,
+    Session,
+    SessionState,
+    Step,
+    TunnelKind,
+)
+from evertunnel.storage import sessions
+from evertunnel.storage.store import Transaction, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """What a gateway and a client said and proved. `certificate` is None when none of ours was proven."""
+
+    began_at: datetime
+    gateway: Gateway
+    unique_id: int
+    claimed_identity: str
+    client_address: str
+    certificate: Certificate | None
+    steps: tuple[Step, ...]
+    duration_ms: float
+
+
+def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple[Facts, Decision]:
+    """The decision about a proven certificate, from the state in memory. Nothing is recorded."""
+    # Looked up again: the login may have found its certificate before that was put on hold.
+    certificate = decider.find_certificate_by_id(login.certificate.id) if login.certificate else None
+    facts = decider.gather_facts(
+        at=now,
+        tunnel=TunnelKind.USER,
+        gateway=login.gateway,
+        certificate=certificate,
+        client_address=login.client_address,
+    )
+    if facts.user is not None and not _names(login.claimed_identity, facts.user.name):
+        detail = f"the client called itself {login.claimed_identity!r}; the certificate belongs to {facts.user.name}"
+        return facts, Decision(Outcome.REFUSED, Reason.IDENTITY_MISMATCH, detail)
+    return facts, decider.decide_tunnel(facts)
+
+
+def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[Decision, Attempt]:
+    """Decide and record the result; a grant opens a pending session. The decider is at this transaction's epoch."""
+    _, decision = decide_login(decider, login, now=tx.now)
+    attempt = build_attempt(login, decision)
+    if decision.granted:
+        attempt = replace(attempt, session_id=new_id())
+        sessions.insert_sessions(tx, [_build_session(attempt, login, tx.now)])
+    tx.record_attempt(attempt)
+    return decision, attempt
+
+
+def record_failure(tx: Transaction, login: LoginFacts, decision: Decision) -> Attempt:
+    """Record an attempt that ended before there was anything to decide, or was refused on the way."""
+    attempt = build_attempt(login, decision)
+    tx.record_attempt(attempt)
+    return attempt
+
+
+def build_attempt(login: LoginFacts, decision: Decision) -> Attempt:
+    """The record of a login. Owner and device come from the certificate, never from what was claimed."""
+    certificate = login.certificate
+    return Attempt(
+        id=new_id(),
+        at=login.began_at,
+        kind=AttemptKind.USER_TUNNEL,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        detail=decision.detail,
+        gateway_id=login.gateway.id,
+        user_id=certificate.user_id if certificate else None,
+        device_id=certificate.device_id if certificate else None,
+        certificate_id=certificate.id if certificate else None,
+        claimed_identity=login.claimed_identity[:256],
+        client_address=login.client_address[:64],
+        duration_ms=login.duration_ms,
+        steps=login.steps,
+        results=decision.results,
+    )
+
+
+def _build_session(attempt: Attempt, login: LoginFacts, now: datetime) -> Session:
+    assert attempt.session_id is not None
+    return Session(
+        id=attempt.session_id,
+        kind=TunnelKind.USER,
+        state=SessionState.PENDING,
+        gateway_id=login.gateway.id,
+        unique_id=login.unique_id,
+        created_at=now,
+        user_id=attempt.user_id,
+        device_id=attempt.device_id,
+        certificate_id=attempt.certificate_id,
+        attempt_id=attempt.id,
+        remote_address=attempt.client_address,
+    )
+
+
+def _names(claimed: str, name: str) -> bool:
+    """Whether an EAP identity names this user, or nobody (RFC 7542 2.4: anonymous@realm, @realm).
+
+    Windows sends the principal name; DOMAIN\\user and host/name never belong to a user certificate of ours.
+    """
+    claimed = claimed.strip().casefold()
+    user, _, realm = claimed.partition("@")
+    if user in ("", "anonymous"):
+        return True if not realm else name.casefold().endswith(f"@{realm}")
+    return claimed == name.casefold()

@@ -1,0 +1,123 @@
+"""Decisions from the state in memory, which follows the database. Whoever records a grant decides in that transaction."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from evertunnel.access.conditional.policies import compile_access_policy
+from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
+from evertunnel.access.documents import PolicyError
+from evertunnel.access.facts import Facts
+from evertunnel.access.network_policies import compile_network_policy
+from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, TunnelKind, User
+from evertunnel.pki.kinds import KINDS
+from evertunnel.storage import snapshot
+from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
+
+_USAGES = {kind: frozenset(usage.dotted_string for usage in rules.usages) for kind, rules in KINDS.items()}
+
+
+class Decider:
+    """Compiled policies and everything known of users, devices and certificates, as of one epoch."""
+
+    def __init__(self) -> None:
+        self._snapshot = Snapshot()
+        self._policies = Policies()
+        self._broken_policy = ""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch this decides at."""
+        return self._snapshot.epoch
+
+    def refresh(self, connection: Connection) -> Changes:
+        """Follow the database to this transaction's epoch; compile policies anew if any changed."""
+        changes = snapshot.follow(connection, self._snapshot)
+        if changes.kinds & {snapshot.NETWORK_POLICIES, snapshot.ACCESS_POLICIES}:
+            self._compile()
+        return changes
+
+    def find_certificate(self, authority: Authority, serial: int) -> Certificate | None:
+        """What we know of a serial of ours."""
+        return self._snapshot.certificates.get((authority, serial))
+
+    def find_certificate_by_fingerprint(self, fingerprint: bytes) -> Certificate | None:
+        """The certificate of ours whose DER has this SHA-256."""
+        return self._snapshot.certificates_by_fingerprint.get(fingerprint)
+
+    def find_certificate_by_id(self, certificate_id: str | None) -> Certificate | None:
+        """What we know of a certificate row."""
+        return self._snapshot.certificates_by_id.get(certificate_id) if certificate_id else None
+
+    def find_user(self, user_id: str | None) -> User | None:
+        """A user by id."""
+        return self._snapshot.users.get(user_id) if user_id else None
+
+    def find_device(self, device_id: str | None) -> Device | None:
+        """A device by id."""
+        return self._snapshot.devices.get(device_id) if device_id else None
+
+    def find_gateway(self, gateway_id: str) -> Gateway | None:
+        """A gateway by id."""
+        return self._snapshot.gateways.get(gateway_id)
+
+    def list_gateways(self) -> list[tuple[Gateway, SealedGateway]]:
+        """All gateways with their sealed secrets."""
+        return [(gateway, self._snapshot.sealed[gateway.id]) for gateway in self._snapshot.gateways.values()]
+
+    def gather_facts(
+        self,
+        *,
+        at: datetime,
+        tunnel: TunnelKind | None,
+        gateway: Gateway | None = None,
+        certificate: Certificate | None = None,
+        user: User | None = None,
+        device: Device | None = None,
+        client_address: str = "",
+        established: bool = False,
+    ) -> Facts:
+        """Everything known that bears on a request. User and device come from the certificate unless given."""
+        if certificate is not None:
+            user = user or self.find_user(certificate.user_id)
+            device = device or self.find_device(certificate.device_id)
+        return Facts(
+            at=at,
+            tunnel=tunnel,
+            gateway=gateway,
+            user=user,
+            device=device,
+            certificate=certificate,
+            certificate_usages=_USAGES[certificate.kind] if certificate else frozenset(),
+            user_denial=self._find_denial(user.id if user else None, at),
+            device_denial=self._find_denial(device.id if device else None, at),
+            device_facts=self._snapshot.device_facts.get(device.id, {}) if device else {},
+            client_address=client_address,
+            established=established,
+        )
+
+    def decide_tunnel(self, facts: Facts) -> Decision:
+        """May this tunnel come up, or stay up?"""
+        return decide_tunnel(self._policies, facts)
+
+    def decide_certificate(self, facts: Facts) -> Decision:
+        """May a short-lived certificate be issued?"""
+        return decide_certificate(self._policies, facts)
+
+    def _find_denial(self, subject_id: str | None, at: datetime) -> str:
+        for denial in self._snapshot.denials.get(subject_id or "", ()):
+            if denial.until is None or at < denial.until:
+                return denial.reason or "no reason was given"
+        return ""
+
+    def _compile(self) -> None:
+        try:
+            self._policies = Policies(
+                network=[compile_network_policy(name, document) for name, document in self._snapshot.network],
+                access=[compile_access_policy(document, resolved) for _, document, resolved in self._snapshot.access],
+            )
+            self._broken_policy = ""
+        except PolicyError as error:
+            # Leaving one policy out could leave out the one that denies. No policies at all means no.
+            self._policies = Policies()
+            self._broken_policy = str(error)

@@ -1,0 +1,88 @@
+"""Deny a user or device now: one transaction, after which nothing new is granted and every live tunnel is to be cut."""
+
+from datetime import datetime
+
+from evertunnel.audit import Audit, AuditEntry
+from evertunnel.effects import EffectKind, EffectSubject
+from evertunnel.errors import AlreadyExistsError, InvalidInputError
+from evertunnel.model import CertificateStatus, SubjectKind
+from evertunnel.storage import certificates, denials, effect_queue, gateways, people, sessions
+from evertunnel.storage.store import Store
+
+_AUDIT = {SubjectKind.USER: Audit.USER_DENY, SubjectKind.DEVICE: Audit.DEVICE_DENY}
+_COLUMN = {SubjectKind.USER: "user_id", SubjectKind.DEVICE: "device_id"}
+HOLD = "certificate hold"
+WITHDRAWN = "privilege withdrawn"
+
+
+def deny(
+    store: Store,
+    kind: SubjectKind,
+    name: str,
+    *,
+    reason: str,
+    until: datetime | None = None,
+    revoke: bool = False,
+    actor: str,
+    now: datetime,
+) -> str:
+    """Return the denial's id. It stands on the immutable id: renaming or re-enrolling does not shake it off.
+
+    Certificates go on hold, or with `revoke` are revoked for good. Raises NotFoundError, InvalidInputError,
+    AlreadyExistsError when a denial stands.
+    """
+    if not reason.strip():
+        raise InvalidInputError("give a reason: whoever reads the record later will want it")
+    if until is not None and until <= now:
+        raise InvalidInputError("the end of the denial is in the past")
+    with store.write(now) as tx:
+        row = people.get_subject(tx.connection, kind, name)
+        standing = denials.find_standing(tx.connection, row.id, now)
+        if standing is not None and not revoke:
+            raise AlreadyExistsError(
+                f"{row.name} is denied already, since {standing.denied_at:%F %T} UTC: {standing.reason}"
+            )
+        denial_id = denials.insert_denial(tx, kind, row.id, reason=reason, actor=actor, until=until)
+        tx.raise_epoch(kind.value, row.id)
+        affected = certificates.list_of_subject(
+            tx.connection,
+            _COLUMN[kind],
+            row.id,
+            [CertificateStatus.VALID.value, CertificateStatus.GRANTED.value]
+            + ([CertificateStatus.ON_HOLD.value] if revoke else []),
+        )
+        certificates.change_status(
+            tx,
+            [certificate.id for certificate in affected],
+            CertificateStatus.REVOKED if revoke else CertificateStatus.ON_HOLD,
+            reason=WITHDRAWN if revoke else HOLD,
+        )
+        for certificate in affected:
+            tx.raise_epoch("certificate", certificate.id)
+        live = sessions.list_live_of_subject(tx.connection, kind, row.id)
+        sessions.mark_ending(tx, [session.id for session in live], f"denied: {reason}")
+        effect_queue.queue_effect(
+            tx,
+            EffectKind.CUT,
+            [gateway.id for gateway in gateways.list_gateways(tx.connection)],
+            EffectSubject(kind.value),
+            row.id,
+            cause=f"denied: {reason}",
+            denial_id=denial_id,
+        )
+        tx.record(
+            AuditEntry(
+                _AUDIT[kind],
+                actor,
+                row.name,
+                row.id,
+                {
+                    "reason": reason,
+                    "until": until.isoformat() if until else None,
+                    "certificates": len(affected),
+                    "sessions": len(live),
+                    "revoked": revoke,
+                },
+            )
+        )
+    return denial_id

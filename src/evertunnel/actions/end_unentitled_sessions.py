@@ -1,0 +1,39 @@
+"""End live sessions that would not be granted now: lost compliance, a policy switched on, a user disabled."""
+
+from collections.abc import Iterable
+
+from evertunnel.actions.decide import Decider
+from evertunnel.effects import EffectKind, EffectSubject
+from evertunnel.model import SessionState, TunnelKind
+from evertunnel.storage import effect_queue, sessions
+from evertunnel.storage.store import Transaction
+from evertunnel.storage.tables import AnyRow
+
+
+def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[AnyRow]) -> list[str]:
+    """Decide every session of `rows` again; mark those refused as ending and queue their cut. Returns their ids.
+
+    The decider must have been refreshed in this very transaction.
+    """
+    ended = []
+    for row in rows:
+        if row.state == SessionState.ENDING.value:
+            continue
+        decision = decider.decide_tunnel(
+            decider.gather_facts(
+                at=tx.now,
+                tunnel=TunnelKind(row.kind),
+                gateway=decider.find_gateway(row.gateway_id),
+                certificate=decider.find_certificate_by_id(row.certificate_id),
+                client_address=row.remote_address,
+                established=True,
+            )
+        )
+        if decision.granted:
+            continue
+        sessions.mark_ending(tx, [row.id], decision.reason.value)
+        effect_queue.queue_effect(
+            tx, EffectKind.CUT, [row.gateway_id], EffectSubject.SESSION, row.id, cause=decision.detail
+        )
+        ended.append(row.id)
+    return ended

@@ -1,0 +1,173 @@
+"""A gateway reports a tunnel: up, down or with another number. Up is where a device tunnel is decided and recorded."""
+
+from dataclasses import dataclass
+
+from evertunnel.actions.decide import Decider
+from evertunnel.model import (
+    Attempt,
+    AttemptKind,
+    Certificate,
+    Decision,
+    Gateway,
+    Outcome,
+    Reason,
+    Session,
+    SessionState,
+    Step,
+    TunnelKind,
+)
+from evertunnel.storage import sessions
+from evertunnel.storage.store import Transaction, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelReport:
+    """What a gateway says of a tunnel. `certificate_id` is of a device certificate that was joined without doubt."""
+
+    unique_id: int
+    spis: str
+    remote_address: str
+    claimed_identity: str
+    virtual_addresses: str
+    certificate_id: str | None = None
+    story: tuple[str, ...] = ()
+
+
+def open_device_session(tx: Transaction, decider: Decider, gateway: Gateway, report: TunnelReport) -> Decision:
+    """Decide a device tunnel that came up and record it; a grant makes a session that is up. A refusal must be cut."""
+    certificate = decider.find_certificate_by_id(report.certificate_id)
+    facts = decider.gather_facts(
+        at=tx.now,
+        tunnel=TunnelKind.DEVICE,
+        gateway=gateway,
+        certificate=certificate,
+        client_address=report.remote_address,
+    )
+    if certificate is None:
+        decision = Decision(
+            Outcome.REFUSED,
+            Reason.TUNNEL_NOT_RECOGNISED,
+            f"the identity {report.claimed_identity!r} is not the subject of a device certificate of ours",
+        )
+    else:
+        decision = decider.decide_tunnel(facts)
+    attempt = build_device_attempt(tx, gateway, report, decision, certificate)
+    if decision.granted:
+        sessions.insert_sessions(tx, [_build_session(tx, attempt, gateway, report)])
+    tx.record_attempt(attempt)
+    return decision
+
+
+def build_device_attempt(
+    tx: Transaction,
+    gateway: Gateway,
+    report: TunnelReport,
+    decision: Decision,
+    certificate: Certificate | None,
+) -> Attempt:
+    """The record of a device tunnel, from the gateway's story of it."""
+    return Attempt(
+        id=new_id(),
+        at=tx.now,
+        kind=AttemptKind.DEVICE_TUNNEL,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        detail=decision.detail,
+        gateway_id=gateway.id,
+        device_id=certificate.device_id if certificate else None,
+        certificate_id=certificate.id if certificate else None,
+        session_id=new_id() if decision.granted else None,
+        claimed_identity=report.claimed_identity,
+        client_address=report.remote_address,
+        steps=tuple(Step(0.0, line[:300]) for line in (*report.story[-30:], decision.detail)),
+        results=decision.results,
+    )
+
+
+def _build_session(tx: Transaction, attempt: Attempt, gateway: Gateway, report: TunnelReport) -> Session:
+    assert attempt.session_id is not None
+    return Session(
+        id=attempt.session_id,
+        kind=TunnelKind.DEVICE,
+        state=SessionState.UP,
+        gateway_id=gateway.id,
+        unique_id=report.unique_id,
+        spis=report.spis,
+        created_at=tx.now,
+        device_id=attempt.device_id,
+        certificate_id=attempt.certificate_id,
+        attempt_id=attempt.id,
+        remote_address=report.remote_address,
+        virtual_addresses=report.virtual_addresses,
+    )
+
+
+def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
+    """A user tunnel came up: the pending session of its number is up. False when there is none, and it must be cut."""
+    for row in sessions.list_live_of_gateway(tx.connection, gateway.id):
+        if row.kind != TunnelKind.USER.value or row.unique_id != report.unique_id:
+            continue
+        if row.spis == report.spis:
+            return bool(row.state != SessionState.ENDING.value)
+        if row.state == SessionState.PENDING.value:
+            sessions.update_session(
+                tx,
+                row.id,
+                state=SessionState.UP.value,
+                up_at=tx.now,
+                spis=report.spis,
+                remote_address=report.remote_address,
+                virtual_addresses=report.virtual_addresses,
+            )
+            return True
+        # The number was given anew: that tunnel is another one now.
+    return False
+
+
+def record_unrecognised(tx: Transaction, gateway: Gateway, report: TunnelReport, kind: TunnelKind) -> None:
+    """A tunnel that belongs to no session of ours is up, and is about to be cut."""
+    attempt_kind = AttemptKind.USER_TUNNEL if kind is TunnelKind.USER else AttemptKind.DEVICE_TUNNEL
+    tx.record_attempt(
+        Attempt(
+            id=new_id(),
+            at=tx.now,
+            kind=attempt_kind,
+            outcome=Outcome.REFUSED,
+            reason=Reason.TUNNEL_NOT_RECOGNISED,
+            detail="the gateway has a tunnel that we never granted; it was ended",
+            gateway_id=gateway.id,
+            claimed_identity=report.claimed_identity,
+            client_address=report.remote_address,
+        )
+    )
+
+
+def record_device_refusal(
+    tx: Transaction, decider: Decider, gateway: Gateway, report: TunnelReport, reason: Reason, detail: str
+) -> None:
+    """A device tunnel that did not come up. Where the gate said no, our own decision has the better reason."""
+    certificate = decider.find_certificate_by_id(report.certificate_id)
+    decision = Decision(Outcome.REFUSED, reason, detail)
+    if reason is Reason.DEVICE_REFUSED_AT_GATE and certificate is not None:
+        ours = decider.decide_tunnel(
+            decider.gather_facts(at=tx.now, tunnel=TunnelKind.DEVICE, gateway=gateway, certificate=certificate)
+        )
+        if not ours.granted:
+            decision = ours
+    tx.record_attempt(build_device_attempt(tx, gateway, report, decision, certificate))
+
+
+def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> None:
+    """A tunnel is gone."""
+    for row in sessions.list_live_of_gateway(tx.connection, gateway.id):
+        same = row.spis == report.spis if row.spis else row.unique_id == report.unique_id
+        if same:
+            came_up = row.state != SessionState.PENDING.value
+            sessions.end_session(tx, row.id, "the tunnel was closed" if came_up else "the tunnel never came up")
+
+
+def follow_rekey(tx: Transaction, gateway: Gateway, old: TunnelReport, new: TunnelReport) -> None:
+    """A rekey gave a tunnel another number and other indexes."""
+    for row in sessions.list_live_of_gateway(tx.connection, gateway.id):
+        if row.spis == old.spis:
+            sessions.update_session(tx, row.id, unique_id=new.unique_id, spis=new.spis)

@@ -1,0 +1,116 @@
+"""Issue a certificate: store what is granted, commit, and have the signer sign that row."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from evertunnel.audit import Audit, AuditEntry
+from evertunnel.errors import InvalidInputError
+from evertunnel.model import Authority, CertificateKind
+from evertunnel.pki.issuance import BACKDATE
+from evertunnel.pki.keys import load_public_key
+from evertunnel.pki.kinds import KINDS
+from evertunnel.storage import authorities, certificates
+from evertunnel.storage.store import Store, Transaction, new_id
+
+
+class Signer(Protocol):
+    """Signs granted rows: the signer process over its socket, or keys at hand."""
+
+    def sign(self, certificate_id: str) -> bytes:
+        """The DER certificate of a granted row. Raises DomainError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A certificate somebody may have. `name` is a user principal name or DNS name; owners by id."""
+
+    kind: CertificateKind
+    name: str
+    public_key_der: bytes
+    dns_names: tuple[str, ...] = ()
+    authority: Authority | None = None
+    user_id: str | None = None
+    device_id: str | None = None
+    gateway_id: str | None = None
+    attempt_id: str | None = None
+    lifetime_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that may leave, and the authorities above it, the root left out."""
+
+    id: str
+    certificate_der: bytes
+    chain_der: tuple[bytes, ...]
+
+
+def issue_certificate(store: Store, signer: Signer, wanted: Wanted, *, actor: str, now: datetime) -> Issued:
+    """Grant and sign. Raises DomainError; then no certificate left, though the grant stays on record."""
+    with store.write(now) as tx:
+        certificate_id = grant_certificate(tx, wanted, actor=actor)
+    return fetch_certificate(store, signer, certificate_id)
+
+
+def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
+    """Store what may be signed, and return its id. Raises InvalidInputError."""
+    rules = KINDS[wanted.kind]
+    authority = wanted.authority or next(iter(rules.authorities))
+    lifetime = wanted.lifetime_seconds or rules.default_lifetime_seconds
+    if not 0 < lifetime <= rules.ceiling_lifetime_seconds:
+        raise InvalidInputError(
+            f"a {wanted.kind.value} certificate may last at most {rules.ceiling_lifetime_seconds} seconds"
+        )
+    load_public_key(wanted.public_key_der)
+    certificate_id = new_id()
+    serial = x509.random_serial_number()
+    not_after = (tx.now + timedelta(seconds=lifetime)).replace(microsecond=0)
+    issuer = authorities.load_authorities(tx.connection)[authority]
+    certificates.insert_grant(
+        tx,
+        id=certificate_id,
+        authority=authority.value,
+        serial=serial,
+        kind=wanted.kind.value,
+        subject_name=wanted.name,
+        dns_names=list(wanted.dns_names),
+        public_key_der=wanted.public_key_der,
+        not_before=(tx.now - BACKDATE).replace(microsecond=0),
+        not_after=min(not_after, issuer.not_valid_after_utc),
+        user_id=wanted.user_id,
+        device_id=wanted.device_id,
+        gateway_id=wanted.gateway_id,
+        attempt_id=wanted.attempt_id,
+        granted_by=actor,
+    )
+    tx.record(
+        AuditEntry(
+            Audit.CERTIFICATE_GRANT,
+            actor,
+            wanted.name,
+            certificate_id,
+            {
+                "kind": wanted.kind.value,
+                "authority": authority.value,
+                "serial": f"{serial:x}",
+                "not_after": not_after.isoformat(),
+            },
+        )
+    )
+    return certificate_id
+
+
+def fetch_certificate(store: Store, signer: Signer, certificate_id: str) -> Issued:
+    """The signed certificate of a grant and its chain."""
+    der = signer.sign(certificate_id)
+    with store.read() as connection:
+        row = certificates.get_certificate(connection, certificate_id)
+        known = authorities.load_authorities(connection)
+    issuer = known[Authority(row.authority)]
+    # The chain stops below the root: a client that trusts it has it, one that does not must not learn it here.
+    chain = () if issuer.issuer == issuer.subject else (issuer.public_bytes(Encoding.DER),)
+    return Issued(certificate_id, der, chain)

@@ -1,0 +1,180 @@
+"""A short-lived certificate: a proven device key over this very request, a sign-in, then conditional access decides.
+
+The order matters. The device's signature is checked first: it costs little, and nobody without a device of ours can
+make us hash passwords or guess them.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from evertunnel.access.facts import Facts
+from evertunnel.actions.decide import Decider
+from evertunnel.actions.issue_certificate import Issued, Signer, Wanted, fetch_certificate, grant_certificate
+from evertunnel.errors import AccessDeniedError, InvalidInputError
+from evertunnel.model import (
+    Attempt,
+    AttemptKind,
+    Certificate,
+    CertificateKind,
+    CertificateStatus,
+    Decision,
+    Device,
+    Outcome,
+    Reason,
+    Step,
+    SubjectKind,
+    User,
+)
+from evertunnel.passwords import check_password
+from evertunnel.pki.requests import decode_request
+from evertunnel.protocols.enrolment import build_signed_text
+from evertunnel.storage import people
+from evertunnel.storage.store import Store, Transaction, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class ShortLivedRequest:
+    """What a client sends. `nonce` is one we gave out and have used up by now."""
+
+    user_name: str
+    password: str
+    csr_der: bytes
+    device_certificate_der: bytes
+    device_signature: bytes
+    nonce: bytes
+    client_address: str
+
+
+def issue_short_lived(
+    store: Store, signer: Signer, decider: Decider, request: ShortLivedRequest, *, now: datetime
+) -> Issued:
+    """Decide, record, grant and sign. Raises AccessDeniedError (recorded as an attempt), InvalidInputError, UnavailableError."""
+    began = time.monotonic()
+    steps: list[Step] = []
+
+    def note(text: str) -> None:
+        steps.append(Step(round((time.monotonic() - began) * 1000, 1), text))
+
+    public_key_der = decode_request(request.csr_der)
+    with store.read() as connection:
+        decider.refresh(connection)
+        user_row = people.find_subject(connection, SubjectKind.USER, request.user_name)
+    note(f"request for {request.user_name!r}, its key proven by the request's own signature")
+    refusal, certificate = _prove_device(decider, request, now)
+    if refusal is None:
+        note("the device proved its key over this request")
+        if not check_password(user_row.password_hash if user_row else None, request.password):
+            refusal = Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, "user name or password is wrong")
+        else:
+            note(f"{request.user_name} signed in with a password")
+    with store.write(now) as tx:
+        decider.refresh(tx.connection)
+        user = decider.find_user(user_row.id if user_row else None)
+        device = decider.find_device(certificate.device_id if certificate else None)
+        decision = refusal or _decide(decider, user, device, certificate, request, now)
+        attempt = Attempt(
+            id=new_id(),
+            at=now,
+            kind=AttemptKind.CERTIFICATE,
+            outcome=decision.outcome,
+            reason=decision.reason,
+            detail=decision.detail,
+            user_id=user.id if user and decision.reason is not Reason.DEVICE_PROOF_FAILED else None,
+            device_id=device.id if device else None,
+            claimed_identity=request.user_name[:256],
+            client_address=request.client_address,
+            duration_ms=(time.monotonic() - began) * 1000,
+            steps=(*steps, Step(round((time.monotonic() - began) * 1000, 1), decision.detail)),
+            results=decision.results,
+        )
+        certificate_id = ""
+        if decision.granted:
+            assert user is not None
+            assert device is not None
+            certificate_id = _grant(tx, user, device, public_key_der, attempt.id)
+        tx.record_attempt(attempt)
+    if not decision.granted:
+        raise AccessDeniedError(decision.detail, attempt_id=attempt.id)
+    return fetch_certificate(store, signer, certificate_id)
+
+
+def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, attempt_id: str) -> str:
+    wanted = Wanted(
+        kind=CertificateKind.SHORT_LIVED,
+        name=user.name,
+        public_key_der=public_key_der,
+        user_id=user.id,
+        device_id=device.id,
+        attempt_id=attempt_id,
+    )
+    return grant_certificate(tx, wanted, actor=f"conditional access for {user.name}")
+
+
+def _prove_device(
+    decider: Decider, request: ShortLivedRequest, now: datetime
+) -> tuple[Decision | None, Certificate | None]:
+    """A refusal, or the device certificate whose key signed this request."""
+    fingerprint = hashlib.sha256(request.device_certificate_der).digest()
+    certificate = decider.find_certificate_by_fingerprint(fingerprint)
+    if certificate is None or certificate.kind is not CertificateKind.DEVICE:
+        return _proof_failed("the certificate shown is not a device certificate of ours"), None
+    signed = build_signed_text(nonce=request.nonce, user_name=request.user_name, csr_der=request.csr_der)
+    try:
+        _verify_signature(request.device_certificate_der, request.device_signature, signed)
+    except (InvalidSignature, InvalidInputError, ValueError):
+        return _proof_failed("the device did not sign this request with its key"), None
+    if certificate.status is not CertificateStatus.VALID and not _is_denied(decider, certificate, now):
+        return _proof_failed(f"the device certificate is {certificate.status.value}"), certificate
+    if now >= certificate.not_after:
+        return _proof_failed("the device certificate has ended"), certificate
+    return None, certificate
+
+
+def _decide(
+    decider: Decider,
+    user: User | None,
+    device: Device | None,
+    certificate: Certificate | None,
+    request: ShortLivedRequest,
+    now: datetime,
+) -> Decision:
+    if user is None or device is None or certificate is None:
+        return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "user or device is gone")
+    facts: Facts = decider.gather_facts(
+        at=now, tunnel=None, user=user, device=device, client_address=request.client_address
+    )
+    decision = decider.decide_certificate(facts)
+    if user.id not in device.users and not (facts.user_denial or facts.device_denial):
+        return Decision(
+            Outcome.REFUSED,
+            Reason.DEVICE_NOT_ASSIGNED,
+            f"{device.name} is not assigned to {user.name}",
+        )
+    return decision
+
+
+def _is_denied(decider: Decider, certificate: Certificate, now: datetime) -> bool:
+    """A device on hold because it is denied gets that reason, not the one of its certificate."""
+    device = decider.find_device(certificate.device_id)
+    return bool(decider.gather_facts(at=now, tunnel=None, device=device).device_denial)
+
+
+def _verify_signature(certificate_der: bytes, signature: bytes, signed: bytes) -> None:
+    key = x509.load_der_x509_certificate(certificate_der).public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+    elif isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        raise InvalidInputError("a device key is ECDSA or RSA")
+
+
+def _proof_failed(detail: str) -> Decision:
+    return Decision(Outcome.REFUSED, Reason.DEVICE_PROOF_FAILED, detail)

@@ -1,0 +1,72 @@
+"""What a gateway has against what it should have: tunnels nobody granted, sessions whose tunnel is gone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from evertunnel.actions.decide import Decider
+from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
+from evertunnel.actions.follow_tunnel import (
+    TunnelReport,
+    join_user_session,
+    open_device_session,
+    record_unrecognised,
+)
+from evertunnel.model import Gateway, SessionState, TunnelKind
+from evertunnel.storage import sessions
+from evertunnel.storage.store import Transaction
+from evertunnel.storage.tables import AnyRow
+
+# An Accept becomes a tunnel within a second or two, or the client went away.
+_PENDING_AT_MOST = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTunnel:
+    """An established tunnel as the gateway lists it."""
+
+    kind: TunnelKind
+    report: TunnelReport
+    bytes_in: int
+    bytes_out: int
+
+
+def reconcile_gateway(tx: Transaction, decider: Decider, gateway: Gateway, listed: Sequence[ListedTunnel]) -> list[int]:
+    """Bring sessions in line with the tunnels listed. Returns the numbers of tunnels that must be cut now.
+
+    The decider must have been refreshed in this transaction.
+    """
+    cut: list[int] = []
+    live = sessions.list_live_of_gateway(tx.connection, gateway.id)
+    by_spis = {row.spis: row for row in live if row.spis}
+    seen: dict[str, ListedTunnel] = {}
+    for tunnel in listed:
+        row = by_spis.get(tunnel.report.spis)
+        if row is not None:
+            seen[row.id] = tunnel
+            if row.state == SessionState.ENDING.value:
+                cut.append(tunnel.report.unique_id)
+            continue
+        if tunnel.kind is TunnelKind.DEVICE:
+            granted = open_device_session(tx, decider, gateway, tunnel.report).granted
+        else:
+            granted = join_user_session(tx, gateway, tunnel.report)
+            if not granted:
+                record_unrecognised(tx, gateway, tunnel.report, tunnel.kind)
+        if not granted:
+            cut.append(tunnel.report.unique_id)
+    _close_missing(tx, live, seen)
+    sessions.store_traffic(tx, {row_id: (tunnel.bytes_in, tunnel.bytes_out) for row_id, tunnel in seen.items()})
+    end_unentitled_sessions(tx, decider, sessions.list_live_of_gateway(tx.connection, gateway.id))
+    return cut
+
+
+def _close_missing(tx: Transaction, live: Sequence[AnyRow], seen: Mapping[str, ListedTunnel]) -> None:
+    for row in live:
+        if row.id in seen:
+            continue
+        if row.state == SessionState.PENDING.value:
+            if tx.now - row.created_at > _PENDING_AT_MOST:
+                sessions.end_session(tx, row.id, "the tunnel never came up")
+            continue
+        sessions.end_session(tx, row.id, "the gateway no longer has the tunnel")

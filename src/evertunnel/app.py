@@ -1,0 +1,320 @@
+"""Builds every process and runs it. The only file that sees all parts."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import structlog
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from starlette.types import ASGIApp
+
+from evertunnel import clock, preload
+from evertunnel.actions.decide import Decider
+from evertunnel.config import Config, load_config, split_endpoint
+from evertunnel.errors import InvalidInputError, UnavailableError
+from evertunnel.gateways.gateway_process import GatewayProcess
+from evertunnel.logs import set_up_logs
+from evertunnel.model import Authority, CertificateStatus, Gateway
+from evertunnel.pki.issuance import PublicAddresses
+from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key
+from evertunnel.privileges import become, find_group_id, find_user_id
+from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.servers.policy_server import PolicyServer
+from evertunnel.servers.radius_udp import RadiusProcess
+from evertunnel.servers.recorder import Recorder
+from evertunnel.signer import LocalSigner, publish_until_stopped
+from evertunnel.signer_socket import SignerClient, SignerServer
+from evertunnel.state_folder import StateFolder
+from evertunnel.storage import authorities, certificates
+from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.store import Store
+from evertunnel.supervisor import Child, supervise
+from evertunnel.web.api.app import build_app as build_api
+from evertunnel.web.api.context import APIContext
+from evertunnel.web.api.peers import AdministratorsOnly, PeerProtocol
+from evertunnel.web.gate import Gate
+from evertunnel.web.ocsp_signer import OCSPSigner
+from evertunnel.web.public.enrolment import build_app as build_enrolment
+from evertunnel.web.public.revocation import RevocationPages
+
+log = structlog.get_logger()
+
+assert preload.PRELOADED
+
+PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+
+
+class Installation:
+    """One state folder with its configuration: what each process is built from."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self.folder = folder
+        self.config: Config = load_config(folder.path)
+        self.database_url = self.config.database_url or folder.database_url
+        self.keystore = folder.keystore
+        self.addresses = PublicAddresses(self.config.installation.public_url.rstrip("/"))
+
+    def open_store(self) -> Store:
+        """A connection to the database; after the fork."""
+        return Store(self.database_url)
+
+    def find_users(self) -> dict[str, int]:
+        """The user id of each process. Without root everything runs as whoever started it."""
+        if os.geteuid() != 0:
+            return dict.fromkeys(PROCESSES, os.geteuid())
+        processes = self.config.processes
+        return {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in PROCESSES}
+
+    def find_group(self) -> int:
+        """The group all processes share."""
+        return find_group_id(self.config.processes.group) if os.geteuid() == 0 else os.getegid()
+
+
+def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
+    """Run all processes until SIGTERM or SIGINT. Raises InvalidInputError before anything was started."""
+    installation = Installation(folder)
+    lock = folder.lock()
+    with ExitStack() as stack:
+        stack.callback(os.close, lock)
+        children = _build_children(installation, stack)
+        supervise(children, on_ready=on_ready)
+
+
+def _build_children(installation: Installation, stack: ExitStack) -> list[Child]:
+    listen = installation.config.listen
+    users, group = installation.find_users(), installation.find_group()
+    folder = installation.folder
+    sockets: dict[str, list[socket.socket]] = {
+        "signer": [_bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
+        "radius": [_bind(listen.radius, socket.SOCK_DGRAM, "listen.radius")],
+        "web-public": [
+            _bind(listen.public_http, socket.SOCK_STREAM, "listen.public_http"),
+            _bind(listen.public_https, socket.SOCK_STREAM, "listen.public_https"),
+        ],
+        "web-admin": [_bind_unix(folder.admin_socket, owner=users["web-admin"], group=-1)],
+        "gateway": [],
+        "gate": [_bind(listen.gate, socket.SOCK_STREAM, "listen.gate")],
+    }
+    for owned in sockets.values():
+        for listener in owned:
+            stack.enter_context(listener)
+    runs: dict[str, Callable[[], None]] = {
+        "signer": lambda: _run_signer(installation, sockets["signer"][0], users),
+        "radius": lambda: _run_radius(installation, sockets["radius"][0]),
+        "web-public": lambda: _run_web_public(installation, *sockets["web-public"]),
+        "web-admin": lambda: _run_web_admin(installation, sockets["web-admin"][0]),
+        "gateway": lambda: _run_gateway(installation),
+        "gate": lambda: _run_gate(installation, sockets["gate"][0]),
+    }
+
+    def run(name: str) -> None:
+        # A process that is taken over must not speak with another one's sockets.
+        for owner, owned in sockets.items():
+            for listener in owned if owner != name else ():
+                listener.close()
+        become(users[name], group)
+        set_up_logs(process=name)
+        runs[name]()
+
+    return [Child(name, partial(run, name)) for name in PROCESSES]
+
+
+def _run_signer(installation: Installation, listener: socket.socket, users: dict[str, int]) -> None:
+    store = installation.open_store()
+    keys = {authority: installation.keystore.load_key("signer", authority.value) for authority in Authority}
+    signer = LocalSigner(store, keys, installation.addresses, clock.now)
+    stopped = _stop_event()
+    threading.Thread(target=publish_until_stopped, args=(signer, store, stopped), daemon=True).start()
+    # Without root all processes share one user, and the kernel cannot tell them apart.
+    names = {user: name for name, user in users.items()}
+    if len(names) < len(users):
+        names = dict.fromkeys(names, "everything")
+    names[0] = "everything"
+    server = SignerServer(listener, signer, names)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stopped.wait()
+
+
+def _run_radius(installation: Installation, listener: socket.socket) -> None:
+    store = installation.open_store()
+    decider = Decider()
+    with store.read() as connection:
+        decider.refresh(connection)
+        known = authorities.load_authorities(connection)
+    key = installation.keystore.load_key("radius", "policy-server")
+    tls = TLSContext(
+        chain=_load_server_chain(store, key, known),
+        key=key,
+        trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
+        is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
+    )
+
+    def unseal(gateway: Gateway, sealed: bytes) -> bytes:
+        return installation.keystore.unseal(sealed, context=radius_secret_context(gateway.id))
+
+    server = PolicyServer(decider, tls, unseal)
+    server.load_gateways()
+    process = RadiusProcess(listener, server)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
+    recorder = Recorder(store, decider, send=process.send, clock=clock.now, on_gateways_changed=server.load_gateways)
+    process.run(recorder)
+
+
+def _run_web_public(installation: Installation, http: socket.socket, https: socket.socket) -> None:
+    store = installation.open_store()
+    signer = SignerClient(installation.folder.signer_socket)
+    ocsp = OCSPSigner(store, signer, Authority.ISSUING, "Evertunnel OCSP", clock.now)
+    pages = RevocationPages(store, ocsp, clock.now).build_app()
+    enrolment = build_enrolment(store, signer, clock.now)
+    with store.read() as connection:
+        known = authorities.load_authorities(connection)
+    key = installation.keystore.load_key("web-public", "https")
+    context = _build_https_context(_load_server_chain(store, key, known), key)
+    _run_asgi(_asgi_server(pages, http), _asgi_server(enrolment, https, context))
+
+
+def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
+    context = APIContext(
+        store=installation.open_store(),
+        signer=SignerClient(installation.folder.signer_socket),
+        seal=lambda secret, context: installation.keystore.seal(secret, context=context),
+        clock=clock.now,
+    )
+    owner = installation.folder.path.stat().st_uid
+    named = {find_user_id(user) for user in installation.config.administrators.users}
+    app = AdministratorsOnly(build_api(context), frozenset({0, owner, *named}))
+    config = uvicorn.Config(app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False)
+    _run_asgi((uvicorn.Server(config), listener))
+
+
+def _run_gateway(installation: Installation) -> None:
+    address, port = split_endpoint(installation.config.listen.gate)
+    radius_address, radius_port = split_endpoint(installation.config.listen.radius)
+    process = GatewayProcess(
+        installation.open_store(),
+        SignerClient(installation.folder.signer_socket),
+        installation.keystore,
+        folder=installation.folder.path / "gateways",
+        gate_url=f"http://{address}:{port}",
+        radius_address=radius_address,
+        radius_port=radius_port,
+        clock=clock.now,
+    )
+    process.run(_stop_event())
+
+
+def _run_gate(installation: Installation, listener: socket.socket) -> None:
+    store = installation.open_store()
+    signer = SignerClient(installation.folder.signer_socket)
+
+    def unseal(gateway: Gateway, sealed: bytes) -> str:
+        return installation.keystore.unseal(sealed, context=gate_path_context(gateway.id)).decode()
+
+    gate = Gate(store, OCSPSigner(store, signer, Authority.DEVICE, "Evertunnel gate", clock.now), unseal, clock.now)
+    _run_asgi(_asgi_server(gate.build_app(), listener))
+
+
+def _load_server_chain(
+    store: Store, key: PrivateKey, known: dict[Authority, x509.Certificate]
+) -> list[x509.Certificate]:
+    """Our own certificate for a key, and the issuing authority."""
+    with store.read() as connection:
+        row = certificates.find_valid_for_key(connection, encode_public_key(key.public_key()))
+    if row is None:
+        raise UnavailableError("no valid certificate belongs to this process's key")
+    return [x509.load_der_x509_certificate(row.certificate_der), known[Authority.ISSUING]]
+
+
+def _is_withdrawn(decider: Decider, certificate_der: bytes) -> bool:
+    """Whether a certificate of ours is on hold or revoked. An unknown one is refused later, with its own reason."""
+    known = decider.find_certificate_by_fingerprint(hashlib.sha256(certificate_der).digest())
+    return known is not None and known.status is not CertificateStatus.VALID
+
+
+def _build_https_context(chain: list[x509.Certificate], key: PrivateKey) -> ssl.SSLContext:
+    """TLS for enrolment. The ssl module reads files only, so the key passes through one that has no name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    descriptor = os.memfd_create("https")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(encode_private_key(key))
+        file.writelines(certificate.public_bytes(Encoding.PEM) for certificate in chain)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    return context
+
+
+def _asgi_server(
+    app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None = None
+) -> tuple[uvicorn.Server, socket.socket]:
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=32 * 1024,
+        limit_concurrency=512,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+        ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
+    )
+    return uvicorn.Server(config), listener
+
+
+def _run_asgi(*servers: tuple[uvicorn.Server, socket.socket]) -> None:
+    """Serve until SIGTERM, which uvicorn handles."""
+
+    async def run() -> None:
+        await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in servers))
+
+    asyncio.run(run())
+
+
+def _stop_event() -> threading.Event:
+    """Set by SIGTERM."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
+    return stopped
+
+
+def _bind(endpoint: str, kind: socket.SocketKind, option: str) -> socket.socket:
+    """A bound socket, listening if it can. Raises InvalidInputError: in use, no right, no such address."""
+    address, port = split_endpoint(endpoint)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise InvalidInputError(f"{option}: cannot listen on {endpoint}: {error.strerror}") from error
+    return listener
+
+
+def _bind_unix(path: Path, *, owner: int, group: int) -> socket.socket:
+    """A listening Unix socket that everybody may call; who calls is told by the kernel and judged by the server."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise InvalidInputError(f"cannot listen on {path}: {error.strerror or error}") from error
+    os.chown(path, owner, group)
+    path.chmod(0o666 if group == -1 else 0o660)
+    listener.listen(128)
+    return listener

@@ -1,0 +1,47 @@
+"""Names of what is audited: `subject:action`. The name is the contract; renaming one breaks somebody's search."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Audit(StrEnum):
+    """Every change an administrator, a device or we ourselves can make."""
+
+    INSTALLATION_CREATE = "installation:create"
+    USER_ADD = "user:add"
+    USER_CHANGE = "user:change"
+    USER_DENY = "user:deny"
+    USER_ALLOW = "user:allow"
+    DEVICE_ADD = "device:add"
+    DEVICE_CHANGE = "device:change"
+    DEVICE_ASSIGN = "device:assign"
+    DEVICE_UNASSIGN = "device:unassign"
+    DEVICE_REPORT = "device:report"
+    DEVICE_DENY = "device:deny"
+    DEVICE_ALLOW = "device:allow"
+    GROUP_ADD = "group:add"
+    GROUP_JOIN = "group:join"
+    GROUP_LEAVE = "group:leave"
+    CERTIFICATE_GRANT = "certificate:grant"
+    CERTIFICATE_REVOKE = "certificate:revoke"
+    GATEWAY_ADD = "gateway:add"
+    GATEWAY_CHANGE = "gateway:change"
+    NETWORK_POLICY_ADD = "network-policy:add"
+    NETWORK_POLICY_CHANGE = "network-policy:change"
+    NETWORK_POLICY_REMOVE = "network-policy:remove"
+    ACCESS_POLICY_IMPORT = "access-policy:import"
+    ACCESS_POLICY_CHANGE = "access-policy:change"
+    ACCESS_POLICY_REMOVE = "access-policy:remove"
+    SESSION_END = "session:end"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to whom. `subject` is a name for people, `subject_id` survives renaming."""
+
+    name: Audit
+    actor: str
+    subject: str = ""
+    subject_id: str = ""
+    details: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,117 @@
+"""evertunnel certificate."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evertunnel.cli.client import API
+from evertunnel.cli.output import fail, print_json, print_table, short_time
+
+app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_certificates(context: typer.Context, json: JSON = False) -> None:
+    """List certificates, the newest first. Example: evertunnel certificate list"""
+    rows = API(context).get("certificates")
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        [row | {"not_after": short_time(row["not_after"])} for row in rows],
+        {
+            "id": "ID",
+            "kind": "KIND",
+            "name": "NAME",
+            "status": "STATUS",
+            "not_after": "ENDS (UTC)",
+            "serial": "SERIAL",
+        },
+        empty="No certificates yet.",
+    )
+
+
+@app.command()
+def show(context: typer.Context, certificate: str) -> None:
+    """Show one, with its PEM. Example: evertunnel certificate show 0123456789abcdef"""
+    print_json(API(context).get("certificates", certificate))
+
+
+@app.command()
+def issue(
+    context: typer.Context,
+    *,
+    user: Annotated[str | None, typer.Option(help="Issue to this user.")] = None,
+    device: Annotated[str | None, typer.Option(help="Issue to this device.")] = None,
+    csr: Annotated[
+        Path | None,
+        typer.Option(help="A request (PEM); only its public key is used. Without it a key is made."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for certificate.pem, chain.pem, root.pem and, if made here, key.pem.")
+    ],
+    pkcs12: Annotated[bool, typer.Option(help="Also write certificate.p12; asks for its password.")] = False,
+    lifetime_days: Annotated[float | None, typer.Option(help="Shorter than the kind's own lifetime.")] = None,
+) -> None:
+    """Issue a user or device certificate. Example: evertunnel certificate issue --device laptop1.corp.example --out laptop1"""
+    if (user is None) == (device is None):
+        fail("give exactly one of --user and --device", code=2)
+    from evertunnel.cli.certificate_files import make_request, write_files
+
+    try:
+        request_pem, key = (csr.read_text(encoding="ascii"), None) if csr else make_request()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{csr} cannot be read: {error}")
+    body: dict[str, Any] = {
+        "kind": "user" if user else "device",
+        "owner": user or device,
+        "csr": request_pem,
+        "lifetime_seconds": None if lifetime_days is None else round(lifetime_days * 86400),
+    }
+    api = API(context)
+    issued = api.post("certificates", body=body)
+    authorities = {row["name"]: row["pem"] for row in api.get("authorities")}
+    if pkcs12 and key is None:
+        fail("--pkcs12 needs the private key, which stays with whoever made the request", code=2)
+    try:
+        write_files(out, issued, authorities, key, pkcs12_password=_read_password() if pkcs12 else None)
+    except OSError as error:
+        fail(f"cannot write {error.filename}: {error.strerror}")
+    typer.echo(f"Wrote {body['kind']} certificate {issued['id']} to {out}{os.sep}.")
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    certificate: str,
+    reason: Annotated[
+        str, typer.Option(help="For example: key compromise, superseded, privilege withdrawn.")
+    ] = "unspecified",
+) -> None:
+    """Revoke a certificate for good; its live tunnels end. Example: evertunnel certificate revoke 0123456789abcdef --reason "key compromise" """
+    API(context).post("certificates", certificate, "revocation", body={"reason": reason})
+    typer.echo(f"Revoked {certificate}.")
+
+
+@app.command()
+def authorities(context: typer.Context, json: JSON = False) -> None:
+    """List the authorities. Example: evertunnel certificate authorities --json"""
+    rows = API(context).get("authorities")
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        [row | {"not_after": short_time(row["not_after"])} for row in rows],
+        {"name": "AUTHORITY", "subject": "SUBJECT", "not_after": "ENDS (UTC)"},
+        empty="No authorities.",
+    )
+
+
+def _read_password() -> str:
+    from evertunnel.cli.user import read_password
+
+    return read_password()

@@ -1,0 +1,76 @@
+"""evertunnel connect."""
+
+import contextlib
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evertunnel.cli.output import fail
+from evertunnel.errors import AccessDeniedError, DomainError
+
+_NAME = "evertunnel-connect"
+_LOOK_EVERY_SECONDS = 0.2
+
+
+def connect(
+    *,
+    server: Annotated[str, typer.Option(help="Enrolment server, for example https://vpn.example.com.")],
+    gateway: Annotated[str, typer.Option(help="DNS name of the gateway, as in its certificate.")],
+    device: Annotated[Path, typer.Option(help="Folder with the device's certificate.pem, key.pem and root.pem.")],
+    user: Annotated[str, typer.Option(help="Who signs in.")],
+    network: Annotated[list[str], typer.Option(help="What is reached through the tunnel; repeat for more.")],
+    gateway_address: Annotated[str, typer.Option(help="Address of the gateway; default: its name.")] = "",
+    vici_socket: Annotated[str, typer.Option(help="The local strongSwan's control socket.")] = "/run/charon.vici",
+    encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
+) -> None:
+    """Prove the device, sign in, get a one-hour certificate, and hold the user tunnel until Ctrl-C.
+
+    The password comes from the terminal or standard input. Exit 1: refused; 3: cannot be reached; 4: the tunnel ended.
+
+    Example: evertunnel connect --server https://vpn.example.com --gateway vpn.example.com --device laptop1 --user alice@corp.example --network 10.20.0.0/16
+    """
+    from evertunnel.cli.user import read_password
+    from evertunnel.connector.enrolment import load_device_identity, request_certificate
+    from evertunnel.connector.tunnel import TunnelPlan, bring_up, find_tunnels, take_down
+    from evertunnel.vici_connection import ViciConnection
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stopped.set())
+    vici = ViciConnection(vici_socket)
+    began = time.monotonic()
+    try:
+        identity = load_device_identity(device)
+        issued = request_certificate(server, identity, user, read_password(confirm=False))
+        typer.echo(f"Short-lived certificate after {(time.monotonic() - began) * 1000:.0f} ms.")
+        began = time.monotonic()
+        plan = TunnelPlan(
+            name=_NAME,
+            gateway_address=gateway_address or gateway,
+            gateway_name=gateway,
+            networks=network,
+            certificate_pem=issued.certificate_pem,
+            chain_pem=issued.chain_pem,
+            key_pem=issued.key_pem,
+            root_pem=identity.root_file.read_text(encoding="ascii"),
+            user_name=user,
+            encap=encap,
+        )
+        bring_up(vici, plan)
+        addresses = " ".join(vip for tunnel in find_tunnels(vici, _NAME) for vip in tunnel.get("local-vips", []))
+        typer.echo(f"User tunnel up after {(time.monotonic() - began) * 1000:.0f} ms, address {addresses}.")
+        while not stopped.wait(_LOOK_EVERY_SECONDS):
+            if not find_tunnels(vici, _NAME):
+                fail("the tunnel ended: the gateway closed it", code=4)
+        typer.echo("User tunnel down.")
+    except AccessDeniedError as error:
+        fail(str(error))
+    except DomainError as error:
+        fail(str(error), code=3)
+    finally:
+        with contextlib.suppress(DomainError):
+            take_down(vici, _NAME)

@@ -1,0 +1,67 @@
+"""evertunnel gateway."""
+
+from typing import Annotated
+
+import typer
+
+from evertunnel.cli.client import API
+from evertunnel.cli.output import print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_gateways(context: typer.Context, json: JSON = False) -> None:
+    """List gateways. Example: evertunnel gateway list"""
+    rows = API(context).get("gateways")
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        rows,
+        {
+            "name": "GATEWAY",
+            "public_name": "PUBLIC NAME",
+            "enabled": "ENABLED",
+            "sessions": "SESSIONS",
+            "pending_effects": "NOT CONFIRMED",
+        },
+        empty="No gateways yet. Add this machine's strongSwan: evertunnel gateway add --help",
+    )
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    name: str,
+    *,
+    public_name: Annotated[str, typer.Option(help="DNS name that clients connect to.")],
+    device_pool: Annotated[str, typer.Option(help="Addresses for device tunnels.")],
+    user_pool: Annotated[str, typer.Option(help="Addresses for user tunnels.")],
+    device_network: Annotated[list[str], typer.Option(help="What device tunnels reach; repeat for more.")],
+    user_network: Annotated[list[str], typer.Option(help="What user tunnels reach; repeat for more.")],
+    dns: Annotated[list[str] | None, typer.Option(help="DNS servers for clients; repeat for more.")] = None,
+    radius_address: Annotated[str, typer.Option(help="Where its RADIUS requests come from.")] = "127.0.0.1",
+    vici_socket: Annotated[str, typer.Option(help="strongSwan's control socket.")] = "/run/charon.vici",
+    local_address: Annotated[list[str] | None, typer.Option(help="Addresses to listen on; default: all.")] = None,
+    encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
+) -> None:
+    """Add a gateway on this machine. Example: evertunnel gateway add gw1 --public-name vpn.example.com --device-pool 10.30.0.0/20 --user-pool 10.31.0.0/20 --device-network 10.20.0.10/32 --user-network 10.20.0.0/16"""
+    body = {
+        "name": name,
+        "public_name": public_name,
+        "radius_address": radius_address,
+        "vici_socket": vici_socket,
+        "device_pool": device_pool,
+        "user_pool": user_pool,
+        "device_networks": device_network,
+        "user_networks": user_network,
+        "dns": dns or [],
+        "local_addresses": local_address or [],
+        "encap": encap,
+    }
+    API(context).post("gateways", body=body)
+    typer.echo(f"Added gateway {name}. Its strongswan.conf fragment is STATE/gateways/{name}/strongswan.conf:")
+    typer.echo("include it from /etc/strongswan.conf and restart strongSwan once.")

@@ -1,0 +1,75 @@
+"""evertunnel group."""
+
+from typing import Annotated
+
+import typer
+
+from evertunnel.cli.client import API
+from evertunnel.cli.output import fail, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Groups of users, devices and groups; policies name them.")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="A user.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="A device.")]
+GroupOption = Annotated[str | None, typer.Option("--group", help="A group.")]
+
+
+@app.command("list")
+def list_groups(context: typer.Context, json: JSON = False) -> None:
+    """List groups and members. Example: evertunnel group list"""
+    groups = API(context).get("groups")
+    if json:
+        print_json(groups)
+        return
+    rows = [
+        {"name": row["name"], "members": [f"{member['kind']} {member['name']}" for member in row["members"]]}
+        for row in groups
+    ]
+    print_table(
+        rows,
+        {"name": "GROUP", "members": "MEMBERS"},
+        empty="No groups yet. evertunnel policy set-up makes some.",
+    )
+
+
+@app.command()
+def add(context: typer.Context, name: str) -> None:
+    """Add a group. Example: evertunnel group add "VPN Users" """
+    API(context).post("groups", body={"name": name})
+    typer.echo(f"Added group {name}.")
+
+
+@app.command()
+def join(
+    context: typer.Context,
+    group: str,
+    user: UserOption = None,
+    device: DeviceOption = None,
+    member_group: GroupOption = None,
+) -> None:
+    """Put a member into a group. Example: evertunnel group join "VPN Users" --user alice@corp.example"""
+    kind, member = _pick(user, device, member_group)
+    API(context).put("groups", group, "members", kind, member)
+    typer.echo(f"{member} is in {group}.")
+
+
+@app.command()
+def leave(
+    context: typer.Context,
+    group: str,
+    user: UserOption = None,
+    device: DeviceOption = None,
+    member_group: GroupOption = None,
+) -> None:
+    """Take a member out of a group. Example: evertunnel group leave "VPN Users" --user alice@corp.example"""
+    kind, member = _pick(user, device, member_group)
+    API(context).delete("groups", group, "members", kind, member)
+    typer.echo(f"{member} is no longer in {group}.")
+
+
+def _pick(user: str | None, device: str | None, group: str | None) -> tuple[str, str]:
+    given = [(kind, name) for kind, name in (("user", user), ("device", device), ("group", group)) if name]
+    if len(given) != 1:
+        fail("give exactly one of --user, --device and --group", code=2)
+    return given[0]

@@ -1,0 +1,55 @@
+"""evertunnel init."""
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from evertunnel.cli.client import get_folder
+from evertunnel.cli.output import fail
+from evertunnel.errors import DomainError
+
+
+def init(
+    context: typer.Context,
+    *,
+    organisation: Annotated[str, typer.Option(help="Name of the organisation, written into the authorities.")],
+    public_name: Annotated[str, typer.Option(help="DNS name under which clients reach this server.")],
+    public_url: Annotated[
+        str, typer.Option(help="Where the world asks about revocation; default http://PUBLIC-NAME.")
+    ] = "",
+    key_type: Annotated[str, typer.Option(help="Keys of the authorities: p256, p384, rsa3072 or rsa4096.")] = "p256",
+    listen_radius: Annotated[str, typer.Option(help="address:port for RADIUS.")] = "127.0.0.1:1812",
+    listen_http: Annotated[str, typer.Option(help="address:port for CRL and OCSP.")] = "0.0.0.0:80",
+    listen_https: Annotated[str, typer.Option(help="address:port for enrolment.")] = "0.0.0.0:443",
+    listen_gate: Annotated[str, typer.Option(help="address:port that gateways ask about devices.")] = "127.0.0.1:8118",
+    user_base: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Make an installation: authorities, keys, database.
+
+    Example: evertunnel init --organisation "Example Corp" --public-name vpn.example.com
+    """
+    from evertunnel.initialise import InitOptions, initialise
+
+    folder = get_folder(context)
+    options = InitOptions(
+        organisation=organisation,
+        public_name=public_name,
+        public_url=public_url or f"http://{public_name}",
+        key_type=key_type,
+        listen={
+            "radius": listen_radius,
+            "public_http": listen_http,
+            "public_https": listen_https,
+            "gate": listen_gate,
+        },
+        user_base=user_base,
+    )
+    try:
+        initialise(folder, options, actor=getpass.getuser())
+    except DomainError as error:
+        fail(str(error))
+    typer.echo(f"Made an installation in {folder.path}.")
+    typer.echo(f"The authorities' keys are in {folder.path}/keys/signer and the key that seals secrets is")
+    typer.echo(f"{folder.path}/keys/secrets.key: keep copies of both apart from backups of the database.")
+    typer.echo("Next: evertunnel serve, then evertunnel policy set-up and evertunnel gateway add.")

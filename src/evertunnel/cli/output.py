@@ -1,0 +1,55 @@
+"""What commands print: tables for people, JSON for programs. Text of others cannot drive the terminal."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import typer
+
+# Characters that reorder what is read, or that a terminal obeys: control, format, surrogates, private use, unassigned.
+_DANGEROUS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def clean(text: object) -> str:
+    """Text that shows as it is: every character a terminal or the eye could be fooled by becomes �."""
+    return "".join("�" if unicodedata.category(character) in _DANGEROUS else character for character in str(text))
+
+
+def print_json(value: Any) -> None:
+    """JSON; non-ASCII is escaped, so that nothing in it reaches a terminal raw."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
+    """Rows under headings; `columns` maps keys to headings. Without rows, `empty` says what to do next."""
+    if not rows:
+        typer.echo(empty)
+        return
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    headings = list(columns.values())
+    widths = [max(len(heading), *(len(row[index]) for row in cells)) for index, heading in enumerate(headings)]
+    for line in (headings, *cells):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def fail(message: str, *, code: int = 1) -> NoReturn:
+    """One line to standard error, and the end."""
+    typer.echo(f"evertunnel: {clean(message)}", err=True)
+    sys.exit(code)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return clean(", ".join(map(str, value))) or "-"
+    return clean(value)
+
+
+def short_time(text: str | None) -> str:
+    """A time of the API without its fraction and zone: all are UTC."""
+    return text[:19].replace("T", " ") if text else "-"

@@ -1,0 +1,169 @@
+"""evertunnel policy."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evertunnel.cli.client import API
+from evertunnel.cli.output import clean, fail, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Network policies and conditional access policies.")
+network_app = typer.Typer(no_args_is_help=True, help="Network policies: ordered, the first match decides.")
+access_app = typer.Typer(no_args_is_help=True, help="Conditional access policies: all that apply must be satisfied.")
+app.add_typer(network_app, name="network")
+app.add_typer(access_app, name="access")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_MAXIMUM_FILE_BYTES = 4 * 1024 * 1024
+
+
+@app.command("set-up")
+def set_up(context: typer.Context) -> None:
+    """Make the usual policies: deny group above grants, compliant device and short-lived certificate demanded. Example: evertunnel policy set-up"""
+    API(context).post("policies", "usual")
+    typer.echo("Made the groups VPN Denied, VPN Users and VPN Devices, three network policies and a conditional")
+    typer.echo("access policy. Next: evertunnel group join.")
+
+
+@network_app.command("list")
+def list_network(context: typer.Context, json: JSON = False) -> None:
+    """List network policies in order. Example: evertunnel policy network list"""
+    rows = API(context).get("policies", "network")
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        [
+            {
+                "position": row["position"],
+                "name": row["name"],
+                "permission": row["document"]["permission"],
+                "enabled": row["document"].get("enabled", True),
+                "conditions": _describe(row["document"].get("conditions", {}), row["names"]),
+                "settings": _describe(row["document"].get("settings", {}), {}),
+            }
+            for row in rows
+        ],
+        {
+            "position": "#",
+            "name": "POLICY",
+            "permission": "PERMISSION",
+            "enabled": "ENABLED",
+            "conditions": "CONDITIONS",
+            "settings": "SETTINGS",
+        },
+        empty="No network policies, so nobody may connect. The usual ones: evertunnel policy set-up",
+    )
+
+
+@network_app.command("add")
+def add_network(
+    context: typer.Context,
+    name: str,
+    *,
+    deny: Annotated[bool, typer.Option("--deny/--grant", help="What it does.")],
+    tunnel: Annotated[str | None, typer.Option(help="Condition: user or device.")] = None,
+    user: Annotated[list[str] | None, typer.Option(help="Condition: one of these users.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Condition: in one of these groups.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Condition: one of these devices.")] = None,
+    gateway: Annotated[list[str] | None, typer.Option(help="Condition: on one of these gateways.")] = None,
+    certificate_oid: Annotated[
+        list[str] | None, typer.Option(help="Demand a certificate with one of these usages.")
+    ] = None,
+    session_timeout: Annotated[int | None, typer.Option(help="End the tunnel after so many seconds.")] = None,
+    position: Annotated[int | None, typer.Option(help="Place in the order, from 1; default: last.")] = None,
+) -> None:
+    """Add a network policy. Example: evertunnel policy network add Contractors --deny --group Contractors --position 1"""
+    conditions: dict[str, Any] = {
+        "tunnel": tunnel,
+        "users": user,
+        "groups": group,
+        "devices": device,
+        "gateways": gateway,
+    }
+    settings = {"allowed_certificate_oids": certificate_oid, "session_timeout_seconds": session_timeout}
+    document = {
+        "permission": "deny" if deny else "grant",
+        "conditions": {key: value for key, value in conditions.items() if value},
+        "settings": {key: value for key, value in settings.items() if value},
+    }
+    API(context).post("policies", "network", body={"name": name, "document": document, "position": position})
+    typer.echo(f"Added network policy {name}.")
+
+
+@network_app.command("switch")
+def switch_network(
+    context: typer.Context,
+    name: str,
+    on: Annotated[bool, typer.Option("--on/--off", help="Whether it counts.")],
+) -> None:
+    """Switch a network policy on or off. Example: evertunnel policy network switch Contractors --off"""
+    API(context).patch("policies", "network", name, body={"enabled": on})
+    typer.echo(f"Switched {name} {'on' if on else 'off'}.")
+
+
+@network_app.command("remove")
+def remove_network(context: typer.Context, name: str) -> None:
+    """Remove a network policy. Example: evertunnel policy network remove Contractors"""
+    API(context).delete("policies", "network", name)
+    typer.echo(f"Removed {name}.")
+
+
+@access_app.command("list")
+def list_access(context: typer.Context, json: JSON = False) -> None:
+    """List conditional access policies. Example: evertunnel policy access list --json"""
+    rows = API(context).get("policies", "access")
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        [
+            {
+                "name": row["name"],
+                "state": row["document"]["state"],
+                "controls": row["document"]["grantControls"]["builtInControls"],
+            }
+            for row in rows
+        ],
+        {"name": "POLICY", "state": "STATE", "controls": "DEMANDS"},
+        empty="No conditional access policies. Import some: evertunnel policy access import FILE",
+    )
+
+
+@access_app.command("import")
+def import_access(context: typer.Context, file: Path) -> None:
+    """Import Graph JSON, all of a file or nothing. Example: evertunnel policy access import policies.json"""
+    try:
+        if file.stat().st_size > _MAXIMUM_FILE_BYTES:
+            fail(f"{file} is larger than 4 MiB")
+        data = json_module.loads(file.read_text(encoding="utf-8-sig"))
+    except json_module.JSONDecodeError as error:
+        fail(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}")
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        fail(f"{file} cannot be read: {error}")
+    names = API(context).post("policies", "access", body=data)["names"]
+    typer.echo(f"Imported {len(names)}: {clean(', '.join(names))}.")
+
+
+@access_app.command("switch")
+def switch_access(context: typer.Context, name: str, state: str) -> None:
+    """Set a policy on, off or report-only. Example: evertunnel policy access switch "Block contractors" report-only"""
+    API(context).patch("policies", "access", name, body={"state": state})
+    typer.echo(f"{name} is {state}.")
+
+
+@access_app.command("remove")
+def remove_access(context: typer.Context, name: str) -> None:
+    """Remove a conditional access policy. Example: evertunnel policy access remove "Block contractors" """
+    API(context).delete("policies", "access", name)
+    typer.echo(f"Removed {name}.")
+
+
+def _describe(values: dict[str, Any], names: dict[str, str]) -> str:
+    parts = []
+    for key, value in values.items():
+        items = value if isinstance(value, list) else [value]
+        parts.append(f"{key}: {' or '.join(names.get(str(item), str(item)) for item in items)}")
+    return "; ".join(parts)

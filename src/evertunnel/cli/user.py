@@ -1,0 +1,67 @@
+"""evertunnel user."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from evertunnel.cli.client import API
+from evertunnel.cli.output import fail, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Users: the people who connect.")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PasswordOption = Annotated[
+    bool,
+    typer.Option("--password", help="Ask for a password, or read it from standard input; never from arguments."),
+]
+
+
+def read_password(*, confirm: bool = True) -> str:
+    """From the terminal, or one line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+    line = sys.stdin.readline().rstrip("\n")
+    if not line:
+        fail("no password came on standard input")
+    return line
+
+
+@app.command("list")
+def list_users(context: typer.Context, json: JSON = False) -> None:
+    """List users. Example: evertunnel user list"""
+    users = API(context).get("users")
+    if json:
+        print_json(users)
+        return
+    print_table(
+        users,
+        {"name": "USER", "enabled": "ENABLED", "signs_in_here": "PASSWORD HERE", "denied": "DENIED"},
+        empty="No users yet. Add one: evertunnel user add alice@corp.example --password",
+    )
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    name: str,
+    display_name: Annotated[str, typer.Option(help="The person's name.")] = "",
+    password: PasswordOption = False,
+) -> None:
+    """Add a user. Example: evertunnel user add alice@corp.example --password"""
+    body = {"name": name, "display_name": display_name, "password": read_password() if password else None}
+    API(context).post("users", body=body)
+    typer.echo(f"Added user {name}.")
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    name: str,
+    password: PasswordOption = False,
+    enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether the user may connect.")] = None,
+) -> None:
+    """Change a user. Example: evertunnel user change alice@corp.example --disable"""
+    body = {"password": read_password() if password else None, "enabled": enable}
+    API(context).patch("users", name, body=body)
+    typer.echo(f"Changed user {name}.")

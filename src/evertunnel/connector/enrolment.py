@@ -1,0 +1,116 @@
+"""Gets a short-lived certificate from the enrolment server."""
+
+import base64
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableError
+from evertunnel.protocols.enrolment import build_signed_text
+
+_TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """The device's certificate and key, and the root it trusts, read from the folder `certificate issue` wrote."""
+
+    certificate_der: bytes
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    root_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ShortLivedCertificate:
+    """PEM of key, certificate and chain. The key was made here and never left."""
+
+    key_pem: str
+    certificate_pem: str
+    chain_pem: tuple[str, ...]
+
+
+def load_device_identity(folder: Path) -> DeviceIdentity:
+    """Read certificate.pem, key.pem and root.pem. Raises InvalidInputError."""
+    try:
+        certificate = x509.load_pem_x509_certificate((folder / "certificate.pem").read_bytes())
+        key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
+        (folder / "root.pem").read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"{folder} holds no usable certificate and key: {error}") from error
+    if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
+        raise InvalidInputError(f"{folder / 'key.pem'}: a device key is ECDSA or RSA")
+    return DeviceIdentity(certificate.public_bytes(Encoding.DER), key, folder / "root.pem")
+
+
+def request_certificate(
+    server_url: str, device: DeviceIdentity, user_name: str, password: str
+) -> ShortLivedCertificate:
+    """Prove the device over this request, sign in, and get the certificate.
+
+    Raises AccessDeniedError with what the server tells outsiders, InvalidInputError, UnavailableError.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    csr_der = request.public_bytes(Encoding.DER)
+    try:
+        tls = ssl.create_default_context(cafile=str(device.root_file))
+        with httpx2.Client(base_url=server_url, verify=tls, timeout=_TIMEOUT_SECONDS) as client:
+            nonce = base64.b64decode(_read(client.post("/v1/nonces"))["nonce"])
+            signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
+            answer = _read(
+                client.post(
+                    "/v1/short-lived-certificates",
+                    json={
+                        "user": user_name,
+                        "password": password,
+                        "csr": _encode(csr_der),
+                        "device_certificate": _encode(device.certificate_der),
+                        "device_signature": _encode(_sign(device, signed)),
+                        "nonce": _encode(nonce),
+                    },
+                )
+            )
+    except (httpx2.HTTPError, ssl.SSLError) as error:
+        raise UnavailableError(f"{server_url} cannot be reached: {error}") from error
+    return ShortLivedCertificate(
+        key_pem=key.private_bytes(
+            Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+        certificate_pem=_to_pem(answer["certificate"]),
+        chain_pem=tuple(_to_pem(text) for text in answer["chain"]),
+    )
+
+
+def _read(response: httpx2.Response) -> dict[str, str]:
+    if response.is_success:
+        found: dict[str, str] = response.json()
+        return found
+    try:
+        detail = str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"the server answered {response.status_code}"
+    if response.status_code == 403:
+        raise AccessDeniedError(detail)
+    raise (InvalidInputError if response.status_code == 422 else UnavailableError)(detail)
+
+
+def _sign(device: DeviceIdentity, signed: bytes) -> bytes:
+    if isinstance(device.key, ec.EllipticCurvePrivateKey):
+        return device.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return device.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _to_pem(text: str) -> str:
+    return x509.load_der_x509_certificate(base64.b64decode(text)).public_bytes(Encoding.PEM).decode()

@@ -1,0 +1,82 @@
+"""Brings tunnels up through the local strongSwan, and notices when they end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evertunnel.errors import UnavailableError
+from evertunnel.vici_connection import Section, ViciConnection
+
+_INITIATE_MS = 15_000
+# Windows' recommended suite and ours; a gateway of ours has all of them.
+_IKE_PROPOSALS = ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256"]
+_ESP_PROPOSALS = ["aes256gcm16-ecp384", "aes128gcm16-ecp256"]
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelPlan:
+    """A tunnel to bring up. With `user_name` by EAP-TLS, without by the certificate alone. PEM texts."""
+
+    name: str
+    gateway_address: str
+    gateway_name: str
+    networks: Sequence[str]
+    certificate_pem: str
+    chain_pem: Sequence[str]
+    key_pem: str
+    root_pem: str
+    user_name: str | None = None
+    encap: bool = False
+
+
+def bring_up(vici: ViciConnection, plan: TunnelPlan) -> None:
+    """Raises UnavailableError when it does not come up."""
+    for pem in (plan.root_pem, *plan.chain_pem):
+        vici.load_certificate(pem, authority=True)
+    vici.load_certificate(plan.certificate_pem, authority=False)
+    vici.load_key(plan.key_pem)
+    vici.load_connection(plan.name, _build_connection(plan))
+    vici.initiate(plan.name, timeout_ms=_INITIATE_MS)
+
+
+def take_down(vici: ViciConnection, name: str) -> None:
+    """End the tunnel and forget the connection. Fine when it is gone already."""
+    for tunnel in find_tunnels(vici, name):
+        vici.terminate(int(tunnel["uniqueid"]))
+    try:
+        vici.unload_connection(name)
+    except UnavailableError:
+        return
+
+
+def find_tunnels(vici: ViciConnection, name: str) -> list[Section]:
+    """Established tunnels of a connection."""
+    return [tunnel for tunnel in vici.list_tunnels() if tunnel["name"] == name and tunnel.get("state") == "ESTABLISHED"]
+
+
+def _build_connection(plan: TunnelPlan) -> Section:
+    local: Section = {"auth": "pubkey", "certs": [plan.certificate_pem]}
+    if plan.user_name is not None:
+        # aaa_id: the policy server must prove the gateway's name too, or anybody's TLS server would do.
+        local = {
+            "auth": "eap-tls",
+            "certs": [plan.certificate_pem],
+            "eap_id": plan.user_name,
+            "aaa_id": plan.gateway_name,
+        }
+    return {
+        "version": "2",
+        "proposals": _IKE_PROPOSALS,
+        "remote_addrs": [plan.gateway_address],
+        "vips": ["0.0.0.0"],
+        "encap": "yes" if plan.encap else "no",
+        "dpd_delay": "10s",
+        "local": local,
+        "remote": {"auth": "pubkey", "id": plan.gateway_name, "cacerts": [plan.root_pem]},
+        "children": {
+            "net": {
+                "remote_ts": list(plan.networks),
+                "esp_proposals": _ESP_PROPOSALS,
+                "dpd_action": "clear",
+            }
+        },
+    }

@@ -1,0 +1,1 @@
+"""Causes and fixes in words. Pure."""

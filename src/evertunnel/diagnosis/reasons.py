@@ -1,0 +1,194 @@
+"""Every reason an attempt can end with: cause and fix in words, and the reason code NPS logs for the same.
+
+Codes: Microsoft's NPS reason codes (reference: NPS 3.1); 0 is success. Where NPS knows no such case the nearest is given.
+"""
+
+from dataclasses import dataclass
+
+from evertunnel.model import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an administrator reads."""
+
+    cause: str
+    fix: str
+    nps_code: int
+
+
+_EXPLANATIONS: dict[Reason, Explanation] = {
+    Reason.GRANTED: Explanation("Access was granted.", "Nothing is to be done.", 0),
+    Reason.USER_DENIED: Explanation(
+        "An administrator denied this user.",
+        "If that should end: evertunnel allow user NAME.",
+        65,
+    ),
+    Reason.DEVICE_DENIED: Explanation(
+        "An administrator denied this device.",
+        "If that should end: evertunnel allow device NAME.",
+        65,
+    ),
+    Reason.USER_UNKNOWN: Explanation(
+        "The certificate's owner does not exist any more.",
+        "Add the user again and issue a new certificate.",
+        8,
+    ),
+    Reason.USER_DISABLED: Explanation(
+        "The user is disabled.", "Enable the user: evertunnel user change NAME --enable.", 34
+    ),
+    Reason.DEVICE_UNKNOWN: Explanation(
+        "The device does not exist any more.",
+        "Add the device again and issue a new certificate.",
+        8,
+    ),
+    Reason.DEVICE_DISABLED: Explanation(
+        "The device is disabled.", "Enable the device: evertunnel device change NAME --enable.", 34
+    ),
+    Reason.DEVICE_NOT_ASSIGNED: Explanation(
+        "The user signed in on a device that is not assigned to him or her.",
+        "If it should be: evertunnel device assign DEVICE USER.",
+        38,
+    ),
+    Reason.DEVICE_PROOF_FAILED: Explanation(
+        "Whoever asked for a short-lived certificate did not prove a valid device key over that request.",
+        "Check that the client uses the certificate and key issued for this device, and that the certificate is valid: "
+        "evertunnel certificate list.",
+        16,
+    ),
+    Reason.SIGN_IN_FAILED: Explanation(
+        "The user name or the password is wrong.",
+        "Set a new password: evertunnel user change NAME --password. Many of these from one device are an attack.",
+        16,
+    ),
+    Reason.IDENTITY_MISMATCH: Explanation(
+        "The client called itself one user and showed the certificate of another. The certificate is what counts, "
+        "so somebody tries to look like somebody else, or the client is set up with the wrong user name.",
+        "Set the client's EAP identity to the user name in its certificate, or leave it anonymous@realm.",
+        298,
+    ),
+    Reason.CERTIFICATE_MISSING: Explanation(
+        "The client sent no certificate.",
+        "Check that a certificate that matches the profile's filter is in the user's store and has its private key.",
+        263,
+    ),
+    Reason.CERTIFICATE_EXPIRED: Explanation(
+        "The certificate has ended or has not begun.",
+        "Have the client get a new one; if all clients fail, compare the clocks of client and server.",
+        268,
+    ),
+    Reason.CERTIFICATE_REVOKED: Explanation(
+        "The certificate is revoked.", "Issue a new certificate if its owner may still connect.", 289
+    ),
+    Reason.CERTIFICATE_ON_HOLD: Explanation(
+        "The certificate is on hold because its owner was denied.",
+        "Lift the denial: evertunnel allow user NAME or evertunnel allow device NAME.",
+        289,
+    ),
+    Reason.CERTIFICATE_FOREIGN: Explanation(
+        "The certificate comes from an authority that is not trusted for this.",
+        "Check which certificate the client chose: its profile should name the issuer. evertunnel certificate "
+        "authorities lists ours.",
+        295,
+    ),
+    Reason.CERTIFICATE_UNKNOWN: Explanation(
+        "The certificate carries our signature and is not on record. Somebody may have signed with a stolen key, or "
+        "the database is older than the certificate.",
+        "Find out where it comes from before anything else; issue new certificates if the database was restored.",
+        295,
+    ),
+    Reason.CERTIFICATE_WRONG_KIND: Explanation(
+        "The certificate is of a kind that may not bring up this tunnel, such as a device's on the user tunnel.",
+        "Check the certificate filter in the client's profile: device tunnel and user tunnel need different ones.",
+        293,
+    ),
+    Reason.CERTIFICATE_WITHOUT_USAGE: Explanation(
+        "The certificate may not be used to authenticate a client (no Client Authentication usage).",
+        "Use a user or short-lived certificate.",
+        267,
+    ),
+    Reason.CERTIFICATE_USAGE_DEMANDED: Explanation(
+        "The network policy demands a usage that the certificate lacks: usually a long-lived certificate was sent where "
+        "the short-lived one of conditional access is demanded.",
+        "Filter the client's certificates by that usage (1.3.6.1.4.1.311.87), and check that the client gets "
+        "short-lived ones.",
+        73,
+    ),
+    Reason.KEY_NOT_PROVEN: Explanation(
+        "The certificate was shown without proof of its key: it may be a copy.",
+        "If it is the rightful owner: the key in the client's store does not belong to the certificate; enrol again.",
+        260,
+    ),
+    Reason.NO_NETWORK_POLICY: Explanation(
+        "No network policy matches, and without one the answer is no.",
+        "evertunnel attempt show tells which condition of which policy did not match; evertunnel policy network list "
+        "shows them all.",
+        48,
+    ),
+    Reason.NETWORK_POLICY_DENIES: Explanation(
+        "The first network policy that matches denies.",
+        "Take the user or device out of the group it names, or change the order of the policies.",
+        65,
+    ),
+    Reason.NO_ACCESS_POLICY: Explanation(
+        "No conditional access policy that is switched on applies to this user, so nothing vouches for the sign-in.",
+        "Import one: evertunnel policy access import FILE, or evertunnel policy set-up for the usual set.",
+        48,
+    ),
+    Reason.BLOCKED_BY_ACCESS_POLICY: Explanation(
+        "A conditional access policy blocks access (Entra shows 53003 for this).",
+        "Exclude the user or group from that policy, or switch it to report-only.",
+        65,
+    ),
+    Reason.DEVICE_NOT_COMPLIANT: Explanation(
+        "Conditional access demands a compliant device, and this one is not known to be (Entra shows 53000 for this).",
+        "Mend what the compliance source complains of, then report it: evertunnel device report NAME --compliant yes.",
+        65,
+    ),
+    Reason.METHOD_REFUSED: Explanation(
+        "The client or the gateway wanted another authentication method than EAP-TLS.",
+        "Set the profile's authentication to EAP-TLS (smart card or other certificate).",
+        22,
+    ),
+    Reason.TLS_FAILED: Explanation(
+        "The TLS handshake failed; the detail has the alert or the error.",
+        "An alert unknown_ca or bad_certificate from the client means that it does not trust the policy server: check "
+        "the trusted root and the server name in its profile.",
+        23,
+    ),
+    Reason.CLIENT_STOPPED: Explanation(
+        "The client stopped answering in the middle of the login.",
+        "Look for lost fragments on the way (MTU), a prompt waiting on the screen, or a client that does not trust the "
+        "policy server and says nothing.",
+        96,
+    ),
+    Reason.TOO_MANY_ROUNDS: Explanation(
+        "The login took more rounds than any honest one needs.",
+        "Raise the MTU between client and gateway if it is very small.",
+        96,
+    ),
+    Reason.DEVICE_REFUSED_AT_GATE: Explanation(
+        "The gate did not vouch for the device's certificate.",
+        "Look at the device's denial, its certificate and the network policies for device tunnels.",
+        65,
+    ),
+    Reason.GATE_SILENT: Explanation(
+        "The gateway got no usable answer from the gate, so it refused the device: it fails closed.",
+        "Check that `evertunnel serve` runs and that the gateway reaches the gate's address.",
+        259,
+    ),
+    Reason.TUNNEL_NOT_RECOGNISED: Explanation(
+        "The gateway had a tunnel that belongs to nobody we know; it was ended.",
+        "A client that claims a name of its own choice, or tunnels left from before a restart: it connects again by "
+        "itself if it may.",
+        97,
+    ),
+    Reason.INTERNAL_ERROR: Explanation(
+        "An error of ours; the login was refused.", "The server's log has the details; please report it.", 1
+    ),
+}
+
+
+def explain(reason: Reason) -> Explanation:
+    """Cause, fix and NPS's code."""
+    return _EXPLANATIONS[reason]

@@ -1,0 +1,273 @@
+"""Keeps one strongSwan on this machine as it should be: its configuration, its tunnels, its effects.
+
+Two threads a gateway: one listens to its events, one does all the rest. A gateway that is down or slow blocks its own
+two threads and nobody else.
+"""
+
+import queue
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from evertunnel.actions.decide import Decider
+from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
+from evertunnel.actions.follow_tunnel import (
+    TunnelReport,
+    close_session,
+    follow_rekey,
+    join_user_session,
+    open_device_session,
+    record_device_refusal,
+    record_unrecognised,
+)
+from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
+from evertunnel.errors import UnavailableError
+from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
+from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.gateways.strongswan import (
+    GatewayModel,
+    build_authorities,
+    build_connections,
+    build_pools,
+)
+from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
+from evertunnel.model import Gateway, TunnelKind
+from evertunnel.storage import sessions
+from evertunnel.storage.snapshot import GATEWAY, Changes
+from evertunnel.storage.store import Store, Watch
+from evertunnel.vici_connection import Section, ViciConnection
+
+_POLL_SECONDS = 0.02
+_IDLE_SECONDS = 0.1
+_RECONCILE_EVERY_SECONDS = 5.0
+_RECONNECT_EVERY_SECONDS = 0.5
+_RETRY_EFFECTS_EVERY_SECONDS = 0.25
+_STORIES_AT_MOST = 2000
+_LINES_AT_MOST = 60
+_GATE_ADDRESS = re.compile(r"'http://[^']*'")
+
+log = structlog.get_logger()
+
+Event = tuple[str, Section] | None
+
+
+class LocalGateway:
+    """One gateway. `load_model` gives what strongSwan must be told, and the private key of its certificate."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: Gateway,
+        vici_socket: str,
+        *,
+        load_model: Callable[[], tuple[GatewayModel, str]],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._load_model = load_model
+        self._clock = clock
+        self._decider = Decider()
+        self._unenforced = Changes()
+        self._vici = ViciConnection(vici_socket)
+        self._listener_vici = ViciConnection(vici_socket)
+        self._effects = EffectWorker(store, gateway.id, self._vici, clock)
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._stories: OrderedDict[int, list[str]] = OrderedDict()
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._listen, name=f"listen-{gateway.name}", daemon=True),
+            threading.Thread(target=self._work, name=f"work-{gateway.name}", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End both threads. Tunnels stay as they are."""
+        self._stopped.set()
+        self._threads[1].join(timeout=5)
+
+    def _listen(self) -> None:
+        """Hand over events; a None says that the connection is new and everything must be looked at afresh."""
+        while not self._stopped.is_set():
+            try:
+                events = self._listener_vici.listen(timeout_seconds=_IDLE_SECONDS)
+                first = True
+                for event in events:
+                    if first:
+                        self._events.put(None)
+                        first = False
+                    if event is not None:
+                        self._events.put(event)
+                    if self._stopped.is_set():
+                        return
+            except UnavailableError as error:
+                log.warning("gateway is away", gateway=self._gateway.name, error=str(error))
+            self._stopped.wait(_RECONNECT_EVERY_SECONDS)
+
+    def _work(self) -> None:
+        watch = Watch(self._store)
+        # Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look.
+        load_due, load_at, reconcile_at, effects_at = False, 0.0, 0.0, 0.0
+        while not self._stopped.is_set():
+            try:
+                if self._handle_events():
+                    load_due, load_at = True, 0.0
+                uptime = time.monotonic()
+                if load_due and uptime >= load_at:
+                    load_at = uptime + _RECONNECT_EVERY_SECONDS
+                    self._load()
+                    load_due, reconcile_at, effects_at = False, 0.0, 0.0
+                changed = watch.changed()
+                if changed:
+                    with self._store.read() as connection:
+                        self._refresh(connection)
+                if self._unenforced.kinds and self._enforce():
+                    load_due, load_at = True, 0.0
+                if changed or uptime >= effects_at:
+                    done = self._effects.perform_pending()
+                    effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
+                if uptime >= reconcile_at:
+                    reconcile_at = uptime + _RECONCILE_EVERY_SECONDS
+                    self._reconcile()
+            except UnavailableError as error:
+                log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+                self._stopped.wait(_RECONNECT_EVERY_SECONDS)
+        watch.close()
+
+    def _handle_events(self) -> bool:
+        """Handle what came, waiting a moment for the first. True when the gateway's connection is new."""
+        fresh = False
+        try:
+            event = self._events.get(timeout=_POLL_SECONDS)
+            while True:
+                if event is None:
+                    fresh = True
+                else:
+                    self._handle(*event)
+                event = self._events.get_nowait()
+        except queue.Empty:
+            return fresh
+
+    def _handle(self, name: str, message: Section) -> None:
+        if name == "log":
+            self._keep_line(message)
+        elif name == "ike-updown":
+            up = message.pop("up", "no") == "yes"
+            for connection, section in message.items():
+                tunnel = read_tunnel(connection, section)
+                if tunnel.kind is not None:
+                    self._follow(tunnel, tunnel.kind, up=up)
+        elif name == "ike-rekey":
+            for connection, section in message.items():
+                old = read_tunnel(connection, section["old"])
+                new = read_tunnel(connection, section["new"])
+                with self._store.write(self._clock()) as tx:
+                    follow_rekey(tx, self._gateway, _report(old), _report(new))
+
+    def _follow(self, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
+        story = tuple(self._stories.pop(tunnel.unique_id, ()))
+        report = _report(tunnel, story)
+        granted = True
+        with self._store.write(self._clock()) as tx:
+            self._refresh(tx.connection)
+            if up and kind is TunnelKind.DEVICE:
+                granted = open_device_session(tx, self._decider, self._gateway, report).granted
+            elif up:
+                granted = join_user_session(tx, self._gateway, report)
+                if not granted:
+                    record_unrecognised(tx, self._gateway, report, kind)
+            else:
+                close_session(tx, self._gateway, report)
+                if tunnel.connecting and is_device_attempt(story):
+                    record_device_refusal(tx, self._decider, self._gateway, report, *explain_refusal(story))
+        if not granted:
+            self._vici.terminate(tunnel.unique_id)
+
+    def _keep_line(self, message: dict[str, Any]) -> None:
+        if message.get("group") not in ("IKE", "CFG") or not message.get("ikesa-uniqueid"):
+            return
+        number = int(message["ikesa-uniqueid"])
+        story = self._stories.setdefault(number, [])
+        if len(story) < _LINES_AT_MOST:
+            story.append(_hide_gate(message["msg"].strip()))
+        while len(self._stories) > _STORIES_AT_MOST:
+            self._stories.popitem(last=False)
+
+    def _load(self) -> None:
+        model, key_pem = self._load_model()
+        self._vici.load_certificate(model.certificate_pem, authority=False)
+        for pem in (*model.chain_pem, model.device_authority_pem):
+            self._vici.load_certificate(pem, authority=True)
+        self._vici.load_key(key_pem)
+        for name, authority in build_authorities(model).items():
+            self._vici.load_authority(name, authority)
+        for name, pool in build_pools(model).items():
+            self._vici.load_pool(name, pool)
+        for name, connection in build_connections(model).items():
+            self._vici.load_connection(name, connection)
+        log.info("gateway loaded", gateway=self._gateway.name)
+
+    def _refresh(self, connection: Connection) -> None:
+        """Follow the database, and remember whose sessions must be decided again."""
+        changes = self._decider.refresh(connection)
+        self._unenforced = self._unenforced.join(changes)
+
+    def _enforce(self) -> bool:
+        """Something may have been taken away: decide the sessions concerned again. True when a gateway changed."""
+        with self._store.write(self._clock()) as tx:
+            self._refresh(tx.connection)
+            changes = self._unenforced
+            ended = end_unentitled_sessions(
+                tx,
+                self._decider,
+                [
+                    row
+                    for row in sessions.list_live_of_gateway(tx.connection, self._gateway.id)
+                    if changes.everybody or changes.ids & {row.user_id, row.device_id, row.certificate_id}
+                ],
+            )
+        self._unenforced = Changes()
+        if ended:
+            log.info("sessions lost what entitled them", gateway=self._gateway.name, sessions=len(ended))
+        return GATEWAY in changes.kinds
+
+    def _reconcile(self) -> None:
+        tunnels = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
+        listed = [
+            ListedTunnel(tunnel.kind, _report(tunnel), tunnel.bytes_in, tunnel.bytes_out)
+            for tunnel in tunnels
+            if tunnel.kind is not None and tunnel.established
+        ]
+        with self._store.write(self._clock()) as tx:
+            self._refresh(tx.connection)
+            cut = reconcile_gateway(tx, self._decider, self._gateway, listed)
+        for number in cut:
+            self._vici.terminate(number)
+
+
+def _hide_gate(line: str) -> str:
+    """Whoever knows the gate's path could ask it; it does not belong into records."""
+    return _GATE_ADDRESS.sub("the gate", line)
+
+
+def _report(tunnel: Tunnel, story: tuple[str, ...] = ()) -> TunnelReport:
+    return TunnelReport(
+        unique_id=tunnel.unique_id,
+        spis=tunnel.spis,
+        remote_address=tunnel.remote_address,
+        claimed_identity=tunnel.claimed_identity,
+        virtual_addresses=tunnel.virtual_addresses,
+        certificate_id=find_device_certificate_id(tunnel.claimed_identity),
+        story=story,
+    )

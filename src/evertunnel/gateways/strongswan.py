@@ -1,0 +1,140 @@
+"""A gateway of our model as strongSwan's connections, pools and authorities, and its strongswan.conf fragment. Pure.
+
+Nothing here makes `updown` scripts or any other command, whatever stands in the model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evertunnel.gateways.proposals import ESP_PROPOSALS, IKE_PROPOSALS
+
+DEVICE_CONNECTION = "evertunnel-device"
+USER_CONNECTION = "evertunnel-user"
+DEVICE_POOL = "evertunnel-device"
+USER_POOL = "evertunnel-user"
+DEVICE_AUTHORITY = "evertunnel-device"
+
+# One socket is one login at a time; each login in progress holds a thread while it waits for us.
+_RADIUS_SOCKETS = 64
+_THREADS = 2 * _RADIUS_SOCKETS + 32
+_TABLE_SIZE = 8192
+_TABLE_SEGMENTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayModel:
+    """What strongSwan needs to know. Certificates in PEM."""
+
+    name: str
+    public_name: str
+    certificate_pem: str
+    chain_pem: Sequence[str]
+    device_authority_pem: str
+    gate_url: str
+    settings: Mapping[str, Any]
+
+
+def build_connections(model: GatewayModel) -> dict[str, dict[str, Any]]:
+    """The two connections, by name, as VICI's load-conn takes them."""
+    device = {
+        "auth": "pubkey",
+        "id": "%any",
+        "cacerts": [model.device_authority_pem],
+        "revocation": "strict",
+    }
+    # eap_id makes charon ask for the identity, so that the policy server sees what the client calls itself.
+    user = {"auth": "eap-radius", "id": "%any", "eap_id": "%any"}
+    return {
+        DEVICE_CONNECTION: _build_connection(
+            model, remote=device, pool=DEVICE_POOL, networks=model.settings["device_networks"]
+        ),
+        USER_CONNECTION: _build_connection(
+            model, remote=user, pool=USER_POOL, networks=model.settings["user_networks"]
+        ),
+    }
+
+
+def build_pools(model: GatewayModel) -> dict[str, dict[str, Any]]:
+    """Address pools, by name, as VICI's load-pool takes them."""
+    pools: dict[str, dict[str, Any]] = {}
+    for name, key in ((DEVICE_POOL, "device_pool"), (USER_POOL, "user_pool")):
+        pools[name] = {"addrs": model.settings[key]}
+        if model.settings.get("dns"):
+            pools[name]["dns"] = list(model.settings["dns"])
+    return pools
+
+
+def build_authorities(model: GatewayModel) -> dict[str, dict[str, Any]]:
+    """The device authority, whose only OCSP address is our gate."""
+    return {DEVICE_AUTHORITY: {"cacert": model.device_authority_pem, "ocsp_uris": [model.gate_url]}}
+
+
+def build_conf_fragment(*, radius_address: str, radius_port: int, radius_secret: str, nas_identifier: str) -> str:
+    """The strongswan.conf fragment of a gateway. The secret is of our own making: letters, digits, - and _."""
+    for value in (radius_address, radius_secret, nas_identifier):
+        if not all(character.isalnum() or character in "-_.:" for character in value):
+            raise ValueError(f"{value!r} cannot stand in strongswan.conf")
+    return f"""\
+# Written by evertunnel; changes are overwritten.
+charon {{
+  threads = {_THREADS}
+  ikesa_table_size = {_TABLE_SIZE}
+  ikesa_table_segments = {_TABLE_SEGMENTS}
+  plugins {{
+    revocation {{
+      # The gate is the only answer; a CRL would be a road round it.
+      enable_crl = no
+    }}
+    eap-radius {{
+      accounting = no
+      station_id_with_port = no
+      nas_identifier = {nas_identifier}
+      retransmit_tries = 5
+      retransmit_timeout = 1.0
+      retransmit_base = 1.5
+      servers {{
+        evertunnel {{
+          address = {radius_address}
+          auth_port = {radius_port}
+          secret = "{radius_secret}"
+          sockets = {_RADIUS_SOCKETS}
+        }}
+      }}
+    }}
+  }}
+}}
+"""
+
+
+def _build_connection(
+    model: GatewayModel, *, remote: dict[str, Any], pool: str, networks: Sequence[str]
+) -> dict[str, Any]:
+    connection: dict[str, Any] = {
+        "version": "2",
+        "proposals": list(IKE_PROPOSALS),
+        "fragmentation": "yes",
+        "mobike": "yes",
+        "send_cert": "always",
+        "send_certreq": "yes",
+        # An identity is a claim: with `replace` anybody could throw out whom he calls himself.
+        "unique": "never",
+        "dpd_delay": "30s",
+        "rekey_time": "0s",
+        "reauth_time": "0s",
+        "encap": "yes" if model.settings.get("encap") else "no",
+        "pools": [pool],
+        "local": {"auth": "pubkey", "certs": [model.certificate_pem], "id": model.public_name},
+        "remote": remote,
+        "children": {
+            "net": {
+                "local_ts": list(networks),
+                "esp_proposals": list(ESP_PROPOSALS),
+                "rekey_time": "0s",
+                "dpd_action": "clear",
+            }
+        },
+    }
+    if model.settings.get("local_addresses"):
+        connection["local_addrs"] = list(model.settings["local_addresses"])
+    return connection

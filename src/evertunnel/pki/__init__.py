@@ -1,0 +1,1 @@
+"""What our certificates, revocation lists and OCSP answers say. Pure: keys, randomness and `now` are arguments."""

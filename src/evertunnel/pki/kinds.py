@@ -1,0 +1,86 @@
+"""Certificate kinds: which authority signs each, for which usages, for how long at most, and how many an hour."""
+
+from dataclasses import dataclass
+
+from cryptography.x509 import ObjectIdentifier
+
+from evertunnel.model import Authority, CertificateKind
+from evertunnel.pki import oids
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class KindRules:
+    """What a certificate of a kind is. The ceilings bound what the signer signs, whoever asks."""
+
+    authorities: frozenset[Authority]
+    usages: tuple[ObjectIdentifier, ...]
+    default_lifetime_seconds: int
+    ceiling_lifetime_seconds: int
+    ceiling_per_hour: int
+    states_revocation: bool  # carries a CRL distribution point and an OCSP address
+
+
+KINDS: dict[CertificateKind, KindRules] = {
+    CertificateKind.GATEWAY: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.SERVER_AUTHENTICATION, oids.IKE_INTERMEDIATE),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=398 * DAY,
+        ceiling_per_hour=100,
+        states_revocation=True,
+    ),
+    CertificateKind.POLICY_SERVER: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.SERVER_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=398 * DAY,
+        ceiling_per_hour=100,
+        states_revocation=True,
+    ),
+    CertificateKind.USER: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.CLIENT_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=3 * 366 * DAY,
+        ceiling_per_hour=20_000,
+        states_revocation=True,
+    ),
+    # Neither OCSP address nor CRL distribution point: the gateway would fall back to them when our gate says
+    # `unknown`, and so let in a device we refuse (docs/decisions/0003).
+    CertificateKind.DEVICE: KindRules(
+        authorities=frozenset({Authority.DEVICE}),
+        usages=(oids.CLIENT_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=3 * 366 * DAY,
+        ceiling_per_hour=20_000,
+        states_revocation=False,
+    ),
+    CertificateKind.SHORT_LIVED: KindRules(
+        authorities=frozenset({Authority.ACCESS}),
+        usages=(oids.CLIENT_AUTHENTICATION, oids.CONDITIONAL_ACCESS),
+        default_lifetime_seconds=HOUR,
+        ceiling_lifetime_seconds=HOUR,
+        ceiling_per_hour=50_000,
+        states_revocation=False,
+    ),
+    CertificateKind.OCSP_SIGNER: KindRules(
+        authorities=frozenset({Authority.ISSUING, Authority.DEVICE, Authority.ACCESS}),
+        usages=(oids.OCSP_SIGNING,),
+        default_lifetime_seconds=7 * DAY,
+        ceiling_lifetime_seconds=7 * DAY,
+        ceiling_per_hour=200,
+        states_revocation=False,
+    ),
+}
+
+# What each authority may ever sign, written into its own certificate as extended key usages, which OpenSSL
+# and Windows both hold against everything below it.
+AUTHORITY_USAGES: dict[Authority, tuple[ObjectIdentifier, ...]] = {
+    authority: tuple(
+        dict.fromkeys(usage for rules in KINDS.values() if authority in rules.authorities for usage in rules.usages)
+    )
+    for authority in (Authority.ISSUING, Authority.DEVICE, Authority.ACCESS)
+}

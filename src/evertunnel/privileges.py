@@ -1,0 +1,37 @@
+"""Users of processes: looking them up, and becoming one for good."""
+
+import grp
+import os
+import pwd
+
+from evertunnel.errors import InvalidInputError
+
+
+def find_user_id(name: str) -> int:
+    """The number of a user name; a number stands for itself. Raises InvalidInputError."""
+    if name.isdigit():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise InvalidInputError(f"there is no system user {name!r}; `evertunnel init` as root makes it") from None
+
+
+def find_group_id(name: str) -> int:
+    """The number of a group name; a number stands for itself. Raises InvalidInputError."""
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise InvalidInputError(f"there is no system group {name!r}; `evertunnel init` as root makes it") from None
+
+
+def become(user_id: int, group_id: int) -> None:
+    """Give up root for a user, with no way back. Does nothing when not root: then there is nothing to give up."""
+    if os.geteuid() != 0:
+        return
+    os.setgroups([])
+    os.setresgid(group_id, group_id, group_id)
+    os.setresuid(user_id, user_id, user_id)
+    os.umask(0o007)

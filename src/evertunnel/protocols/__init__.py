@@ -1,0 +1,1 @@
+"""Bytes to objects and state machines. Pure: no sockets, clock, files, logging, and nothing of ours outside."""

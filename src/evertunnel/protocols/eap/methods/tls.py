@@ -1,0 +1,187 @@
+"""EAP-TLS, the server's side, in TLS 1.2 (RFC 5216) and TLS 1.3 (RFC 9190).
+
+peer                       we
+     <-- start --
+ClientHello -->
+     <-- ServerHello .. --           WAITING_FOR_HANDSHAKE
+Certificate .. Finished -->
+     (key proven: the caller decides) WAITING_FOR_DECISION
+     <-- 1.2: our Finished
+         1.3: one octet 0x00 --       WAITING_FOR_LAST_ANSWER
+empty -->
+     (keys, or failure)
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
+from evertunnel.protocols.eap.packet import EAPError, Type
+from evertunnel.protocols.eap.tls_server import Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
+
+# fatal(2) access_denied(49), in the clear: right in TLS 1.2 as long as our ChangeCipherSpec was not sent (RFC 5246 7.2).
+_ACCESS_DENIED_ALERT = bytes.fromhex("15030300020231")
+_HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
+_TLS_12 = "TLSv1.2"
+
+
+class State(Enum):
+    """What the method waits for."""
+
+    WAITING_FOR_CLIENT_HELLO = auto()
+    WAITING_FOR_HANDSHAKE = auto()
+    WAITING_FOR_DECISION = auto()
+    WAITING_FOR_LAST_ANSWER = auto()
+    WAITING_FOR_ALERT_ANSWER = auto()
+    FINISHED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send this as the data of the next EAP-Request of the method."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The peer proved the key of a certificate. Decide, then call `accept` or `refuse`."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The method is complete. The first 64 octets of keying material are the MSK."""
+
+    peer: Peer
+    master_session_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The method is over and the peer has been told as much as it may know."""
+
+    failure: TLSFailure
+    detail: str
+    certificate_der: bytes | None
+
+
+Progress = Ask | Proven | Finished | Failed
+
+_ACKNOWLEDGEMENT = Ask(b"\x00")
+
+
+class EAPTLS:
+    """One peer's run of the method."""
+
+    type = Type.TLS
+
+    def __init__(self, context: TLSContext, *, packet_bytes: int) -> None:
+        """`packet_bytes` bounds the EAP-TLS data of one request."""
+        self._context = context
+        self._packet_bytes = packet_bytes
+        self._incoming = IncomingMessage()
+        self._outgoing: OutgoingMessage | None = None
+        self._handshake: TLSHandshake | None = None
+        self._flight = b""
+        self._failed: Failed | None = None
+        self.state = State.WAITING_FOR_CLIENT_HELLO
+
+    def start(self) -> Ask:
+        """The first request."""
+        return Ask(bytes((START,)))
+
+    def receive(self, data: bytes) -> Progress:
+        """Take the data of one response. Raises EAPError when the peer may not send that now."""
+        message = self._incoming.add(data)
+        if self._outgoing is not None and not self._outgoing.finished:
+            if message != b"":
+                raise EAPError("data came before all fragments of ours were acknowledged")
+            return Ask(self._outgoing.next_fragment())
+        if message is None:
+            return _ACKNOWLEDGEMENT
+        match self.state:
+            case State.WAITING_FOR_CLIENT_HELLO:
+                return self._receive_client_hello(message)
+            case State.WAITING_FOR_HANDSHAKE:
+                return self._receive_handshake(message)
+            case State.WAITING_FOR_LAST_ANSWER:
+                return self._receive_last_answer(message)
+            case State.WAITING_FOR_ALERT_ANSWER:
+                self.state = State.FINISHED
+                assert self._failed is not None
+                return self._failed
+        raise EAPError(f"nothing may be sent while {self.state.name.lower().replace('_', ' ')}")
+
+    def accept(self) -> Ask:
+        """The decision was yes: finish the handshake so that the peer may know."""
+        assert self._handshake is not None
+        assert self._handshake.peer is not None
+        self._expect_decision()
+        self.state = State.WAITING_FOR_LAST_ANSWER
+        if self._handshake.peer.version != _TLS_12:
+            # RFC 9190 2.1.1: this octet is our promise that nothing more will be asked for.
+            self._flight += self._handshake.encrypt(b"\x00")
+        return self._send(self._flight)
+
+    def refuse(self, detail: str) -> Ask | Failed:
+        """The decision was no. In TLS 1.2 the peer is told by an alert before the failure (RFC 5216 2.1.3)."""
+        assert self._handshake is not None
+        assert self._handshake.peer is not None
+        self._expect_decision()
+        peer = self._handshake.peer
+        self._failed = Failed(TLSFailure.PROTOCOL, detail, peer.certificate_der)
+        if peer.version != _TLS_12:
+            self.state = State.FINISHED
+            return self._failed
+        self.state = State.WAITING_FOR_ALERT_ANSWER
+        return self._send(_ACCESS_DENIED_ALERT)
+
+    def _expect_decision(self) -> None:
+        if self.state is not State.WAITING_FOR_DECISION:
+            raise EAPError(f"no decision is due while {self.state.name.lower().replace('_', ' ')}")
+
+    def _receive_client_hello(self, message: bytes) -> Progress:
+        # Checked before any TLS state is made: a flood of empty openings costs us nothing (54 kB each otherwise).
+        if len(message) < 6 or message[0] != _HANDSHAKE_RECORD or message[5] != _CLIENT_HELLO:
+            raise EAPError("the first TLS message is not a ClientHello")
+        self._handshake = self._context.new_handshake()
+        self.state = State.WAITING_FOR_HANDSHAKE
+        return self._receive_handshake(message)
+
+    def _receive_handshake(self, message: bytes) -> Progress:
+        assert self._handshake is not None
+        if not message:
+            raise EAPError("an empty answer while a TLS message is due")
+        try:
+            self._flight = self._handshake.receive(message)
+        except TLSError as error:
+            self._failed = Failed(error.failure, error.detail, error.certificate_der)
+            if not error.alert:
+                self.state = State.FINISHED
+                return self._failed
+            self.state = State.WAITING_FOR_ALERT_ANSWER
+            return self._send(error.alert)
+        if self._handshake.peer is not None:
+            self.state = State.WAITING_FOR_DECISION
+            return Proven(self._handshake.peer)
+        return self._send(self._flight)
+
+    def _receive_last_answer(self, message: bytes) -> Progress:
+        assert self._handshake is not None
+        assert self._handshake.peer is not None
+        self.state = State.FINISHED
+        peer = self._handshake.peer
+        if message:
+            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", peer.certificate_der)
+        if peer.version == _TLS_12:
+            key = self._handshake.export_key(b"client EAP encryption", 64, None)
+        else:
+            # RFC 9190 2.3: the context is the EAP type.
+            key = self._handshake.export_key(b"EXPORTER_EAP_TLS_Key_Material", 128, bytes((self.type,)))
+        return Finished(peer, key[:64])
+
+    def _send(self, message: bytes) -> Ask:
+        self._outgoing = OutgoingMessage(message, packet_bytes=self._packet_bytes)
+        return Ask(self._outgoing.next_fragment())

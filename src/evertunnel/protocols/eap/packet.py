@@ -1,0 +1,63 @@
+"""EAP packets: bytes to objects and back (RFC 3748 4)."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """EAP codes (RFC 3748 4)."""
+
+    REQUEST = 1
+    RESPONSE = 2
+    SUCCESS = 3
+    FAILURE = 4
+
+
+class Type(IntEnum):
+    """EAP types in use (RFC 3748 5, RFC 5216)."""
+
+    IDENTITY = 1
+    NAK = 3
+    TLS = 13
+
+
+class EAPError(Exception):
+    """The peer sent something that is not EAP, or not allowed now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a peer answered: the identifier of our request, the type, and the data after it."""
+
+    identifier: int
+    type: int
+    data: bytes
+
+
+def decode_response(message: bytes) -> Response:
+    """Read an EAP-Response. Anything else a peer may send is refused: raises EAPError (RFC 3748 4.1, 4.2)."""
+    if len(message) < 5:
+        raise EAPError("shorter than an EAP response")
+    code, identifier, length = struct.unpack_from("!BBH", message)
+    if code != Code.RESPONSE:
+        raise EAPError(f"EAP code {code} may not come from a peer")
+    if length != len(message):
+        # A gateway puts fragments together, so a longer message is no padding but a lie.
+        raise EAPError(f"EAP length {length} differs from the {len(message)} octets that came")
+    return Response(identifier=identifier, type=message[4], data=message[5:])
+
+
+def encode_request(identifier: int, eap_type: int, data: bytes = b"") -> bytes:
+    """An EAP-Request of a type."""
+    return struct.pack("!BBHB", Code.REQUEST, identifier, 5 + len(data), eap_type) + data
+
+
+def encode_success(identifier: int) -> bytes:
+    """EAP-Success; its identifier is that of the response it answers (RFC 3748 4.2)."""
+    return struct.pack("!BBH", Code.SUCCESS, identifier, 4)
+
+
+def encode_failure(identifier: int) -> bytes:
+    """EAP-Failure; its identifier is that of the response it answers (RFC 3748 4.2)."""
+    return struct.pack("!BBH", Code.FAILURE, identifier, 4)

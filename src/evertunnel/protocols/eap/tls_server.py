@@ -1,0 +1,173 @@
+"""The server's half of a TLS handshake over memory BIOs, for EAP-TLS (RFC 5216, 9190)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from OpenSSL import SSL, crypto
+
+from evertunnel.protocols.eap import openssl
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+# X25519 first: it is what Windows 11 and OpenSSL clients send a share for. P-256 and P-384 must be in it, or a
+# TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
+_GROUPS = "X25519:P-256:P-384"
+_TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+_READ_BYTES = 65_536
+
+
+class TLSFailure(StrEnum):
+    """Why a handshake failed."""
+
+    CERTIFICATE_MISSING = "no client certificate was sent"
+    CERTIFICATE_EXPIRED = "the client certificate is not valid now"
+    CERTIFICATE_FOREIGN = "the client certificate does not come from a trusted authority"
+    CERTIFICATE_USAGE = "the client certificate may not be used to authenticate a client"
+    CERTIFICATE_REVOKED = "the client certificate is revoked or on hold"
+    CLIENT_ALERT = "the client sent an alert"
+    KEY_NOT_PROVEN = "the client did not prove that it has the certificate's key"
+    PROTOCOL = "the TLS handshake failed"
+
+
+class TLSError(Exception):
+    """The handshake is over. `alert` is what to send the peer; `certificate_der` what it presented, if anything."""
+
+    def __init__(self, failure: TLSFailure, detail: str, alert: bytes, certificate_der: bytes | None) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+        self.alert = alert
+        self.certificate_der = certificate_der
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who finished a handshake: the leaf certificate whose key was proven."""
+
+    certificate_der: bytes
+    version: str
+
+
+class TLSContext:
+    """What all handshakes of one EAP method share: our certificate, whom we trust, which versions we speak."""
+
+    def __init__(
+        self,
+        *,
+        chain: Sequence[x509.Certificate],
+        key: PrivateKey,
+        trusted: Sequence[x509.Certificate],
+        is_revoked: Callable[[bytes], bool],
+        maximum_version: int = SSL.TLS1_3_VERSION,
+    ) -> None:
+        """`chain` is our leaf and then its issuers; `trusted` end chains; `is_revoked` is asked with a leaf's DER."""
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_max_proto_version(maximum_version)
+        context.set_cipher_list(_TLS_12_CIPHERS)
+        # A resumed handshake would skip the verify callback and with it the certificate.
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        openssl.use_groups(context, _GROUPS)
+        openssl.trust_as_anchors(context)
+        context.use_certificate(chain[0])
+        for issuer in chain[1:]:
+            context.add_extra_chain_cert(issuer)
+        context.use_privatekey(key)
+        store = context.get_cert_store()
+        for anchor in trusted:
+            context.add_client_ca(anchor)
+            if store is not None:
+                store.add_cert(crypto.X509.from_cryptography(anchor))
+        self._is_revoked = is_revoked
+        self._verify_handle = openssl.use_verify_callback(context, self._verify)
+        self._context = context
+        self.verifying: TLSHandshake | None = None
+
+    def new_handshake(self) -> "TLSHandshake":
+        """Begin with a new peer. Costs memory; wait for its ClientHello first."""
+        return TLSHandshake(self, SSL.Connection(self._context, None))
+
+    def _verify(self, error: int, depth: int, certificate_der: bytes) -> int:
+        if depth == 0 and self.verifying is not None:
+            self.verifying.presented_der = certificate_der
+            if error == openssl.ERROR_OK and self._is_revoked(certificate_der):
+                error = openssl.ERROR_REVOKED
+            if error != openssl.ERROR_OK:
+                self.verifying.verify_error = error
+        elif error != openssl.ERROR_OK and self.verifying is not None:
+            self.verifying.verify_error = error
+        return error
+
+
+class TLSHandshake:
+    """One peer's handshake. Not safe between threads: the verify callback belongs to one handshake at a time."""
+
+    def __init__(self, context: TLSContext, connection: SSL.Connection) -> None:
+        connection.set_accept_state()
+        self._context = context
+        self._connection = connection
+        self.presented_der: bytes | None = None
+        self.verify_error = openssl.ERROR_OK
+        self.peer: Peer | None = None
+
+    def receive(self, data: bytes) -> bytes:
+        """Feed what the peer sent, get what to send. When the handshake is complete, `peer` is set.
+
+        Raises TLSError when it failed.
+        """
+        self._connection.bio_write(data)
+        self._context.verifying = self
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return self._pending()
+        except SSL.Error as error:
+            raise self._failed(error) from error
+        finally:
+            self._context.verifying = None
+        # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
+        if self.presented_der is None:
+            raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
+        self.peer = Peer(self.presented_der, self._connection.get_protocol_version_name())
+        return self._pending()
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Application data for the peer, as TLS records."""
+        self._connection.sendall(data)
+        return self._pending()
+
+    def export_key(self, label: bytes, length: int, context: bytes | None) -> bytes:
+        """Keying material of the finished handshake (RFC 5705, RFC 8446 7.5)."""
+        return self._connection.export_keying_material(label, length, context)
+
+    def _pending(self) -> bytes:
+        try:
+            return self._connection.bio_read(_READ_BYTES)
+        except SSL.WantReadError:
+            return b""
+
+    def _failed(self, error: SSL.Error) -> TLSError:
+        reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if isinstance(entry, tuple)]
+        detail = "; ".join(str(reason) for reason in reasons) or "handshake failed"
+        code = self.verify_error
+        if code in openssl.ERRORS_EXPIRED:
+            failure = TLSFailure.CERTIFICATE_EXPIRED
+        elif code in openssl.ERRORS_FOREIGN:
+            failure = TLSFailure.CERTIFICATE_FOREIGN
+        elif code == openssl.ERROR_REVOKED:
+            failure = TLSFailure.CERTIFICATE_REVOKED
+        elif code in openssl.ERRORS_USAGE:
+            failure = TLSFailure.CERTIFICATE_USAGE
+        elif "peer did not return a certificate" in detail:
+            failure = TLSFailure.CERTIFICATE_MISSING
+        elif " alert " in f" {detail} ":
+            failure = TLSFailure.CLIENT_ALERT
+        elif "bad signature" in detail:
+            failure = TLSFailure.KEY_NOT_PROVEN
+        else:
+            failure = TLSFailure.PROTOCOL
+        return TLSError(failure, detail, self._pending(), self.presented_der)

@@ -1,0 +1,1 @@
+"""RADIUS (RFC 2865, 3579): packets, hidden values, repeated requests."""

@@ -1,0 +1,49 @@
+"""Repeated requests get the same reply, byte for byte, and are not processed twice (RFC 5080 2.2.2)."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Remembered(Generic[T]):
+    """A request seen. `reply` is None while it is still being worked on."""
+
+    seen_at: float
+    reply: T | None = None
+
+
+class Duplicates(Generic[T]):
+    """Requests of the last `seconds`, at most `capacity` of them; the oldest go first."""
+
+    def __init__(self, *, seconds: float = 20.0, capacity: int = 20_000) -> None:
+        self._seconds = seconds
+        self._capacity = capacity
+        self._seen: OrderedDict[Hashable, Remembered[T]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def find(self, key: Hashable, now: float) -> Remembered[T] | None:
+        """What is remembered of a request: source, port, Identifier and Authenticator make the key."""
+        found = self._seen.get(key)
+        return found if found is not None and now - found.seen_at <= self._seconds else None
+
+    def begin(self, key: Hashable, now: float) -> Remembered[T]:
+        """Remember a new request. The caller puts the reply into what is returned."""
+        while self._seen:
+            oldest = next(iter(self._seen.values()))
+            if len(self._seen) < self._capacity and now - oldest.seen_at <= self._seconds:
+                break
+            self._seen.popitem(last=False)
+        entry: Remembered[T] = Remembered(seen_at=now)
+        self._seen[key] = entry
+        self._seen.move_to_end(key)
+        return entry
+
+    def forget(self, key: Hashable) -> None:
+        """Drop a request that was never answered, so that its repetition is worked on afresh."""
+        self._seen.pop(key, None)

@@ -1,0 +1,59 @@
+"""Values hidden under the shared secret: the MS-MPPE keys of an Access-Accept (RFC 2548 2.4.2, 2.4.3)."""
+
+from hashlib import md5
+
+from evertunnel.protocols.radius.attributes import MS_MPPE_RECV_KEY, MS_MPPE_SEND_KEY, VENDOR_MICROSOFT
+from evertunnel.protocols.radius.packet import encode_vendor_attribute
+
+
+def encode_session_keys(
+    master_session_key: bytes, *, secret: bytes, request_authenticator: bytes, salts: tuple[int, int]
+) -> list[tuple[int, bytes]]:
+    """The two halves of an EAP MSK as MS-MPPE-Recv-Key and MS-MPPE-Send-Key.
+
+    The first 32 octets are what the gateway receives with (RFC 5216 2.3). `salts` are two different random
+    15-bit numbers; the top bit is set here.
+    """
+    if salts[0] == salts[1]:
+        raise ValueError("the two salts of one packet must differ (RFC 2548 2.4.2)")
+    return [
+        encode_vendor_attribute(
+            VENDOR_MICROSOFT,
+            number,
+            hide_key(key, secret=secret, authenticator=request_authenticator, salt=salt),
+        )
+        for number, key, salt in (
+            (MS_MPPE_RECV_KEY, master_session_key[:32], salts[0]),
+            (MS_MPPE_SEND_KEY, master_session_key[32:64], salts[1]),
+        )
+    ]
+
+
+def hide_key(key: bytes, *, secret: bytes, authenticator: bytes, salt: int) -> bytes:
+    """Salt and hidden key: length octet and key, padded to 16, under a chain of MD5 (RFC 2548 2.4.2)."""
+    salt_bytes = (salt | 0x8000).to_bytes(2, "big")
+    plain = bytes((len(key),)) + key
+    plain += bytes(-len(plain) % 16)
+    hidden = bytearray()
+    previous = authenticator + salt_bytes
+    for start in range(0, len(plain), 16):
+        pad = md5(secret + previous, usedforsecurity=False).digest()
+        block = bytes(a ^ b for a, b in zip(plain[start : start + 16], pad, strict=True))
+        hidden += block
+        previous = block
+    return salt_bytes + bytes(hidden)
+
+
+def reveal_key(hidden: bytes, *, secret: bytes, authenticator: bytes) -> bytes:
+    """The key of a hidden value. Raises ValueError when the length inside does not fit."""
+    salt_bytes, body = hidden[:2], hidden[2:]
+    plain = bytearray()
+    previous = authenticator + salt_bytes
+    for start in range(0, len(body), 16):
+        block = body[start : start + 16]
+        pad = md5(secret + previous, usedforsecurity=False).digest()
+        plain += bytes(a ^ b for a, b in zip(block, pad, strict=True))
+        previous = block
+    if not plain or plain[0] > len(plain) - 1:
+        raise ValueError("the hidden key has an impossible length")
+    return bytes(plain[1 : 1 + plain[0]])

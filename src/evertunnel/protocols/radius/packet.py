@@ -1,0 +1,148 @@
+"""RADIUS packets: bytes to requests, replies to bytes (RFC 2865 3, RFC 3579 3.2).
+
+Every Access-Request must carry a correct Message-Authenticator and every reply carries one as its first
+attribute, whether it holds EAP or not: that closes CVE-2024-3596 (Blast-RADIUS) in both directions.
+"""
+
+import hmac
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import md5
+
+from evertunnel.protocols.radius.attributes import (
+    EAP_MESSAGE,
+    MAXIMUM_VALUE_BYTES,
+    MESSAGE_AUTHENTICATOR,
+    PROXY_STATE,
+    STATE,
+    VENDOR_SPECIFIC,
+    Code,
+)
+
+HEADER_BYTES = 20
+MAXIMUM_PACKET_BYTES = 4096
+_AUTHENTICATOR_BYTES = 16
+_ZEROS = bytes(16)
+
+
+class PacketError(Exception):
+    """The peer sent something that RFC 2865 or 3579 says to discard without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """A checked Access-Request. `attributes` keeps order; `eap_message` is the fragments put together."""
+
+    identifier: int
+    authenticator: bytes
+    attributes: tuple[tuple[int, bytes], ...]
+    eap_message: bytes
+    has_eap_message: bool
+
+    def find(self, attribute: int) -> bytes | None:
+        """The first value of an attribute, or None."""
+        for number, value in self.attributes:
+            if number == attribute:
+                return value
+        return None
+
+    def find_integer(self, attribute: int) -> int | None:
+        """The first value as a 32-bit number; None when absent or not four octets long."""
+        value = self.find(attribute)
+        return int.from_bytes(value, "big") if value is not None and len(value) == 4 else None
+
+    def find_text(self, attribute: int) -> str:
+        """The first value as text, undecodable octets replaced; empty when absent."""
+        value = self.find(attribute)
+        return value.decode("utf-8", "replace") if value is not None else ""
+
+    @property
+    def state(self) -> bytes | None:
+        """The conversation this belongs to, if it says so."""
+        return self.find(STATE)
+
+
+def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
+    """Check and read an Access-Request. Raises PacketError for everything that is to be dropped."""
+    if len(data) < HEADER_BYTES:
+        raise PacketError("shorter than a RADIUS header")
+    code, identifier, length = struct.unpack_from("!BBH", data)
+    if code != Code.ACCESS_REQUEST:
+        raise PacketError(f"code {code} is not one this port takes")
+    if not HEADER_BYTES <= length <= MAXIMUM_PACKET_BYTES:
+        raise PacketError(f"length {length} is outside 20..4096")
+    if length > len(data):
+        raise PacketError(f"length {length} is more than the {len(data)} octets that came")
+    data = data[:length]  # octets after Length are padding (RFC 2865 3)
+    attributes: list[tuple[int, bytes]] = []
+    eap_parts: list[bytes] = []
+    signature_at = 0
+    position = HEADER_BYTES
+    while position < length:
+        if position + 2 > length:
+            raise PacketError("an attribute is cut off")
+        number, size = data[position], data[position + 1]
+        end = position + size
+        if size < 2 or end > length:
+            raise PacketError(f"attribute {number} has length {size}")
+        value = data[position + 2 : end]
+        if number == EAP_MESSAGE:
+            eap_parts.append(value)
+        elif number == MESSAGE_AUTHENTICATOR:
+            if signature_at or size != 18:
+                raise PacketError("Message-Authenticator is repeated or not 16 octets long")
+            signature_at = position + 2
+        else:
+            attributes.append((number, value))
+        position = end
+    if not signature_at:
+        raise PacketError("Message-Authenticator is missing")
+    signed = data[:signature_at] + _ZEROS + data[signature_at + 16 :]
+    expected = hmac.digest(secret, signed, "md5")
+    if not hmac.compare_digest(expected, data[signature_at : signature_at + 16]):
+        raise PacketError("Message-Authenticator is wrong: does the shared secret differ?")
+    return AccessRequest(
+        identifier=identifier,
+        authenticator=data[4:HEADER_BYTES],
+        attributes=tuple(attributes),
+        eap_message=b"".join(eap_parts),
+        has_eap_message=bool(eap_parts),
+    )
+
+
+def encode_reply(
+    code: Code,
+    request: AccessRequest,
+    secret: bytes,
+    *,
+    eap_message: bytes = b"",
+    attributes: Iterable[tuple[int, bytes]] = (),
+) -> bytes:
+    """An Access-Accept, -Reject or -Challenge, signed, with the request's Proxy-State copied in order."""
+    parts = [bytes((MESSAGE_AUTHENTICATOR, 18)), _ZEROS]
+    for start in range(0, len(eap_message), MAXIMUM_VALUE_BYTES):
+        chunk = eap_message[start : start + MAXIMUM_VALUE_BYTES]
+        parts.append(bytes((EAP_MESSAGE, len(chunk) + 2)))
+        parts.append(chunk)
+    for number, value in attributes:
+        parts.append(bytes((number, len(value) + 2)))
+        parts.append(value)
+    for number, value in request.attributes:
+        if number == PROXY_STATE:
+            parts.append(bytes((number, len(value) + 2)))
+            parts.append(value)
+    body = b"".join(parts)
+    length = HEADER_BYTES + len(body)
+    if length > MAXIMUM_PACKET_BYTES:
+        raise ValueError(f"the reply would be {length} octets long; RADIUS ends at {MAXIMUM_PACKET_BYTES}")
+    start_of_packet = struct.pack("!BBH", code, request.identifier, length)
+    signature = hmac.digest(secret, start_of_packet + request.authenticator + body, "md5")
+    body = body[:2] + signature + body[18:]
+    authenticator = md5(start_of_packet + request.authenticator + body + secret, usedforsecurity=False).digest()
+    return start_of_packet + authenticator + body
+
+
+def encode_vendor_attribute(vendor: int, number: int, value: bytes) -> tuple[int, bytes]:
+    """A vendor-specific attribute in the usual form (RFC 2865 5.26)."""
+    return VENDOR_SPECIFIC, struct.pack("!IBB", vendor, number, len(value) + 2) + value

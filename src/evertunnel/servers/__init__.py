@@ -1,0 +1,1 @@
+"""Sockets, and the glue between protocols and actions. The only place where packets meet decisions."""

@@ -1,0 +1,84 @@
+"""What the policy server keeps of a login, from its first packet to its recorded end."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from evertunnel.actions.authenticate import LoginFacts
+from evertunnel.model import Certificate, Decision, Gateway, Step
+from evertunnel.protocols.eap.conversation import Accepted, Conversation
+from evertunnel.protocols.radius.duplicates import Remembered
+from evertunnel.protocols.radius.packet import AccessRequest
+
+_MAXIMUM_STEPS = 64
+
+Address = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Login:
+    """One conversation and its story so far. `began_uptime` is seconds of a clock that never jumps."""
+
+    gateway: Gateway
+    secret: bytes
+    conversation: Conversation
+    began_at: datetime
+    began_uptime: float
+    unique_id: int
+    client_address: str
+    steps: list[Step] = field(default_factory=list)
+    certificate: Certificate | None = None
+    refusal: Decision | None = None
+
+    def note(self, text: str, uptime: float) -> None:
+        """Add a rung to the ladder; a client that goes on for ever does not fill our memory."""
+        if len(self.steps) < _MAXIMUM_STEPS:
+            self.steps.append(Step(round((uptime - self.began_uptime) * 1000, 1), text))
+
+    def facts(self, uptime: float) -> LoginFacts:
+        """What is known of it, for a decision or the record."""
+        return LoginFacts(
+            began_at=self.began_at,
+            gateway=self.gateway,
+            unique_id=self.unique_id,
+            claimed_identity=self.conversation.identity,
+            client_address=self.client_address,
+            certificate=self.certificate,
+            steps=tuple(self.steps),
+            duration_ms=(uptime - self.began_uptime) * 1000,
+        )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One packet of a login: what came, from where, when, and where its reply will be remembered."""
+
+    login: Login
+    request: AccessRequest
+    remembered: "Remembered[Reply]"
+    source: Address
+    now: datetime
+    uptime: float
+
+
+@dataclass(slots=True)
+class Verdict:
+    """A login that ended. Either `accepted` is set and only the decision is missing, or `refusal` is.
+
+    `exchange` is None when there is nobody to answer: the client stopped talking.
+    """
+
+    login: Login
+    exchange: Exchange | None
+    uptime: float
+    eap_failure: bytes
+    accepted: Accepted | None = None
+    refusal: Decision | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """Bytes for a gateway. A `verdict` is decided and recorded again before these bytes may be sent again."""
+
+    data: bytes
+    destination: Address
+    verdict: Verdict | None = None

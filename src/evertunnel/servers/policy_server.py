@@ -1,0 +1,255 @@
+"""The RADIUS side of the policy server: datagrams in, replies out, verdicts handed to the recorder in between.
+
+`receive` never blocks and never writes. What ends a login is a `Verdict`; it becomes a reply only after
+`servers.recorder` has committed it.
+"""
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from evertunnel.actions.authenticate import decide_login
+from evertunnel.actions.decide import Decider
+from evertunnel.model import Decision, Gateway, Outcome, Reason
+from evertunnel.protocols.eap.conversation import (
+    Accepted,
+    Challenge,
+    Conversation,
+    DecisionDue,
+    MethodRefusedError,
+    Refused,
+    TooManyRoundsError,
+)
+from evertunnel.protocols.eap.methods.tls import EAPTLS
+from evertunnel.protocols.eap.open_conversations import STATE_BYTES, OpenConversations
+from evertunnel.protocols.eap.packet import EAPError
+from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
+from evertunnel.protocols.radius import attributes as radius
+from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
+from evertunnel.protocols.radius.packet import AccessRequest, PacketError, decode_access_request, encode_reply
+from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
+
+# EAP octets of one reply when the gateway names no Framed-MTU: fits one Ethernet frame with our other attributes.
+_DEFAULT_EAP_BYTES = 1390
+_MINIMUM_EAP_BYTES = 100
+_EAP_TLS_HEADER_BYTES = 5
+_EAP_START_BYTES = 2  # an EAP-Message of no or two octets asks us to begin (RFC 3579 2.1)
+
+_FAILURE_REASONS = {
+    TLSFailure.CERTIFICATE_MISSING: Reason.CERTIFICATE_MISSING,
+    TLSFailure.CERTIFICATE_EXPIRED: Reason.CERTIFICATE_EXPIRED,
+    TLSFailure.CERTIFICATE_FOREIGN: Reason.CERTIFICATE_FOREIGN,
+    TLSFailure.CERTIFICATE_USAGE: Reason.CERTIFICATE_WITHOUT_USAGE,
+    TLSFailure.CERTIFICATE_REVOKED: Reason.CERTIFICATE_REVOKED,
+    TLSFailure.KEY_NOT_PROVEN: Reason.KEY_NOT_PROVEN,
+    TLSFailure.CLIENT_ALERT: Reason.TLS_FAILED,
+    TLSFailure.PROTOCOL: Reason.TLS_FAILED,
+}
+
+log = structlog.get_logger()
+
+
+class PolicyServer:
+    """Open conversations, repeated requests, and what to answer. One thread calls it."""
+
+    def __init__(self, decider: Decider, tls: TLSContext, unseal_secret: Callable[[Gateway, bytes], bytes]) -> None:
+        self._decider = decider
+        self._tls = tls
+        self._unseal_secret = unseal_secret
+        self._secrets: dict[str, tuple[Gateway, bytes]] = {}
+        self._conversations: OpenConversations[Login] = OpenConversations()
+        self._crowded_out: list[Login] = []
+        self._duplicates: Duplicates[Reply] = Duplicates()
+        self.dropped: Counter[str] = Counter()
+
+    def load_gateways(self) -> None:
+        """Take the gateways the decider knows."""
+        self._secrets = {
+            gateway.radius_address: (gateway, self._unseal_secret(gateway, sealed.radius_secret))
+            for gateway, sealed in self._decider.list_gateways()
+            if gateway.enabled
+        }
+
+    def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
+        """Take one datagram. None: nothing is to be sent, now or later.
+
+        `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
+        """
+        known = self._secrets.get(source[0])
+        if known is None:
+            self.dropped["unknown gateway"] += 1
+            return None
+        gateway, secret = known
+        try:
+            request = decode_access_request(data, secret)
+        except PacketError:
+            self.dropped["malformed or forged packet"] += 1
+            return None
+        # One conversation's packets may come from several ports of a gateway; a packet is repeated from its own.
+        key = (source, request.identifier, request.authenticator)
+        remembered = self._duplicates.find(key, uptime)
+        if remembered is not None:
+            return self._repeat(remembered)
+        if request.state is None:
+            login = self._begin_login(request, gateway, secret, now, uptime)
+        else:
+            found = self._conversations.take(request.state, gateway.id, uptime)
+            if found is None:
+                self.dropped["unknown State"] += 1
+                return None
+            login = found
+        exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
+        try:
+            outcome = self._advance(exchange)
+        except Exception as error:  # a bug of ours over one packet ends that login, not the server
+            log.exception("login failed", gateway=gateway.name)
+            outcome = self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+        if outcome is None:
+            self._duplicates.forget(key)
+        return outcome
+
+    def expire(self, uptime: float) -> list[Verdict]:
+        """Logins whose client stopped answering, to be recorded."""
+        crowded_out, self._crowded_out = self._crowded_out, []
+        refusals = [(login, "too many logins were open at once") for login in crowded_out]
+        refusals += [
+            (login, "the client did not answer our last message") for login in self._conversations.expire(uptime)
+        ]
+        return [
+            Verdict(
+                login,
+                None,
+                uptime,
+                b"",
+                refusal=login.refusal or Decision(Outcome.FAILED, Reason.CLIENT_STOPPED, detail),
+            )
+            for login, detail in refusals
+        ]
+
+    def _begin_login(
+        self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
+    ) -> Login:
+        packet_bytes = _bound_eap_bytes(request.find_integer(radius.FRAMED_MTU)) - _EAP_TLS_HEADER_BYTES
+        tls = self._tls
+        login = Login(
+            gateway=gateway,
+            secret=secret,
+            conversation=Conversation(lambda: EAPTLS(tls, packet_bytes=packet_bytes)),
+            began_at=now,
+            began_uptime=uptime,
+            unique_id=request.find_integer(radius.NAS_PORT) or 0,
+            client_address=request.find_text(radius.CALLING_STATION_ID)[:64],
+        )
+        login.note(f"Access-Request from gateway {gateway.name}", uptime)
+        return login
+
+    def _advance(self, exchange: Exchange) -> Reply | Verdict | None:
+        login, request = exchange.login, exchange.request
+        conversation = login.conversation
+        try:
+            if request.state is None and len(request.eap_message) <= _EAP_START_BYTES:
+                if not request.has_eap_message:
+                    return self._refuse(exchange, Reason.METHOD_REFUSED, "the gateway asked without EAP")
+                return self._challenge(exchange, conversation.start())
+            turn = conversation.receive(request.eap_message)
+        except EAPError:
+            # RFC 3579 2.6.2: not for this conversation, which stays open for the right answer.
+            if request.state is not None:
+                self._keep(request.state, exchange)
+            self.dropped["EAP that does not fit"] += 1
+            return None
+        except MethodRefusedError as error:
+            return self._refuse(exchange, Reason.METHOD_REFUSED, str(error))
+        except TooManyRoundsError as error:
+            return self._refuse(exchange, Reason.TOO_MANY_ROUNDS, str(error))
+        if isinstance(turn, DecisionDue):
+            turn = self._decide(exchange, turn)
+        match turn:
+            case Challenge():
+                return self._challenge(exchange, turn)
+            case Accepted():
+                login.note("the client confirmed the end of the handshake", exchange.uptime)
+                return Verdict(login, exchange, exchange.uptime, conversation.failure(), accepted=turn)
+            case Refused():
+                refusal = login.refusal or self._explain_failure(exchange, turn)
+                login.note(refusal.detail, exchange.uptime)
+                return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=refusal)
+
+    def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Refused:
+        """The key is proven. A no is said here, before any success; a yes is decided once more when it is recorded."""
+        login = exchange.login
+        login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
+        login.note(f"{due.peer.version}: the client proved the key of its certificate", exchange.uptime)
+        facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
+        if facts.user is not None:
+            login.note(f"the certificate belongs to {facts.user.name}", exchange.uptime)
+        if decision.granted:
+            return login.conversation.accept()
+        login.refusal = decision
+        return login.conversation.refuse(decision.detail)
+
+    def _explain_failure(self, exchange: Exchange, turn: Refused) -> Decision:
+        """Our reason for a handshake that failed. The key was not proven: the certificate is only what was shown."""
+        login = exchange.login
+        reason = _FAILURE_REASONS[turn.failure]
+        detail = turn.detail if reason is Reason.TLS_FAILED else turn.failure.value
+        if turn.certificate_der is None:
+            return Decision(Outcome.REFUSED, reason, detail)
+        known = self._decider.find_certificate_by_fingerprint(_fingerprint(turn.certificate_der))
+        login.certificate = known
+        if known is not None:
+            login.note(f"a {known.kind.value} certificate of ours was shown, its key not proven", exchange.uptime)
+        if known is not None and reason in (Reason.CERTIFICATE_REVOKED, Reason.CERTIFICATE_FOREIGN):
+            # The decision knows better than OpenSSL: on hold because its owner is denied, or of another kind.
+            _, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
+            if not decision.granted:
+                return decision
+        return Decision(Outcome.REFUSED, reason, detail)
+
+    def _challenge(self, exchange: Exchange, turn: Challenge) -> Reply:
+        state = secrets.token_bytes(STATE_BYTES)
+        self._keep(state, exchange)
+        data = encode_reply(
+            radius.Code.ACCESS_CHALLENGE,
+            exchange.request,
+            exchange.login.secret,
+            eap_message=turn.eap_message,
+            attributes=((radius.STATE, state),),
+        )
+        exchange.remembered.reply = Reply(data, exchange.source)
+        return exchange.remembered.reply
+
+    def _keep(self, state: bytes, exchange: Exchange) -> None:
+        login = exchange.login
+        evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime)
+        if evicted is not None:
+            self._crowded_out.append(evicted)
+
+    def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:
+        login = exchange.login
+        refusal = Decision(Outcome.REFUSED, reason, detail)
+        login.note(detail, exchange.uptime)
+        eap_failure = login.conversation.failure() if exchange.request.has_eap_message else b""
+        return Verdict(login, exchange, exchange.uptime, eap_failure, refusal=refusal)
+
+    def _repeat(self, remembered: Remembered[Reply]) -> Reply | Verdict | None:
+        reply = remembered.reply
+        if reply is None:
+            self.dropped["repeated while it is being worked on"] += 1
+            return None
+        return reply if reply.verdict is None else reply.verdict
+
+
+def _bound_eap_bytes(framed_mtu: int | None) -> int:
+    """How many EAP octets a reply may carry (RFC 3579 2.4)."""
+    if framed_mtu is None:
+        return _DEFAULT_EAP_BYTES
+    return max(_MINIMUM_EAP_BYTES, min(framed_mtu - 4, _DEFAULT_EAP_BYTES))
+
+
+def _fingerprint(certificate_der: bytes) -> bytes:
+    return hashlib.sha256(certificate_der).digest()

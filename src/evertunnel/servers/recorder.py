@@ -1,0 +1,137 @@
+"""Commits verdicts and only then lets their replies go. Verdicts that wait while one commit runs share the next."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from evertunnel.actions.authenticate import decide_login, record_failure, record_login
+from evertunnel.actions.decide import Decider
+from evertunnel.errors import UnavailableError
+from evertunnel.servers.logins import Reply, Verdict
+from evertunnel.servers.replies import build_accept, build_reject
+from evertunnel.storage.snapshot import GATEWAY
+from evertunnel.storage.store import Store, Transaction, Watch
+
+_BATCH_AT_MOST = 64
+_POLL_SECONDS = 0.02
+
+log = structlog.get_logger()
+
+
+class Recorder:
+    """One thread that writes, for one that receives packets."""
+
+    def __init__(
+        self,
+        store: Store,
+        decider: Decider,
+        *,
+        send: Callable[[Reply], None],
+        clock: Callable[[], datetime],
+        on_gateways_changed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._decider = decider
+        self._send = send
+        self._clock = clock
+        self._on_gateways_changed = on_gateways_changed
+        self._queue: queue.SimpleQueue[Verdict | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to record."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Record what waits, then end."""
+        self._queue.put(None)
+        self._thread.join(timeout=10)
+
+    def put(self, verdict: Verdict) -> None:
+        """Hand over a login that ended. Never blocks."""
+        self._queue.put(verdict)
+
+    def _run(self) -> None:
+        watch = Watch(self._store)
+        try:
+            while True:
+                verdicts, last = self._take()
+                if verdicts:
+                    self._commit(verdicts)
+                elif watch.changed():
+                    self._follow()
+                if last:
+                    return
+        finally:
+            watch.close()
+
+    def _take(self) -> tuple[list[Verdict], bool]:
+        verdicts: list[Verdict] = []
+        try:
+            item = self._queue.get(timeout=_POLL_SECONDS)
+            while item is not None:
+                verdicts.append(item)
+                if len(verdicts) >= _BATCH_AT_MOST:
+                    return verdicts, False
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            return verdicts, False
+        return verdicts, True
+
+    def _follow(self) -> None:
+        """Keep the state in memory fresh for the decisions that are made before anything is recorded."""
+        try:
+            with self._store.read() as connection:
+                changes = self._decider.refresh(connection)
+        except UnavailableError as error:
+            log.warning("cannot read the database", error=str(error))
+            return
+        if GATEWAY in changes.kinds:
+            self._on_gateways_changed()
+
+    def _commit(self, verdicts: Sequence[Verdict]) -> None:
+        try:
+            with self._store.write(self._clock()) as tx:
+                gateways_changed = GATEWAY in self._decider.refresh(tx.connection).kinds
+                replies = [self._record(tx, verdict) for verdict in verdicts]
+        except UnavailableError as error:
+            # Silence: the gateway repeats, or asks the next server. The repetition is recorded afresh.
+            log.error("cannot record", logins=len(verdicts), error=str(error))
+            for verdict in verdicts:
+                if verdict.exchange is not None:
+                    verdict.exchange.remembered.reply = Reply(b"", verdict.exchange.source, verdict)
+            return
+        for verdict, reply in zip(verdicts, replies, strict=True):
+            if reply is not None and verdict.exchange is not None:
+                verdict.exchange.remembered.reply = reply
+                self._send(reply)
+        if gateways_changed:
+            self._on_gateways_changed()
+
+    def _record(self, tx: Transaction, verdict: Verdict) -> Reply | None:
+        login = verdict.login.facts(verdict.uptime)
+        if verdict.refusal is not None:
+            record_failure(tx, login, verdict.refusal)
+            return build_reject(verdict)
+        earlier = verdict.exchange.remembered.reply if verdict.exchange else None
+        if earlier is not None and earlier.data:
+            # The gateway did not hear our Accept. Meanwhile it may no longer be true.
+            _, decision = decide_login(self._decider, login, now=tx.now)
+            if decision.granted:
+                return earlier
+            record_failure(tx, login, decision)
+            return build_reject(verdict)
+        decision, attempt = record_login(tx, self._decider, login)
+        if not decision.granted:
+            return build_reject(verdict)
+        assert attempt.session_id is not None
+        user = self._decider.find_user(attempt.user_id)
+        return build_accept(
+            verdict,
+            session_id=attempt.session_id,
+            user_name=user.name if user else "",
+            settings=decision.settings,
+        )

@@ -1,0 +1,178 @@
+"""The signer: holds the authorities' keys and signs what a stored, granted row says, which it reads itself.
+
+Nobody sends it a certificate to sign. A caller names a row; the row's kind must be one that caller's user may
+ask for, within the kind's ceilings of lifetime and rate; what was signed is checked against the row before it
+leaves, and stored.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
+from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.pki.issuance import BACKDATE, Grant, PublicAddresses, build_certificate
+from evertunnel.pki.keys import PrivateKey
+from evertunnel.pki.kinds import KINDS
+from evertunnel.pki.lint import LintError, verify_certificate
+from evertunnel.pki.revocation import Revocation, build_revocation_list
+from evertunnel.storage import authorities, certificates
+from evertunnel.storage.store import Store, Transaction, Watch
+
+Allowed = frozenset[tuple[CertificateKind, Authority]]
+EVERYTHING: Allowed = frozenset((kind, authority) for kind, rules in KINDS.items() for authority in rules.authorities)
+
+# A list is good for a week and made anew each day; the root's, whose key may be away, for a year.
+_LIST_LIFETIME = {authority: timedelta(days=7) for authority in Authority} | {Authority.ROOT: timedelta(days=365)}
+_LIST_RENEWAL = {authority: timedelta(days=1) for authority in Authority} | {Authority.ROOT: timedelta(days=30)}
+_POLL_SECONDS = 0.1
+_CHECK_SECONDS = 600.0
+
+log = structlog.get_logger()
+
+
+class LocalSigner:
+    """Signs with keys in this process: the signer's own, and `init` before there is a signer."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Mapping[Authority, PrivateKey],
+        addresses: PublicAddresses,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._addresses = addresses
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def sign(self, certificate_id: str) -> bytes:
+        """Sign one row; a row that was signed before gives the same certificate again."""
+        return self.sign_for(certificate_id, EVERYTHING)
+
+    def sign_for(self, certificate_id: str, allowed: Allowed) -> bytes:
+        """The same for a caller who may ask for some kinds only. Raises InvalidInputError, NotFoundError, UnavailableError."""
+        with self._lock, self._store.write(self._clock()) as tx:
+            row = certificates.find_certificate(tx.connection, certificate_id)
+            if row is None:
+                raise NotFoundError(f"no certificate {certificate_id!r} was granted")
+            kind, authority = CertificateKind(row.kind), Authority(row.authority)
+            if (kind, authority) not in allowed:
+                raise InvalidInputError(f"this process may not ask for {kind.value} certificates of that authority")
+            if row.certificate_der is not None:
+                return bytes(row.certificate_der)
+            if row.status != CertificateStatus.GRANTED.value:
+                raise InvalidInputError(f"certificate {certificate_id} is {row.status}, not granted")
+            grant = Grant(
+                certificate_id=row.id,
+                kind=kind,
+                authority=authority,
+                serial=int(row.serial, 16),
+                name=row.subject_name,
+                dns_names=tuple(row.dns_names),
+                public_key_der=row.public_key_der,
+                not_before=row.not_before,
+                not_after=row.not_after,
+            )
+            self._verify_ceilings(tx, grant)
+            key = self._keys.get(authority)
+            if key is None:
+                raise UnavailableError(f"the key of the {authority.value} authority is not here")
+            issuer = authorities.load_authorities(tx.connection)[authority]
+            certificate = build_certificate(grant, issuer=issuer, issuer_key=key, addresses=self._addresses)
+            try:
+                verify_certificate(certificate, grant, issuer=issuer, addresses=self._addresses)
+            except LintError as error:
+                log.error("signed certificate fails its own check", certificate=certificate_id, error=str(error))
+                raise UnavailableError("the certificate was not issued: it failed its own check") from error
+            der = certificate.public_bytes(Encoding.DER)
+            certificates.store_signed(tx, certificate_id, der)
+            # Readers of the certificates learn of it with the next epoch.
+            tx.raise_epoch("certificate", certificate_id)
+        return der
+
+    def publish_revocations(self) -> list[Authority]:
+        """Sign a new revocation list for each authority whose list is out of date. Returns those."""
+        published = []
+        now = self._clock()
+        for authority, key in self._keys.items():
+            with self._lock, self._store.read() as connection:
+                wanted = authorities.list_revocation_counts(connection).get(authority)
+                current = authorities.find_revocation_list(connection, authority)
+            if wanted is None:
+                continue
+            if (
+                current is not None
+                and current.revocations == wanted
+                and now < current.this_update + _LIST_RENEWAL[authority]
+            ):
+                continue
+            with self._lock, self._store.write(now) as tx:
+                self._publish(tx, authority, key)
+            published.append(authority)
+        return published
+
+    def _publish(self, tx: Transaction, authority: Authority, key: PrivateKey) -> None:
+        current = authorities.find_revocation_list(tx.connection, authority)
+        number = (current.number if current else 0) + 1
+        next_update = tx.now + _LIST_LIFETIME[authority]
+        der = build_revocation_list(
+            [
+                Revocation(int(row.serial, 16), row.revoked_at, row.revocation_reason or "unspecified")
+                for row in certificates.list_revoked(tx.connection, authority, tx.now)
+            ],
+            issuer=authorities.load_authorities(tx.connection)[authority],
+            issuer_key=key,
+            number=number,
+            this_update=tx.now - BACKDATE,
+            next_update=next_update,
+        )
+        authorities.store_revocation_list(
+            tx,
+            authority,
+            number=number,
+            revocations=authorities.list_revocation_counts(tx.connection)[authority],
+            this_update=tx.now,
+            next_update=next_update,
+            der=der,
+        )
+
+    def _verify_ceilings(self, tx: Transaction, grant: Grant) -> None:
+        rules = KINDS[grant.kind]
+        if grant.authority not in rules.authorities:
+            raise InvalidInputError(f"the {grant.authority.value} authority signs no {grant.kind.value} certificates")
+        ceiling = timedelta(seconds=rules.ceiling_lifetime_seconds)
+        if grant.not_after > tx.now + ceiling:
+            raise InvalidInputError(f"a {grant.kind.value} certificate may last {ceiling} at most")
+        if grant.not_before < tx.now - BACKDATE - timedelta(minutes=1):
+            raise InvalidInputError("a certificate may not be dated back further than five minutes")
+        if (
+            certificates.count_signed_since(tx.connection, grant.kind, tx.now - timedelta(hours=1))
+            >= rules.ceiling_per_hour
+        ):
+            raise UnavailableError(
+                f"{rules.ceiling_per_hour} {grant.kind.value} certificates were signed within an hour; no more until it is over"
+            )
+
+
+def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.Event) -> None:
+    """Keep every authority's revocation list up to date: at once when something changed, else once a day."""
+    watch = Watch(store)
+    due, checked = True, time.monotonic()
+    while not stopped.wait(_POLL_SECONDS):
+        uptime = time.monotonic()
+        if due or watch.changed() or uptime - checked > _CHECK_SECONDS:
+            checked = uptime
+            try:
+                for authority in signer.publish_revocations():
+                    log.info("revocation list published", authority=authority.value)
+                due = False
+            except UnavailableError as error:
+                log.warning("cannot publish revocations", error=str(error))
+                due = True
+    watch.close()

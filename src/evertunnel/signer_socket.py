@@ -1,0 +1,109 @@
+"""Both ends of the signer's Unix socket: one line of JSON naming a row, one line of JSON with the certificate.
+
+The kernel says which user calls (SO_PEERCRED); what that user may ask for is fixed here.
+"""
+
+import base64
+import json
+import socket
+import socketserver
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from evertunnel.errors import DomainError, InvalidInputError, NotFoundError, UnavailableError
+from evertunnel.model import Authority, CertificateKind
+from evertunnel.signer import EVERYTHING, Allowed, LocalSigner
+
+_MAXIMUM_LINE_BYTES = 64 * 1024
+_TIMEOUT_SECONDS = 10.0
+_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+# What each process may ask for. A process that is not here may ask for nothing.
+ALLOWED: dict[str, Allowed] = {
+    "web-admin": frozenset(pair for pair in EVERYTHING if pair[0] is not CertificateKind.OCSP_SIGNER),
+    "web-public": frozenset(
+        {
+            (CertificateKind.SHORT_LIVED, Authority.ACCESS),
+            (CertificateKind.OCSP_SIGNER, Authority.ISSUING),
+        }
+    ),
+    "gate": frozenset({(CertificateKind.OCSP_SIGNER, Authority.DEVICE)}),
+    "gateway": frozenset({(CertificateKind.GATEWAY, Authority.ISSUING)}),
+}
+
+_ERRORS: dict[str, type[DomainError]] = {
+    "not found": NotFoundError,
+    "invalid": InvalidInputError,
+    "unavailable": UnavailableError,
+}
+
+log = structlog.get_logger()
+
+
+class SignerClient:
+    """Asks the signer process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def sign(self, certificate_id: str) -> bytes:
+        """The DER certificate of a granted row. Raises what the signer raised, or UnavailableError."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_TIMEOUT_SECONDS)
+                connection.connect(str(self._path))
+                connection.sendall(json.dumps({"sign": certificate_id}).encode() + b"\n")
+                with connection.makefile("rb") as answers:
+                    answer = json.loads(answers.readline(_MAXIMUM_LINE_BYTES))
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"the signer cannot be reached: {error}") from error
+        if "certificate" in answer:
+            return base64.b64decode(answer["certificate"])
+        raise _ERRORS.get(answer.get("kind"), UnavailableError)(answer.get("error", "the signer refused"))
+
+
+class SignerServer(socketserver.ThreadingUnixStreamServer):
+    """Answers on a socket that is bound already."""
+
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, signer: LocalSigner, users: Mapping[int, str]) -> None:
+        """`users` maps user ids to process names."""
+        super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.signer = signer
+        self.users = users
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    timeout = _TIMEOUT_SECONDS
+    server: SignerServer
+
+    def handle(self) -> None:
+        credentials = self.request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        _, user_id, _ = _PEER_CREDENTIALS.unpack(credentials)
+        process = self.server.users.get(user_id, "")
+        self.wfile.write(json.dumps(self._answer(process, user_id)).encode() + b"\n")
+
+    def _answer(self, process: str, user_id: int) -> dict[str, Any]:
+        try:
+            request = json.loads(self.rfile.readline(_MAXIMUM_LINE_BYTES))
+            certificate_id = str(request["sign"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {"kind": "invalid", "error": "the request is not a line of JSON with the key sign"}
+        try:
+            allowed = EVERYTHING if process == "everything" else ALLOWED.get(process, frozenset())
+            der = self.server.signer.sign_for(certificate_id, allowed)
+        except DomainError as error:
+            log.warning("refused to sign", certificate=certificate_id, user_id=user_id, error=str(error))
+            kind = next((name for name, family in _ERRORS.items() if isinstance(error, family)), "unavailable")
+            return {"kind": kind, "error": str(error)}
+        except Exception:
+            log.exception("signing failed", certificate=certificate_id)
+            return {"kind": "unavailable", "error": "the signer failed; its log says why"}
+        return {"certificate": base64.b64encode(der).decode()}

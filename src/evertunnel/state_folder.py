@@ -1,0 +1,77 @@
+"""Where an installation keeps its files, and who may read them."""
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from evertunnel.errors import InvalidInputError
+from evertunnel.keystore import Keystore
+
+DEFAULT = Path("/var/lib/evertunnel")
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Paths below one folder."""
+
+    path: Path
+
+    @property
+    def database_url(self) -> str:
+        """The default database."""
+        return f"sqlite:///{self.path / 'data' / 'evertunnel.db'}"
+
+    @property
+    def keystore(self) -> Keystore:
+        """The keys folder."""
+        return Keystore(self.path)
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where the admin API listens."""
+        return self.path / "run" / "admin.sock"
+
+    @property
+    def signer_socket(self) -> Path:
+        """Where the signer listens."""
+        return self.path / "run" / "signer.sock"
+
+    def gateway_folder(self, gateway_name: str) -> Path:
+        """Files we write for one gateway."""
+        return self.path / "gateways" / gateway_name
+
+    def create(self, *, group: int, gateway_owner: int) -> None:
+        """Make the folders. Raises InvalidInputError when there is an installation, or no right to make one."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise InvalidInputError(f"{self.path} is not empty: give --state a new or empty folder")
+            os.chown(self.path, -1, group)
+            self.path.chmod(0o755)
+            # The set-group-id bit makes SQLite's side files readable for all our processes, whoever creates them.
+            for name, mode, owner in (
+                ("data", 0o2770, -1),
+                ("run", 0o755, -1),
+                ("gateways", 0o750, gateway_owner),
+            ):
+                folder = self.path / name
+                folder.mkdir()
+                os.chown(folder, owner, group)
+                folder.chmod(mode)
+        except OSError as error:
+            raise InvalidInputError(f"cannot make the state folder: {error.filename}: {error.strerror}") from error
+
+    def lock(self) -> int:
+        """Hold the folder for one `serve`. Raises InvalidInputError when another one runs. Returns the descriptor."""
+        path = self.path / "run" / "serve.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise InvalidInputError(f"{path} cannot be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InvalidInputError(f"another `evertunnel serve` runs on {self.path}") from None
+        return descriptor

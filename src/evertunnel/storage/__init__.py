@@ -1,0 +1,1 @@
+"""Tables and SQL, by noun. Imports nothing of ours but the nouns."""

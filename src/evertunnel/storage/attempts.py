@@ -1,0 +1,58 @@
+"""Attempts as they were recorded. They never change."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from evertunnel.errors import InvalidInputError, NotFoundError
+from evertunnel.storage import tables
+from evertunnel.storage.tables import AnyRow
+
+_attempts = tables.attempts
+
+
+def list_attempts(
+    connection: Connection,
+    *,
+    user: str | None = None,
+    device: str | None = None,
+    outcome: str | None = None,
+    reason: str | None = None,
+    limit: int,
+) -> list[AnyRow]:
+    """The newest first, by names of users and devices."""
+    statement = _select().order_by(_attempts.c.at.desc(), _attempts.c.id).limit(limit)
+    if user is not None:
+        statement = statement.where(tables.users.c.name_key == user.casefold())
+    if device is not None:
+        statement = statement.where(tables.devices.c.name_key == device.casefold())
+    if outcome is not None:
+        statement = statement.where(_attempts.c.outcome == outcome)
+    if reason is not None:
+        statement = statement.where(_attempts.c.reason == reason)
+    return list(connection.execute(statement))
+
+
+def get_attempt(connection: Connection, text: str) -> AnyRow:
+    """An attempt by id or the beginning of one that is unique. Raises NotFoundError, InvalidInputError."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    rows = list(connection.execute(_select().where(_attempts.c.id.like(f"{escaped}%", escape="\\")).limit(2)))
+    if not rows or not text:
+        raise NotFoundError(f"there is no attempt {text!r}; `evertunnel attempt list` shows their ids")
+    if len(rows) > 1:
+        raise InvalidInputError(f"several attempts begin with {text!r}; give more of the id")
+    return rows[0]
+
+
+def _select() -> Select[Any]:
+    return (
+        select(
+            _attempts,
+            tables.users.c.name.label("user_name"),
+            tables.devices.c.name.label("device_name"),
+            tables.gateways.c.name.label("gateway_name"),
+        )
+        .outerjoin(tables.users, tables.users.c.id == _attempts.c.user_id)
+        .outerjoin(tables.devices, tables.devices.c.id == _attempts.c.device_id)
+        .outerjoin(tables.gateways, tables.gateways.c.id == _attempts.c.gateway_id)
+    )

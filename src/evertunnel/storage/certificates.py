@@ -1,0 +1,142 @@
+"""Certificates: a row is granted first, signed by that row alone, and stays for as long as anybody may ask."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from evertunnel.errors import NotFoundError
+from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.storage import tables
+from evertunnel.storage.store import Transaction
+from evertunnel.storage.tables import AnyRow
+
+_HELD = (CertificateStatus.ON_HOLD.value, CertificateStatus.REVOKED.value)
+_certificates = tables.certificates
+
+
+def insert_grant(tx: Transaction, **columns: Any) -> None:
+    """Store what may be signed. `serial` is a number and kept as hex text: it is longer than any integer column."""
+    serial = columns.pop("serial")
+    tx.connection.execute(
+        insert(_certificates).values(
+            serial=f"{serial:x}", status=CertificateStatus.GRANTED.value, granted_at=tx.now, **columns
+        )
+    )
+
+
+def find_certificate(connection: Connection, certificate_id: str) -> AnyRow | None:
+    """A certificate's row by id."""
+    return connection.execute(select(_certificates).where(_certificates.c.id == certificate_id)).one_or_none()
+
+
+def get_certificate(connection: Connection, text: str) -> AnyRow:
+    """A certificate by id or serial (hex). Raises NotFoundError."""
+    wanted = text.lower().replace(":", "").lstrip("0")
+    row = connection.execute(
+        select(_certificates).where((_certificates.c.id == text) | (_certificates.c.serial == wanted))
+    ).first()
+    if row is None:
+        raise NotFoundError(f"there is no certificate {text!r}; `evertunnel certificate list` shows ids and serials")
+    return row
+
+
+def find_by_serial(connection: Connection, authority: Authority, serial: int) -> AnyRow | None:
+    """The certificate an authority gave a serial."""
+    return connection.execute(
+        select(_certificates).where(
+            _certificates.c.authority == authority.value, _certificates.c.serial == f"{serial:x}"
+        )
+    ).one_or_none()
+
+
+def find_valid_for_key(connection: Connection, public_key_der: bytes) -> AnyRow | None:
+    """The newest valid certificate for a key."""
+    return connection.execute(
+        select(_certificates)
+        .where(
+            _certificates.c.public_key_der == public_key_der,
+            _certificates.c.status == CertificateStatus.VALID.value,
+        )
+        .order_by(_certificates.c.not_after.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def list_certificates(connection: Connection, *, limit: int = 1000) -> list[AnyRow]:
+    """The newest first."""
+    return list(connection.execute(select(_certificates).order_by(_certificates.c.granted_at.desc()).limit(limit)))
+
+
+def count_signed_since(connection: Connection, kind: CertificateKind, since: datetime) -> int:
+    """How many of a kind were signed after a moment."""
+    return connection.execute(
+        select(func.count())
+        .select_from(_certificates)
+        .where(
+            _certificates.c.kind == kind.value,
+            _certificates.c.granted_at > since,
+            _certificates.c.certificate_der.is_not(None),
+        )
+    ).scalar_one()
+
+
+def store_signed(tx: Transaction, certificate_id: str, certificate_der: bytes) -> None:
+    """Keep what was signed; from now on the certificate is valid. A grant that was taken back stays so."""
+    tx.connection.execute(
+        update(_certificates)
+        .where(_certificates.c.id == certificate_id, _certificates.c.status == CertificateStatus.GRANTED.value)
+        .values(
+            certificate_der=certificate_der,
+            fingerprint=hashlib.sha256(certificate_der).digest(),
+            status=CertificateStatus.VALID.value,
+        )
+    )
+
+
+def change_status(
+    tx: Transaction, certificate_ids: Sequence[str], status: CertificateStatus, *, reason: str | None
+) -> None:
+    """Hold, revoke or release. Counts as a change of the revocation lists of the authorities concerned."""
+    if not certificate_ids:
+        return
+    affected = _certificates.c.id.in_(certificate_ids)
+    authorities = set(tx.connection.execute(select(_certificates.c.authority).where(affected).distinct()).scalars())
+    tx.connection.execute(
+        update(_certificates)
+        .where(affected)
+        .values(
+            status=status.value,
+            revoked_at=None if status is CertificateStatus.VALID else tx.now,
+            revocation_reason=reason,
+        )
+    )
+    tx.connection.execute(
+        update(tables.authorities)
+        .where(tables.authorities.c.name.in_(authorities))
+        .values(revocations=tables.authorities.c.revocations + 1)
+    )
+
+
+def list_of_subject(connection: Connection, column: str, subject_id: str, statuses: Sequence[str]) -> list[AnyRow]:
+    """Certificates of a user (`user_id`) or device (`device_id`) in one of some states."""
+    return list(
+        connection.execute(
+            select(_certificates).where(_certificates.c[column] == subject_id, _certificates.c.status.in_(statuses))
+        )
+    )
+
+
+def list_revoked(connection: Connection, authority: Authority, now: datetime) -> list[AnyRow]:
+    """What belongs on an authority's revocation list: held or revoked, and not ended for more than a day."""
+    return list(
+        connection.execute(
+            select(_certificates.c.serial, _certificates.c.revoked_at, _certificates.c.revocation_reason).where(
+                _certificates.c.authority == authority.value,
+                _certificates.c.status.in_(_HELD),
+                _certificates.c.not_after > now - timedelta(days=1),
+            )
+        )
+    )

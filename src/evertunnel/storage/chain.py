@@ -1,0 +1,99 @@
+"""The hash chain over committed batches of audit entries and attempts. Pure: rows in, hashes out."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from evertunnel.model import Attempt
+from evertunnel.storage.tables import encode_time
+
+AUDIT_COLUMNS = ("id", "at", "name", "actor", "subject", "subject_id", "details")
+ATTEMPT_COLUMNS = (
+    "id",
+    "at",
+    "kind",
+    "outcome",
+    "reason",
+    "detail",
+    "gateway_id",
+    "user_id",
+    "device_id",
+    "certificate_id",
+    "session_id",
+    "claimed_identity",
+    "client_address",
+    "duration_microseconds",
+    "story",
+)
+
+
+def attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
+    """An attempt as the columns of its table."""
+    story = {
+        "steps": [[step.at_ms, step.text] for step in attempt.steps],
+        "policies": [[result.policy, result.kind, result.result, result.detail] for result in attempt.results],
+    }
+    return {
+        "id": attempt.id,
+        "at": attempt.at,
+        "kind": attempt.kind.value,
+        "outcome": attempt.outcome.value,
+        "reason": attempt.reason.value,
+        "detail": attempt.detail,
+        "gateway_id": attempt.gateway_id,
+        "user_id": attempt.user_id,
+        "device_id": attempt.device_id,
+        "certificate_id": attempt.certificate_id,
+        "session_id": attempt.session_id,
+        "claimed_identity": attempt.claimed_identity,
+        "client_address": attempt.client_address,
+        "duration_microseconds": round(attempt.duration_ms * 1000),
+        "story": orjson.dumps(story).decode(),
+        "batch": batch,
+    }
+
+
+def hash_content(audit: Sequence[dict[str, Any]], attempts: Sequence[dict[str, Any]]) -> bytes:
+    """SHA-256 over the rows of a batch, each as a JSON array of its columns, in the order of their ids."""
+    digest = hashlib.sha256()
+    for label, columns, rows in (
+        (b"audit", AUDIT_COLUMNS, audit),
+        (b"attempts", ATTEMPT_COLUMNS, attempts),
+    ):
+        digest.update(label)
+        for row in sorted(rows, key=lambda row: row["id"]):
+            digest.update(orjson.dumps([_plain(row[column]) for column in columns]))
+    return digest.digest()
+
+
+def hash_batch(number: int, previous_hash: bytes, committed_at: datetime, epoch: int, content_hash: bytes) -> bytes:
+    """SHA-256 over a batch's own columns and the hash of the batch before."""
+    header = b"%d|%d|%d|" % (number, encode_time(committed_at), epoch)
+    return hashlib.sha256(header + previous_hash + content_hash).digest()
+
+
+def build_batch(
+    *,
+    number: int,
+    previous_hash: bytes,
+    committed_at: datetime,
+    epoch: int,
+    audit: Sequence[dict[str, Any]],
+    attempts: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """The row of a batch that is about to be committed."""
+    content_hash = hash_content(audit, attempts)
+    return {
+        "number": number,
+        "committed_at": committed_at,
+        "epoch": epoch,
+        "content_hash": content_hash,
+        "hash": hash_batch(number, previous_hash, committed_at, epoch, content_hash),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return encode_time(value) if isinstance(value, datetime) else value

@@ -1,0 +1,121 @@
+"""Users, groups and devices: who and what connects. Names are unique without regard to case."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from evertunnel.errors import AlreadyExistsError, NotFoundError
+from evertunnel.model import SubjectKind
+from evertunnel.storage import tables
+from evertunnel.storage.store import Transaction, new_id
+from evertunnel.storage.tables import AnyRow
+
+_TABLES: dict[SubjectKind, Table] = {
+    SubjectKind.USER: tables.users,
+    SubjectKind.DEVICE: tables.devices,
+    SubjectKind.GROUP: tables.groups,
+}
+
+
+def find_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow | None:
+    """A user, device or group by name (any case) or id."""
+    table = _TABLES[kind]
+    return connection.execute(
+        select(table).where((table.c.name_key == name.casefold()) | (table.c.id == name))
+    ).one_or_none()
+
+
+def get_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow:
+    """The same; raises NotFoundError."""
+    row = find_subject(connection, kind, name)
+    if row is None:
+        raise NotFoundError(f"there is no {kind.value} {name!r}; `evertunnel {kind.value} list` shows those that exist")
+    return row
+
+
+def list_subjects(connection: Connection, kind: SubjectKind) -> list[AnyRow]:
+    """All of a kind, by name."""
+    table = _TABLES[kind]
+    return list(connection.execute(select(table).order_by(table.c.name_key)))
+
+
+def insert_subject(tx: Transaction, kind: SubjectKind, name: str, **columns: Any) -> str:
+    """Add one and return its id. Raises AlreadyExistsError."""
+    if find_subject(tx.connection, kind, name) is not None:
+        raise AlreadyExistsError(f"there is a {kind.value} {name!r} already")
+    subject_id = new_id()
+    tx.connection.execute(
+        insert(_TABLES[kind]).values(id=subject_id, name=name, name_key=name.casefold(), created_at=tx.now, **columns)
+    )
+    return subject_id
+
+
+def update_subject(tx: Transaction, kind: SubjectKind, subject_id: str, **columns: Any) -> None:
+    """Change columns of one."""
+    table = _TABLES[kind]
+    tx.connection.execute(update(table).where(table.c.id == subject_id).values(**columns))
+
+
+def add_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> None:
+    """Put a user, device or group into a group; twice is once."""
+    members = tables.group_members
+    found = tx.connection.execute(
+        select(members.c.member_id).where(
+            members.c.group_id == group_id,
+            members.c.member_kind == kind.value,
+            members.c.member_id == member_id,
+        )
+    ).first()
+    if found is None:
+        tx.connection.execute(insert(members).values(group_id=group_id, member_kind=kind.value, member_id=member_id))
+
+
+def remove_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> None:
+    """Take a member out of a group."""
+    members = tables.group_members
+    tx.connection.execute(
+        delete(members).where(
+            members.c.group_id == group_id,
+            members.c.member_kind == kind.value,
+            members.c.member_id == member_id,
+        )
+    )
+
+
+def list_members(connection: Connection, group_id: str) -> list[tuple[str, str]]:
+    """(kind, name) of the direct members of a group."""
+    found: list[tuple[str, str]] = []
+    for kind, table in _TABLES.items():
+        members = tables.group_members
+        statement = (
+            select(table.c.name)
+            .join(members, (members.c.member_id == table.c.id) & (members.c.member_kind == kind.value))
+            .where(members.c.group_id == group_id)
+            .order_by(table.c.name_key)
+        )
+        found.extend((kind.value, row.name) for row in connection.execute(statement))
+    return found
+
+
+def assign_device(tx: Transaction, device_id: str, user_id: str) -> None:
+    """Let a user get short-lived certificates on a device."""
+    assigned = tables.device_users
+    if user_id not in list_assigned_users(tx.connection, device_id):
+        tx.connection.execute(insert(assigned).values(device_id=device_id, user_id=user_id))
+
+
+def unassign_device(tx: Transaction, device_id: str, user_id: str) -> None:
+    """Take that back."""
+    assigned = tables.device_users
+    tx.connection.execute(delete(assigned).where(assigned.c.device_id == device_id, assigned.c.user_id == user_id))
+
+
+def list_assigned_users(connection: Connection, device_id: str) -> dict[str, str]:
+    """id -> name of the users a device is assigned to."""
+    statement = (
+        select(tables.users.c.id, tables.users.c.name)
+        .join(tables.device_users, tables.device_users.c.user_id == tables.users.c.id)
+        .where(tables.device_users.c.device_id == device_id)
+        .order_by(tables.users.c.name_key)
+    )
+    return {row.id: row.name for row in connection.execute(statement)}

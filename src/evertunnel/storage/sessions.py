@@ -1,0 +1,134 @@
+"""Sessions: one row a tunnel, from the Accept (or the report of a device tunnel) to its end."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from evertunnel.model import Session, SessionState, SubjectKind
+from evertunnel.storage import tables
+from evertunnel.storage.store import Transaction
+from evertunnel.storage.tables import AnyRow
+
+_sessions = tables.sessions
+LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.value)
+
+
+def insert_sessions(tx: Transaction, sessions: Sequence[Session]) -> None:
+    """Add sessions as they begin."""
+    if not sessions:
+        return
+    tx.connection.execute(
+        insert(_sessions),
+        [
+            {
+                "id": session.id,
+                "kind": session.kind.value,
+                "state": session.state.value,
+                "gateway_id": session.gateway_id,
+                "unique_id": session.unique_id,
+                "spis": session.spis,
+                "user_id": session.user_id,
+                "device_id": session.device_id,
+                "certificate_id": session.certificate_id,
+                "attempt_id": session.attempt_id,
+                "remote_address": session.remote_address,
+                "virtual_addresses": session.virtual_addresses,
+                "created_at": session.created_at,
+                "up_at": session.created_at if session.state is SessionState.UP else None,
+                "end_reason": "",
+                "bytes_in": 0,
+                "bytes_out": 0,
+            }
+            for session in sessions
+        ],
+    )
+
+
+def update_session(tx: Transaction, session_id: str, **columns: Any) -> None:
+    """Change a session's columns."""
+    tx.connection.execute(update(_sessions).where(_sessions.c.id == session_id).values(**columns))
+
+
+def store_traffic(tx: Transaction, octets: Mapping[str, tuple[int, int]]) -> None:
+    """Octets in and out by session id, as just seen. One statement for all: there may be thousands."""
+    if not octets:
+        return
+    tx.connection.execute(
+        update(_sessions)
+        .where(_sessions.c.id == bindparam("session_id"))
+        .values(bytes_in=bindparam("octets_in"), bytes_out=bindparam("octets_out"), seen_at=tx.now),
+        [
+            {"session_id": session_id, "octets_in": came_in, "octets_out": went_out}
+            for session_id, (came_in, went_out) in octets.items()
+        ],
+    )
+
+
+def end_session(tx: Transaction, session_id: str, reason: str) -> None:
+    """The tunnel is gone, or never came. The first reason stays: it is what was meant."""
+    tx.connection.execute(
+        update(_sessions)
+        .where(_sessions.c.id == session_id, _sessions.c.state != SessionState.ENDED.value)
+        .values(state=SessionState.ENDED.value, ended_at=tx.now)
+    )
+    tx.connection.execute(
+        update(_sessions).where(_sessions.c.id == session_id, _sessions.c.end_reason == "").values(end_reason=reason)
+    )
+
+
+def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
+    """Sessions of a gateway that did not end, the newest first: an old row never takes a new tunnel's number."""
+    return list(
+        connection.execute(
+            select(_sessions)
+            .where(_sessions.c.gateway_id == gateway_id, _sessions.c.state.in_(LIVE))
+            .order_by(_sessions.c.created_at.desc())
+        )
+    )
+
+
+def list_live_of_subject(connection: Connection, kind: SubjectKind, subject_id: str) -> list[AnyRow]:
+    """Live sessions of a user or of a device (its user tunnels included)."""
+    column = _sessions.c.user_id if kind is SubjectKind.USER else _sessions.c.device_id
+    return list(connection.execute(select(_sessions).where(column == subject_id, _sessions.c.state.in_(LIVE))))
+
+
+def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> None:
+    """The tunnels must go; the gateway has to confirm it."""
+    if session_ids:
+        tx.connection.execute(
+            update(_sessions)
+            .where(_sessions.c.id.in_(session_ids), _sessions.c.state.in_(LIVE))
+            .values(state=SessionState.ENDING.value, end_reason=reason)
+        )
+
+
+def list_sessions(connection: Connection, *, live_only: bool, limit: int) -> list[AnyRow]:
+    """Sessions with the names of whom they belong to, the newest first."""
+    statement = (
+        select(
+            _sessions,
+            tables.users.c.name.label("user_name"),
+            tables.devices.c.name.label("device_name"),
+            tables.gateways.c.name.label("gateway_name"),
+        )
+        .outerjoin(tables.users, tables.users.c.id == _sessions.c.user_id)
+        .outerjoin(tables.devices, tables.devices.c.id == _sessions.c.device_id)
+        .outerjoin(tables.gateways, tables.gateways.c.id == _sessions.c.gateway_id)
+        .order_by(_sessions.c.created_at.desc())
+        .limit(limit)
+    )
+    if live_only:
+        statement = statement.where(_sessions.c.state.in_(LIVE))
+    return list(connection.execute(statement))
+
+
+def list_pending_older(connection: Connection, before: datetime) -> list[AnyRow]:
+    """Sessions that were granted before a moment and never came up."""
+    return list(
+        connection.execute(
+            select(_sessions).where(_sessions.c.state == SessionState.PENDING.value, _sessions.c.created_at < before)
+        )
+    )

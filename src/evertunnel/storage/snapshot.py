@@ -1,0 +1,264 @@
+"""Everything decisions are made from, in memory, and how it follows the database from epoch to epoch."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from evertunnel.model import (
+    Authority,
+    Certificate,
+    CertificateKind,
+    CertificateStatus,
+    Device,
+    Fact,
+    Gateway,
+    SubjectKind,
+    User,
+)
+from evertunnel.storage import tables
+from evertunnel.storage.store import read_epoch
+from evertunnel.storage.tables import AnyRow
+
+# Further behind than this, reading everything afresh is cheaper than following.
+_FOLLOW_AT_MOST = 500
+
+NETWORK_POLICIES = "network policies"
+ACCESS_POLICIES = "access policies"
+CERTIFICATE = "certificate"
+GATEWAY = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class StandingDenial:
+    """A denial that was not lifted."""
+
+    reason: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedGateway:
+    """A gateway's secrets, still encrypted: only the process that needs one opens it."""
+
+    radius_secret: bytes
+    gate_path: bytes
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The state of one epoch. `network` and `access` hold policies as stored: name, document, resolved names."""
+
+    epoch: int = 0
+    users: dict[str, User] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    certificates: dict[tuple[Authority, int], Certificate] = field(default_factory=dict)
+    certificates_by_id: dict[str, Certificate] = field(default_factory=dict)
+    certificates_by_fingerprint: dict[bytes, Certificate] = field(default_factory=dict)
+    denials: dict[str, list[StandingDenial]] = field(default_factory=dict)
+    device_facts: dict[str, dict[str, tuple[Fact, ...]]] = field(default_factory=dict)
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+    sealed: dict[str, SealedGateway] = field(default_factory=dict)
+    network: list[tuple[str, Any]] = field(default_factory=list)
+    access: list[tuple[str, Any, dict[str, str]]] = field(default_factory=list)
+    parents: dict[str, set[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs from the epoch before. `everybody`: more than the subjects of `ids` may be decided otherwise."""
+
+    kinds: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+    everybody: bool = False
+
+    def join(self, later: "Changes") -> "Changes":
+        """Both together."""
+        if not later.kinds:
+            return self
+        return Changes(self.kinds | later.kinds, self.ids | later.ids, self.everybody or later.everybody)
+
+
+_NOTHING = Changes()
+_EVERYTHING = Changes(
+    frozenset({NETWORK_POLICIES, ACCESS_POLICIES, GATEWAY, CERTIFICATE, *SubjectKind}), everybody=True
+)
+
+
+def follow(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Bring a snapshot to this transaction's epoch and say what changed."""
+    epoch = read_epoch(connection)
+    if epoch == snapshot.epoch:
+        return _NOTHING
+    rows = connection.execute(
+        select(tables.changes.c.kind, tables.changes.c.subject_id)
+        .where(tables.changes.c.epoch > snapshot.epoch)
+        .distinct()
+        .limit(_FOLLOW_AT_MOST + 1)
+    ).all()
+    if snapshot.epoch == 0 or len(rows) > _FOLLOW_AT_MOST:
+        _load_all(connection, snapshot)
+        changes = _EVERYTHING
+    else:
+        _load_changed(connection, snapshot, rows)
+        kinds = frozenset(row.kind for row in rows)
+        changes = Changes(
+            kinds=kinds,
+            ids=frozenset(row.subject_id for row in rows),
+            everybody=bool(kinds & {NETWORK_POLICIES, ACCESS_POLICIES, GATEWAY, SubjectKind.GROUP}),
+        )
+    snapshot.epoch = epoch
+    return changes
+
+
+def _load_all(connection: Connection, snapshot: Snapshot) -> None:
+    snapshot.certificates, snapshot.certificates_by_id, snapshot.certificates_by_fingerprint = {}, {}, {}
+    for row in connection.execute(select(*_CERTIFICATE_COLUMNS)):
+        _put_certificate(snapshot, row)
+    _load_people(connection, snapshot)
+    _load_policies(connection, snapshot)
+    _load_gateways(connection, snapshot)
+
+
+def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[AnyRow]) -> None:
+    ids: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        ids[row.kind].add(row.subject_id)
+    if ids.get(SubjectKind.GROUP):
+        _load_people(connection, snapshot)
+    else:
+        for user_id in ids.get(SubjectKind.USER, ()):
+            _load_users(connection, snapshot, user_id)
+            _load_denials(connection, snapshot, user_id)
+        for device_id in ids.get(SubjectKind.DEVICE, ()):
+            _load_devices(connection, snapshot, device_id)
+            _load_denials(connection, snapshot, device_id)
+            _load_facts(connection, snapshot, device_id)
+    for certificate_id in ids.get(CERTIFICATE, ()):
+        for row in connection.execute(select(*_CERTIFICATE_COLUMNS).where(tables.certificates.c.id == certificate_id)):
+            _put_certificate(snapshot, row)
+    if NETWORK_POLICIES in ids or ACCESS_POLICIES in ids:
+        _load_policies(connection, snapshot)
+    if GATEWAY in ids:
+        _load_gateways(connection, snapshot)
+
+
+def _load_people(connection: Connection, snapshot: Snapshot) -> None:
+    snapshot.parents = defaultdict(set)
+    for row in connection.execute(select(tables.group_members)):
+        snapshot.parents[row.member_id].add(row.group_id)
+    snapshot.users, snapshot.devices = {}, {}
+    snapshot.denials, snapshot.device_facts = {}, {}
+    _load_users(connection, snapshot)
+    _load_devices(connection, snapshot)
+    _load_denials(connection, snapshot)
+    _load_facts(connection, snapshot)
+
+
+def _load_users(connection: Connection, snapshot: Snapshot, user_id: str | None = None) -> None:
+    statement = select(tables.users.c.id, tables.users.c.name, tables.users.c.enabled)
+    if user_id is not None:
+        snapshot.users.pop(user_id, None)
+        statement = statement.where(tables.users.c.id == user_id)
+    for row in connection.execute(statement):
+        snapshot.users[row.id] = User(row.id, row.name, row.enabled, _find_groups(snapshot, row.id))
+
+
+def _load_devices(connection: Connection, snapshot: Snapshot, device_id: str | None = None) -> None:
+    statement = select(tables.devices.c.id, tables.devices.c.name, tables.devices.c.enabled)
+    assigned = select(tables.device_users)
+    if device_id is not None:
+        snapshot.devices.pop(device_id, None)
+        statement = statement.where(tables.devices.c.id == device_id)
+        assigned = assigned.where(tables.device_users.c.device_id == device_id)
+    users: dict[str, set[str]] = defaultdict(set)
+    for row in connection.execute(assigned):
+        users[row.device_id].add(row.user_id)
+    for row in connection.execute(statement):
+        groups = _find_groups(snapshot, row.id)
+        snapshot.devices[row.id] = Device(row.id, row.name, row.enabled, groups, frozenset(users[row.id]))
+
+
+def _load_denials(connection: Connection, snapshot: Snapshot, subject_id: str | None = None) -> None:
+    statement = select(tables.denials.c.subject_id, tables.denials.c.reason, tables.denials.c.until).where(
+        tables.denials.c.lifted_at.is_(None)
+    )
+    if subject_id is not None:
+        snapshot.denials.pop(subject_id, None)
+        statement = statement.where(tables.denials.c.subject_id == subject_id)
+    for row in connection.execute(statement):
+        snapshot.denials.setdefault(row.subject_id, []).append(StandingDenial(row.reason, row.until))
+
+
+def _load_facts(connection: Connection, snapshot: Snapshot, device_id: str | None = None) -> None:
+    statement = select(tables.facts).where(tables.facts.c.subject_kind == SubjectKind.DEVICE.value)
+    if device_id is not None:
+        snapshot.device_facts.pop(device_id, None)
+        statement = statement.where(tables.facts.c.subject_id == device_id)
+    for row in connection.execute(statement):
+        known = snapshot.device_facts.setdefault(row.subject_id, {})
+        fact = Fact(row.name, row.value, row.source, row.observed_at, row.expires_at)
+        known[row.name] = (*known.get(row.name, ()), fact)
+
+
+def _load_policies(connection: Connection, snapshot: Snapshot) -> None:
+    network = select(tables.network_policies).order_by(tables.network_policies.c.position)
+    snapshot.network = [(row.name, row.document) for row in connection.execute(network)]
+    access = select(tables.access_policies).order_by(tables.access_policies.c.name)
+    snapshot.access = [(row.name, row.document, row.resolved) for row in connection.execute(access)]
+
+
+def _load_gateways(connection: Connection, snapshot: Snapshot) -> None:
+    gateways, sealed = {}, {}
+    for row in connection.execute(select(tables.gateways)):
+        gateways[row.id] = Gateway(row.id, row.name, row.radius_address, row.enabled)
+        sealed[row.id] = SealedGateway(row.radius_secret_sealed, row.gate_path_sealed)
+    snapshot.gateways, snapshot.sealed = gateways, sealed
+
+
+_CERTIFICATE_COLUMNS = (
+    tables.certificates.c.id,
+    tables.certificates.c.authority,
+    tables.certificates.c.serial,
+    tables.certificates.c.kind,
+    tables.certificates.c.status,
+    tables.certificates.c.not_after,
+    tables.certificates.c.fingerprint,
+    tables.certificates.c.user_id,
+    tables.certificates.c.device_id,
+    tables.certificates.c.gateway_id,
+)
+
+
+def _put_certificate(snapshot: Snapshot, row: AnyRow) -> None:
+    authority, serial = Authority(row.authority), int(row.serial, 16)
+    certificate = Certificate(
+        row.id,
+        authority,
+        serial,
+        CertificateKind(row.kind),
+        CertificateStatus(row.status),
+        row.not_after,
+        row.user_id,
+        row.device_id,
+        row.gateway_id,
+    )
+    snapshot.certificates[authority, serial] = certificate
+    snapshot.certificates_by_id[row.id] = certificate
+    if row.fingerprint is not None:
+        snapshot.certificates_by_fingerprint[row.fingerprint] = certificate
+
+
+def _find_groups(snapshot: Snapshot, member_id: str) -> frozenset[str]:
+    """Groups of a member and the groups those are in; a ring of groups ends where it was entered."""
+    found: set[str] = set()
+    waiting = list(snapshot.parents.get(member_id, ()))
+    while waiting:
+        group_id = waiting.pop()
+        if group_id not in found:
+            found.add(group_id)
+            waiting.extend(snapshot.parents.get(group_id, ()))
+    return frozenset(found)

@@ -1,0 +1,341 @@
+"""The schema, once, for SQLite and PostgreSQL. Times are microseconds since 1970 UTC; ids are random hex text."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+AnyRow = Row[*tuple[Any, ...]]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode_time(moment: datetime) -> int:
+    """Microseconds since 1970 UTC. A naive datetime is a bug and raises TypeError."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def decode_time(microseconds: int) -> datetime:
+    """The aware UTC datetime of a stored time."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class UTCTime(TypeDecorator[datetime]):
+    """An aware datetime kept as an integer, which both databases compare, index and hash alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Into the database."""
+        return None if value is None else encode_time(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Out of the database."""
+        return None if value is None else decode_time(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[str]:
+    return Column("id", Text, primary_key=True)
+
+
+# One row. Every writing transaction reads it first and holds it until it commits, so that granting and
+# taking away are in one order, and every batch follows exactly one other.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("batch_number", BigInteger, nullable=False),
+    Column("batch_hash", LargeBinary, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("committed_at", UTCTime, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+# What each epoch took away or granted, so that a reader of epoch n can follow to n+k without reading all.
+changes = Table(
+    "changes",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    Column("at", UTCTime, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("batch", BigInteger, nullable=False, index=True),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("display_name", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("member_kind", Text, primary_key=True),
+    Column("member_id", Text, primary_key=True),
+    Index("ix_group_members_member_id", "member_id"),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+device_users = Table(
+    "device_users",
+    metadata,
+    Column("device_id", ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_device_users_user_id", "user_id"),
+)
+
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("certificate_der", LargeBinary, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+    Column("revocations", BigInteger, nullable=False),
+)
+
+revocation_lists = Table(
+    "revocation_lists",
+    metadata,
+    Column("authority", ForeignKey("authorities.name"), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("revocations", BigInteger, nullable=False),
+    Column("this_update", UTCTime, nullable=False),
+    Column("next_update", UTCTime, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    _id(),
+    Column("authority", ForeignKey("authorities.name"), nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("subject_name", Text, nullable=False),
+    Column("dns_names", JSON, nullable=False),
+    Column("public_key_der", LargeBinary, nullable=False),
+    Column("not_before", UTCTime, nullable=False),
+    Column("not_after", UTCTime, nullable=False),
+    Column("user_id", ForeignKey("users.id")),
+    Column("device_id", ForeignKey("devices.id")),
+    Column("gateway_id", ForeignKey("gateways.id")),
+    Column("attempt_id", Text),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", UTCTime, nullable=False),
+    Column("certificate_der", LargeBinary),
+    Column("fingerprint", LargeBinary, unique=True),  # SHA-256 of the DER
+    Column("revoked_at", UTCTime),
+    Column("revocation_reason", Text),
+    UniqueConstraint("authority", "serial"),
+    Index("ix_certificates_user_id", "user_id"),
+    Index("ix_certificates_device_id", "device_id"),
+    Index("ix_certificates_kind_granted_at", "kind", "granted_at"),
+)
+
+gateways = Table(
+    "gateways",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("public_name", Text, nullable=False),
+    Column("radius_address", Text, nullable=False, unique=True),
+    Column("radius_secret_sealed", LargeBinary, nullable=False),
+    Column("gate_path_sealed", LargeBinary, nullable=False),
+    Column("vici_socket", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+)
+
+network_policies = Table(
+    "network_policies",
+    metadata,
+    _id(),
+    Column("position", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("document", JSON, nullable=False),
+)
+
+access_policies = Table(
+    "access_policies",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("resolved", JSON, nullable=False),
+    Column("imported_at", UTCTime, nullable=False),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("subject_kind", Text, primary_key=True),
+    Column("subject_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("observed_at", UTCTime, nullable=False),
+    Column("expires_at", UTCTime),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _id(),
+    Column("at", UTCTime, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("gateway_id", Text),
+    Column("user_id", Text, index=True),
+    Column("device_id", Text, index=True),
+    Column("certificate_id", Text),
+    Column("session_id", Text),
+    Column("claimed_identity", Text, nullable=False),
+    Column("client_address", Text, nullable=False),
+    Column("duration_microseconds", BigInteger, nullable=False),
+    Column("story", Text, nullable=False),
+    Column("batch", BigInteger, nullable=False, index=True),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("gateway_id", Text, nullable=False),
+    Column("unique_id", BigInteger, nullable=False),
+    # Both security parameter indexes of the IKE_SA: random, so never the same twice, which numbers are after a restart.
+    Column("spis", Text, nullable=False),
+    Column("user_id", Text),
+    Column("device_id", Text),
+    Column("certificate_id", Text),
+    Column("attempt_id", Text),
+    Column("remote_address", Text, nullable=False),
+    Column("virtual_addresses", Text, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+    Column("up_at", UTCTime),
+    Column("seen_at", UTCTime),
+    Column("ended_at", UTCTime),
+    Column("end_reason", Text, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+    Index("ix_sessions_gateway_id_state", "gateway_id", "state"),
+    Index("ix_sessions_user_id_state", "user_id", "state"),
+    Index("ix_sessions_device_id_state", "device_id", "state"),
+)
+
+denials = Table(
+    "denials",
+    metadata,
+    _id(),
+    Column("subject_kind", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("denied_by", Text, nullable=False),
+    Column("denied_at", UTCTime, nullable=False),
+    Column("until", UTCTime),
+    Column("lifted_at", UTCTime),
+    Column("lifted_by", Text),
+    Index("ix_denials_subject_id", "subject_id"),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("gateway_id", Text, nullable=False),
+    Column("subject_kind", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("denial_id", Text),
+    Column("created_at", UTCTime, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Column("confirmed_at", UTCTime),
+    Index("ix_effects_gateway_id_state", "gateway_id", "state"),
+    Index("ix_effects_denial_id", "denial_id"),
+)

@@ -1,0 +1,151 @@
+"""VICI, strongSwan's control protocol: five verbs (load, list, terminate, flush, events) and nothing else.
+
+The only module that touches the `vici` package, which has no types. Values come as bytes and leave here as text.
+"""
+
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import vici
+
+from evertunnel.errors import UnavailableError
+
+_TIMEOUT_SECONDS = 5.0
+EVENTS = ("ike-updown", "ike-rekey", "log")
+
+Section = dict[str, Any]
+
+
+class ViciConnection:
+    """One connection; for one thread. Every call raises UnavailableError when strongSwan is away, slow or refuses."""
+
+    def __init__(self, socket_path: str) -> None:
+        self._path = socket_path
+        self._session: Any = None
+
+    def close(self) -> None:
+        """Hang up."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.transport.socket.close()
+
+    def load_certificate(self, pem: str, *, authority: bool) -> None:
+        """Give it a certificate."""
+        self._call("load_cert", {"type": "X509", "flag": "CA" if authority else "NONE", "data": pem})
+
+    def load_key(self, pem: str) -> None:
+        """Give it a private key."""
+        self._call("load_key", {"type": "any", "data": pem})
+
+    def load_connection(self, name: str, connection: Mapping[str, Any]) -> None:
+        """Add or replace a connection."""
+        self._call("load_conn", {name: connection})
+
+    def load_pool(self, name: str, pool: Mapping[str, Any]) -> None:
+        """Add or replace an address pool."""
+        self._call("load_pool", {name: pool})
+
+    def load_authority(self, name: str, authority: Mapping[str, Any]) -> None:
+        """Add or replace what is known of an authority."""
+        self._call("load_authority", {name: authority})
+
+    def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
+        """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`."""
+        filters = {"noblock": "no"} | ({} if unique_id is None else {"ike-id": str(unique_id)})
+        return [
+            {"name": name, **section} for entry in self._collect("list_sas", filters) for name, section in entry.items()
+        ]
+
+    def list_connections(self) -> list[str]:
+        """Names of loaded connections."""
+        return [name for entry in self._collect("list_conns", {}) for name in entry]
+
+    def terminate(self, unique_id: int) -> None:
+        """End an IKE_SA now, without waiting for the peer to agree. One that is gone already is fine."""
+        try:
+            self._collect("terminate", {"ike-id": str(unique_id), "force": "yes", "timeout": "-1", "loglevel": "-1"})
+        except _RefusedError as error:
+            if "no matching" not in str(error):
+                raise
+
+    def initiate(self, connection: str, *, timeout_ms: int) -> None:
+        """Bring the child `net` of a connection up and wait for it. Raises UnavailableError when it does not come."""
+        self._collect(
+            "initiate",
+            {"ike": connection, "child": "net", "timeout": str(timeout_ms), "loglevel": "-1"},
+            answer_within=timeout_ms / 1000 + _TIMEOUT_SECONDS,
+        )
+
+    def unload_connection(self, name: str) -> None:
+        """Forget a connection."""
+        self._call("unload_conn", {"name": name})
+
+    def flush_certificates(self) -> None:
+        """Forget cached certificates, OCSP answers and CRLs."""
+        self._call("flush_certs", {})
+
+    def read_statistics(self) -> Section:
+        """Uptime, numbers of threads and of IKE_SAs."""
+        found = self._call("stats")
+        assert isinstance(found, dict)
+        return found
+
+    def listen(self, *, timeout_seconds: float) -> Iterator[tuple[str, Section] | None]:
+        """Events as they come; None whenever `timeout_seconds` passed without one. Ends only by raising."""
+        session = self._connect()
+        try:
+            for name, message in session.listen(EVENTS, timeout=timeout_seconds):
+                yield None if name is None else (_text(name), _decode(message))
+        except Exception as error:  # the package raises many types when the peer goes away
+            self.close()
+            raise UnavailableError(f"strongSwan at {self._path} hung up: {error}") from error
+
+    def _call(self, command: str, *arguments: Any) -> Any:
+        session = self._connect()
+        try:
+            return _decode(getattr(session, command)(*arguments))
+        except vici.exception.CommandException as error:
+            raise _RefusedError(f"strongSwan refused {command}: {error}") from error
+        except Exception as error:  # a broken connection shows itself in many ways; none may be used again
+            self.close()
+            raise UnavailableError(f"strongSwan at {self._path} does not answer: {error}") from error
+
+    def _collect(self, command: str, argument: Any, *, answer_within: float = _TIMEOUT_SECONDS) -> list[Any]:
+        session = self._connect()
+        session.transport.socket.settimeout(answer_within)
+        try:
+            return [_decode(entry) for entry in getattr(session, command)(argument)]
+        except vici.exception.CommandException as error:
+            raise _RefusedError(f"strongSwan refused {command}: {error}") from error
+        except Exception as error:
+            self.close()
+            raise UnavailableError(f"strongSwan at {self._path} does not answer: {error}") from error
+
+    def _connect(self) -> Any:
+        if self._session is None:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(_TIMEOUT_SECONDS)
+            try:
+                connection.connect(self._path)
+            except OSError as error:
+                connection.close()
+                raise UnavailableError(f"strongSwan at {self._path} cannot be reached: {error.strerror}") from error
+            self._session = vici.Session(connection)
+        return self._session
+
+
+class _RefusedError(UnavailableError):
+    """strongSwan answered, and the answer was no."""
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_text(key): _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return _text(value) if isinstance(value, (bytes, str)) else value
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,75 @@
+"""Attempts: one record for each try to connect, with cause and fix in words."""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+
+from evertunnel.diagnosis.reasons import explain
+from evertunnel.model import Reason
+from evertunnel.storage import attempts
+from evertunnel.web.api.context import Context
+
+router = APIRouter(prefix="/v1/attempts", tags=["attempts"])
+
+
+@router.get("")
+def list_attempts(
+    context: Context,
+    *,
+    user: str | None = None,
+    device: str | None = None,
+    outcome: str | None = None,
+    reason: str | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """The newest first."""
+    with context.store.read() as connection:
+        rows = attempts.list_attempts(
+            connection,
+            user=user,
+            device=device,
+            outcome=outcome,
+            reason=reason,
+            limit=min(max(limit, 1), 10_000),
+        )
+    return [_describe(row) for row in rows]
+
+
+@router.get("/{attempt}")
+def show(attempt: str, context: Context) -> dict[str, Any]:
+    """One, with its ladder of steps, what each policy said, cause and fix."""
+    with context.store.read() as connection:
+        row = attempts.get_attempt(connection, attempt)
+    story = json.loads(row.story)
+    explanation = explain(Reason(row.reason))
+    return _describe(row) | {
+        "steps": [{"at_ms": at_ms, "text": text} for at_ms, text in story["steps"]],
+        "policies": [
+            {"policy": policy, "kind": kind, "result": result, "detail": detail}
+            for policy, kind, result, detail in story["policies"]
+        ],
+        "cause": explanation.cause,
+        "fix": explanation.fix,
+    }
+
+
+def _describe(row: Any) -> dict[str, Any]:
+    explanation = explain(Reason(row.reason))
+    return {
+        "id": row.id,
+        "at": row.at,
+        "kind": row.kind,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "nps_reason_code": explanation.nps_code,
+        "detail": row.detail,
+        "gateway": row.gateway_name,
+        "user": row.user_name,
+        "device": row.device_name,
+        "certificate_id": row.certificate_id,
+        "session_id": row.session_id,
+        "claimed_identity": row.claimed_identity,
+        "client_address": row.client_address,
+        "duration_ms": row.duration_microseconds / 1000,
+    }

@@ -1,0 +1,35 @@
+"""What every admin route needs: the store, the signer, who is asking, and the time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from evertunnel.actions.issue_certificate import Signer
+from evertunnel.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class APIContext:
+    """Made once by app.py."""
+
+    store: Store
+    signer: Signer
+    seal: Callable[[bytes, str], bytes]
+    clock: Callable[[], datetime]
+
+
+def _get_context(request: Request) -> APIContext:
+    context = request.app.state.context
+    assert isinstance(context, APIContext)
+    return context
+
+
+def _get_actor(request: Request) -> str:
+    return str(request.state.actor)
+
+
+Context = Annotated[APIContext, Depends(_get_context)]
+Actor = Annotated[str, Depends(_get_actor)]

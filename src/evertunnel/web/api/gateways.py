@@ -1,0 +1,84 @@
+"""Gateways."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func, select
+
+from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
+from evertunnel.effects import EffectState
+from evertunnel.storage import gateways, sessions, tables
+from evertunnel.web.api.context import Actor, Context
+
+router = APIRouter(prefix="/v1/gateways", tags=["gateways"])
+
+
+class NewGateway(BaseModel):
+    """A gateway to add: what it is called, where it asks from, and what it gives to clients."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    public_name: str
+    radius_address: str = "127.0.0.1"
+    vici_socket: str = "/run/charon.vici"
+    device_pool: str
+    user_pool: str
+    device_networks: list[str]
+    user_networks: list[str]
+    dns: list[str] = Field(default_factory=list)
+    local_addresses: list[str] = Field(default_factory=list)
+    encap: bool = False
+
+
+@router.get("")
+def list_gateways(context: Context) -> list[dict[str, Any]]:
+    """All gateways, with live sessions and effects not yet confirmed."""
+    with context.store.read() as connection:
+        pending: dict[str, int] = {
+            row.gateway_id: row.number
+            for row in connection.execute(
+                select(tables.effects.c.gateway_id, func.count().label("number"))
+                .where(tables.effects.c.state == EffectState.PENDING.value)
+                .group_by(tables.effects.c.gateway_id)
+            )
+        }
+        return [
+            {
+                "id": row.id,
+                "name": row.name,
+                "public_name": row.public_name,
+                "radius_address": row.radius_address,
+                "vici_socket": row.vici_socket,
+                "enabled": row.enabled,
+                "settings": row.settings,
+                "sessions": len(sessions.list_live_of_gateway(connection, row.id)),
+                "pending_effects": pending.get(row.id, 0),
+            }
+            for row in gateways.list_gateways(connection)
+        ]
+
+
+@router.post("", status_code=201)
+def add(body: NewGateway, context: Context, actor: Actor) -> dict[str, str]:
+    """Add a gateway. Its process writes the strongswan.conf fragment and loads the connections."""
+    gateway_id = add_gateway(
+        context.store,
+        body.name,
+        public_name=body.public_name,
+        radius_address=body.radius_address,
+        vici_socket=body.vici_socket,
+        settings=GatewaySettings(
+            device_pool=body.device_pool,
+            user_pool=body.user_pool,
+            device_networks=body.device_networks,
+            user_networks=body.user_networks,
+            dns=body.dns,
+            local_addresses=body.local_addresses,
+            encap=body.encap,
+        ),
+        seal=context.seal,
+        actor=actor,
+        now=context.clock(),
+    )
+    return {"id": gateway_id, "name": body.name}

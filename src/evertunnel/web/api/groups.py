@@ -1,0 +1,53 @@
+"""Groups and their members."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from evertunnel.actions.add_group import add_group
+from evertunnel.actions.change_membership import join_group, leave_group
+from evertunnel.model import SubjectKind
+from evertunnel.storage import people
+from evertunnel.web.api.context import Actor, Context
+
+router = APIRouter(prefix="/v1/groups", tags=["groups"])
+
+
+class NewGroup(BaseModel):
+    """A group to add."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+
+
+@router.get("")
+def list_groups(context: Context) -> list[dict[str, Any]]:
+    """All groups with their direct members."""
+    with context.store.read() as connection:
+        return [
+            {
+                "id": row.id,
+                "name": row.name,
+                "members": [{"kind": kind, "name": name} for kind, name in people.list_members(connection, row.id)],
+            }
+            for row in people.list_subjects(connection, SubjectKind.GROUP)
+        ]
+
+
+@router.post("", status_code=201)
+def add(body: NewGroup, context: Context, actor: Actor) -> dict[str, str]:
+    """Add a group."""
+    return {"id": add_group(context.store, body.name, actor=actor, now=context.clock()), "name": body.name}
+
+
+@router.put("/{group}/members/{kind}/{member}", status_code=204)
+def join(group: str, kind: SubjectKind, member: str, context: Context, actor: Actor) -> None:
+    """Put a member in."""
+    join_group(context.store, group, kind, member, actor=actor, now=context.clock())
+
+
+@router.delete("/{group}/members/{kind}/{member}", status_code=204)
+def leave(group: str, kind: SubjectKind, member: str, context: Context, actor: Actor) -> None:
+    """Take a member out."""
+    leave_group(context.store, group, kind, member, actor=actor, now=context.clock())

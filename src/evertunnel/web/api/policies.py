@@ -1,0 +1,122 @@
+"""Network policies and conditional access policies."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+
+from evertunnel.actions import change_network_policies as network
+from evertunnel.actions import import_access_policies as access
+from evertunnel.actions.set_up_policies import set_up_policies
+from evertunnel.storage import tables
+from evertunnel.web.api.context import Actor, Context
+
+router = APIRouter(prefix="/v1/policies", tags=["policies"])
+
+
+class NewNetworkPolicy(BaseModel):
+    """A network policy; `position` counts from 1, null is the end."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    document: dict[str, Any]
+    position: int | None = None
+
+
+class Switch(BaseModel):
+    """Whether a network policy counts."""
+
+    model_config = ConfigDict(extra="forbid")
+    enabled: bool
+
+
+class AccessSwitch(BaseModel):
+    """on, off or report-only."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: str
+
+
+@router.post("/usual", status_code=204)
+def set_up(context: Context, actor: Actor) -> None:
+    """The usual set of policies."""
+    set_up_policies(context.store, actor=actor, now=context.clock())
+
+
+@router.get("/network")
+def list_network(context: Context) -> list[dict[str, Any]]:
+    """In order; ids in conditions with their names beside them."""
+    with context.store.read() as connection:
+        names: dict[str, str] = {}
+        for table in (tables.users, tables.groups, tables.devices, tables.gateways):
+            names |= {row.id: row.name for row in connection.execute(select(table.c.id, table.c.name))}
+        rows = connection.execute(select(tables.network_policies).order_by(tables.network_policies.c.position))
+        return [
+            {
+                "id": row.id,
+                "position": row.position,
+                "name": row.name,
+                "document": row.document,
+                "names": {key: names[key] for key in _list_texts(row.document) if key in names},
+            }
+            for row in rows
+        ]
+
+
+@router.post("/network", status_code=201)
+def add_network(body: NewNetworkPolicy, context: Context, actor: Actor) -> dict[str, str]:
+    """Add a network policy."""
+    policy_id = network.add_network_policy(
+        context.store, body.name, body.document, position=body.position, actor=actor, now=context.clock()
+    )
+    return {"id": policy_id, "name": body.name}
+
+
+@router.patch("/network/{name}", status_code=204)
+def switch_network(name: str, body: Switch, context: Context, actor: Actor) -> None:
+    """Switch a network policy on or off."""
+    network.switch_network_policy(context.store, name, enabled=body.enabled, actor=actor, now=context.clock())
+
+
+@router.delete("/network/{name}", status_code=204)
+def remove_network(name: str, context: Context, actor: Actor) -> None:
+    """Remove a network policy."""
+    network.remove_network_policy(context.store, name, actor=actor, now=context.clock())
+
+
+@router.get("/access")
+def list_access(context: Context) -> list[dict[str, Any]]:
+    """All conditional access policies as they were imported."""
+    with context.store.read() as connection:
+        rows = connection.execute(select(tables.access_policies).order_by(tables.access_policies.c.name))
+        return [{"id": row.id, "name": row.name, "document": row.document} for row in rows]
+
+
+@router.post("/access", status_code=201)
+def import_access(body: Annotated[Any, Body()], context: Context, actor: Actor) -> dict[str, list[str]]:
+    """Import Graph JSON: one policy, an array, or an object with `value`."""
+    names = access.import_access_policies(context.store, body, actor=actor, now=context.clock())
+    return {"names": names}
+
+
+@router.patch("/access/{name}", status_code=204)
+def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor) -> None:
+    """Switch a conditional access policy on, off or to report-only."""
+    access.switch_access_policy(context.store, name, body.state, actor=actor, now=context.clock())
+
+
+@router.delete("/access/{name}", status_code=204)
+def remove_access(name: str, context: Context, actor: Actor) -> None:
+    """Remove a conditional access policy."""
+    access.remove_access_policy(context.store, name, actor=actor, now=context.clock())
+
+
+def _list_texts(document: Any) -> list[str]:
+    if isinstance(document, str):
+        return [document]
+    if isinstance(document, list):
+        return [text for item in document for text in _list_texts(item)]
+    if isinstance(document, dict):
+        return [text for item in document.values() for text in _list_texts(item)]
+    return []
