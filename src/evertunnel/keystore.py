@@ -1,6 +1,6 @@
 """Keys on disk: which process may read which, and the key that seals secrets in the database.
 
-keys/secrets.key       seals RADIUS secrets and gate paths; readable by our group, never in the database or a backup of it
+keys/secrets.key       seals RADIUS secrets and gate paths; readable by our group, never in the database
 keys/<process>/*.pem   private keys of one process, mode 0600, folder 0700, owned by that process's user
 """
 

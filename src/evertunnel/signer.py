@@ -56,7 +56,10 @@ class LocalSigner:
         return self.sign_for(certificate_id, EVERYTHING)
 
     def sign_for(self, certificate_id: str, allowed: Allowed) -> bytes:
-        """The same for a caller who may ask for some kinds only. Raises InvalidInputError, NotFoundError, UnavailableError."""
+        """The same for a caller who may ask for some kinds only.
+
+        Raises InvalidInputError, NotFoundError, UnavailableError.
+        """
         with self._lock, self._store.write(self._clock()) as tx:
             row = certificates.find_certificate(tx.connection, certificate_id)
             if row is None:
@@ -156,7 +159,8 @@ class LocalSigner:
             >= rules.ceiling_per_hour
         ):
             raise UnavailableError(
-                f"{rules.ceiling_per_hour} {grant.kind.value} certificates were signed within an hour; no more until it is over"
+                f"{rules.ceiling_per_hour} {grant.kind.value} certificates were signed within an hour, "
+                "and no more may be"
             )
 
 

@@ -30,8 +30,7 @@ def add_network_policy(
 ) -> str:
     """Insert at a position counted from 1, or at the end. Raises PolicyError, AlreadyExistsError."""
     with store.write(now) as tx:
-        policy_id = insert_network_policy(tx, name, document, position=position, actor=actor)
-    return policy_id
+        return insert_network_policy(tx, name, document, position=position, actor=actor)
 
 
 def insert_network_policy(

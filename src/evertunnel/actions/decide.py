@@ -1,4 +1,7 @@
-"""Decisions from the state in memory, which follows the database. Whoever records a grant decides in that transaction."""
+"""Decisions from the state in memory, which follows the database.
+
+Whoever records a grant refreshes and decides in that very transaction.
+"""
 
 from datetime import datetime
 

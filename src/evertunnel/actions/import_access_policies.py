@@ -1,4 +1,4 @@
-"""Import, switch and remove conditional access policies. All of a file or nothing; what cannot be evaluated is refused."""
+"""Import, switch and remove conditional access policies. All of a file or nothing."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

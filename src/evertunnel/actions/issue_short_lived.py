@@ -55,7 +55,10 @@ class ShortLivedRequest:
 def issue_short_lived(
     store: Store, signer: Signer, decider: Decider, request: ShortLivedRequest, *, now: datetime
 ) -> Issued:
-    """Decide, record, grant and sign. Raises AccessDeniedError (recorded as an attempt), InvalidInputError, UnavailableError."""
+    """Decide, record, grant and sign.
+
+    Raises AccessDeniedError (recorded as an attempt), InvalidInputError, UnavailableError.
+    """
     began = time.monotonic()
     steps: list[Step] = []
 

@@ -22,7 +22,10 @@ def list_attempts(
     limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
     json: JSON = False,
 ) -> None:
-    """List attempts, the newest first. Example: evertunnel attempt list --outcome refused"""
+    """List attempts, the newest first.
+
+    Example: evertunnel attempt list --outcome refused
+    """
     rows = API(context).get("attempts", user=user, device=device, outcome=outcome, reason=reason, limit=limit)
     if json:
         print_json(rows)
@@ -51,7 +54,10 @@ def list_attempts(
 
 @app.command()
 def show(context: typer.Context, attempt: str, json: JSON = False) -> None:
-    """Show one: its steps, what each policy said, cause and what to do. Example: evertunnel attempt show 0123456789abcdef"""
+    """Show one: its steps, what each policy said, cause and what to do.
+
+    Example: evertunnel attempt show 0123456789abcdef
+    """
     found: dict[str, Any] = API(context).get("attempts", attempt)
     if json:
         print_json(found)

@@ -18,7 +18,10 @@ def list_audit(
     limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
     json: JSON = False,
 ) -> None:
-    """List audit entries, the newest first. Example: evertunnel audit list --limit 20"""
+    """List audit entries, the newest first.
+
+    Example: evertunnel audit list --limit 20
+    """
     rows = API(context).get("audit", limit=limit)
     if json:
         print_json(rows)
@@ -45,7 +48,10 @@ def verify(
     ] = None,
     json: JSON = False,
 ) -> None:
-    """Compute the hash chain anew. Exit 1 when anything was changed. Example: evertunnel audit verify"""
+    """Compute the hash chain anew. Exit 1 when anything was changed.
+
+    Example: evertunnel audit verify
+    """
     result = API(context).get("audit", "verification", expect=expect)
     if json:
         print_json(result)

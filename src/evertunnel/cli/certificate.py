@@ -16,7 +16,10 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_certificates(context: typer.Context, json: JSON = False) -> None:
-    """List certificates, the newest first. Example: evertunnel certificate list"""
+    """List certificates, the newest first.
+
+    Example: evertunnel certificate list
+    """
     rows = API(context).get("certificates")
     if json:
         print_json(rows)
@@ -37,7 +40,10 @@ def list_certificates(context: typer.Context, json: JSON = False) -> None:
 
 @app.command()
 def show(context: typer.Context, certificate: str) -> None:
-    """Show one, with its PEM. Example: evertunnel certificate show 0123456789abcdef"""
+    """Show one, with its PEM.
+
+    Example: evertunnel certificate show 0123456789abcdef
+    """
     print_json(API(context).get("certificates", certificate))
 
 
@@ -57,7 +63,10 @@ def issue(
     pkcs12: Annotated[bool, typer.Option(help="Also write certificate.p12; asks for its password.")] = False,
     lifetime_days: Annotated[float | None, typer.Option(help="Shorter than the kind's own lifetime.")] = None,
 ) -> None:
-    """Issue a user or device certificate. Example: evertunnel certificate issue --device laptop1.corp.example --out laptop1"""
+    """Issue a user or device certificate.
+
+    Example: evertunnel certificate issue --device laptop1.corp.example --out laptop1
+    """
     if (user is None) == (device is None):
         fail("give exactly one of --user and --device", code=2)
     from evertunnel.cli.certificate_files import make_request, write_files
@@ -92,14 +101,20 @@ def revoke(
         str, typer.Option(help="For example: key compromise, superseded, privilege withdrawn.")
     ] = "unspecified",
 ) -> None:
-    """Revoke a certificate for good; its live tunnels end. Example: evertunnel certificate revoke 0123456789abcdef --reason "key compromise" """
+    """Revoke a certificate for good; its live tunnels end.
+
+    Example: evertunnel certificate revoke 0123456789abcdef --reason "key compromise"
+    """
     API(context).post("certificates", certificate, "revocation", body={"reason": reason})
     typer.echo(f"Revoked {certificate}.")
 
 
 @app.command()
 def authorities(context: typer.Context, json: JSON = False) -> None:
-    """List the authorities. Example: evertunnel certificate authorities --json"""
+    """List the authorities.
+
+    Example: evertunnel certificate authorities --json
+    """
     rows = API(context).get("authorities")
     if json:
         print_json(rows)

@@ -31,7 +31,9 @@ def connect(
 
     The password comes from the terminal or standard input. Exit 1: refused; 3: cannot be reached; 4: the tunnel ended.
 
-    Example: evertunnel connect --server https://vpn.example.com --gateway vpn.example.com --device laptop1 --user alice@corp.example --network 10.20.0.0/16
+    \b
+    Example: evertunnel connect --server https://vpn.example.com --gateway vpn.example.com \\
+      --device laptop1 --user alice@corp.example --network 10.20.0.0/16
     """
     from evertunnel.cli.user import read_password
     from evertunnel.connector.enrolment import load_device_identity, request_certificate

@@ -29,7 +29,10 @@ def deny_user(
     wait: Wait = 10.0,
     json: JSON = False,
 ) -> None:
-    """Deny a user. Example: evertunnel deny user alice@corp.example --reason "left the company" """
+    """Deny a user.
+
+    Example: evertunnel deny user alice@corp.example --reason "left the company"
+    """
     _deny(context, "user", name, reason, until, revoke=revoke, wait=wait, json=json)
 
 
@@ -43,13 +46,19 @@ def deny_device(
     wait: Wait = 10.0,
     json: JSON = False,
 ) -> None:
-    """Deny a device. Example: evertunnel deny device laptop1.corp.example --reason stolen"""
+    """Deny a device.
+
+    Example: evertunnel deny device laptop1.corp.example --reason stolen
+    """
     _deny(context, "device", name, reason, until, revoke=revoke, wait=wait, json=json)
 
 
 @deny_app.command("list")
 def list_denials(context: typer.Context, json: JSON = False) -> None:
-    """List denials that hold. Example: evertunnel deny list"""
+    """List denials that hold.
+
+    Example: evertunnel deny list
+    """
     rows = API(context).get("denials")
     if json:
         print_json(rows)
@@ -70,14 +79,20 @@ def list_denials(context: typer.Context, json: JSON = False) -> None:
 
 @allow_app.command("user")
 def allow_user(context: typer.Context, name: str) -> None:
-    """Allow a user again. Example: evertunnel allow user alice@corp.example"""
+    """Allow a user again.
+
+    Example: evertunnel allow user alice@corp.example
+    """
     API(context).delete("denials", "user", name)
     typer.echo(f"{name} is allowed again.")
 
 
 @allow_app.command("device")
 def allow_device(context: typer.Context, name: str) -> None:
-    """Allow a device again. Example: evertunnel allow device laptop1.corp.example"""
+    """Allow a device again.
+
+    Example: evertunnel allow device laptop1.corp.example
+    """
     API(context).delete("denials", "device", name)
     typer.echo(f"{name} is allowed again.")
 
@@ -116,9 +131,8 @@ def _deny(
             if row["state"] == "confirmed":
                 typer.echo(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
             else:
-                typer.echo(
-                    f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {clean(row['last_error'] or 'no answer yet')}"
-                )
+                why = clean(row["last_error"] or "no answer yet")
+                typer.echo(f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {why}")
     if open_gateways:
         raise typer.Exit(1)
 

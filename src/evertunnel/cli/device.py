@@ -14,7 +14,10 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_devices(context: typer.Context, json: JSON = False) -> None:
-    """List devices, their users and what is known of them. Example: evertunnel device list"""
+    """List devices, their users and what is known of them.
+
+    Example: evertunnel device list
+    """
     devices = API(context).get("devices")
     if json:
         print_json(devices)
@@ -38,7 +41,10 @@ def list_devices(context: typer.Context, json: JSON = False) -> None:
 
 @app.command()
 def add(context: typer.Context, name: str) -> None:
-    """Add a device. Example: evertunnel device add laptop1.corp.example"""
+    """Add a device.
+
+    Example: evertunnel device add laptop1.corp.example
+    """
     API(context).post("devices", body={"name": name})
     typer.echo(f"Added device {name}.")
 
@@ -49,21 +55,30 @@ def change(
     name: str,
     enable: Annotated[bool, typer.Option("--enable/--disable", help="Whether the device may connect.")],
 ) -> None:
-    """Enable or disable a device. Example: evertunnel device change laptop1.corp.example --disable"""
+    """Enable or disable a device.
+
+    Example: evertunnel device change laptop1.corp.example --disable
+    """
     API(context).patch("devices", name, body={"enabled": enable})
     typer.echo(f"Changed device {name}.")
 
 
 @app.command()
 def assign(context: typer.Context, name: str, user: str) -> None:
-    """Let a user get short-lived certificates on a device. Example: evertunnel device assign laptop1.corp.example alice@corp.example"""
+    """Let a user get short-lived certificates on a device.
+
+    Example: evertunnel device assign laptop1.corp.example alice@corp.example
+    """
     API(context).put("devices", name, "users", user)
     typer.echo(f"{name} is assigned to {user}.")
 
 
 @app.command()
 def unassign(context: typer.Context, name: str, user: str) -> None:
-    """Take that back. Example: evertunnel device unassign laptop1.corp.example alice@corp.example"""
+    """Take that back.
+
+    Example: evertunnel device unassign laptop1.corp.example alice@corp.example
+    """
     API(context).delete("devices", name, "users", user)
     typer.echo(f"{name} is no longer assigned to {user}.")
 
@@ -75,7 +90,10 @@ def report(
     compliant: Annotated[bool, typer.Option("--compliant/--not-compliant", help="What to report.")],
     life_hours: Annotated[float | None, typer.Option(help="Unknown again after so many hours; default: never.")] = None,
 ) -> None:
-    """Report whether a device is compliant; losing it ends live user tunnels. Example: evertunnel device report laptop1.corp.example --not-compliant"""
+    """Report whether a device is compliant; losing it ends live user tunnels.
+
+    Example: evertunnel device report laptop1.corp.example --not-compliant
+    """
     life = None if life_hours is None else round(life_hours * 3600)
     API(context).post("devices", name, "reports", body={"compliant": compliant, "life_seconds": life})
     typer.echo(f"{name} is {'compliant' if compliant else 'not compliant'}.")

@@ -14,7 +14,10 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_gateways(context: typer.Context, json: JSON = False) -> None:
-    """List gateways. Example: evertunnel gateway list"""
+    """List gateways.
+
+    Example: evertunnel gateway list
+    """
     rows = API(context).get("gateways")
     if json:
         print_json(rows)
@@ -48,7 +51,12 @@ def add(
     local_address: Annotated[list[str] | None, typer.Option(help="Addresses to listen on; default: all.")] = None,
     encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
 ) -> None:
-    """Add a gateway on this machine. Example: evertunnel gateway add gw1 --public-name vpn.example.com --device-pool 10.30.0.0/20 --user-pool 10.31.0.0/20 --device-network 10.20.0.10/32 --user-network 10.20.0.0/16"""
+    """Add a gateway on this machine.
+
+    \b
+    Example: evertunnel gateway add gw1 --public-name vpn.example.com --device-pool 10.30.0.0/20 \\
+      --user-pool 10.31.0.0/20 --device-network 10.20.0.10/32 --user-network 10.20.0.0/16
+    """
     body = {
         "name": name,
         "public_name": public_name,

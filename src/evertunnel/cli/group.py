@@ -17,7 +17,10 @@ GroupOption = Annotated[str | None, typer.Option("--group", help="A group.")]
 
 @app.command("list")
 def list_groups(context: typer.Context, json: JSON = False) -> None:
-    """List groups and members. Example: evertunnel group list"""
+    """List groups and members.
+
+    Example: evertunnel group list
+    """
     groups = API(context).get("groups")
     if json:
         print_json(groups)
@@ -35,7 +38,10 @@ def list_groups(context: typer.Context, json: JSON = False) -> None:
 
 @app.command()
 def add(context: typer.Context, name: str) -> None:
-    """Add a group. Example: evertunnel group add "VPN Users" """
+    """Add a group.
+
+    Example: evertunnel group add "VPN Users"
+    """
     API(context).post("groups", body={"name": name})
     typer.echo(f"Added group {name}.")
 
@@ -48,7 +54,10 @@ def join(
     device: DeviceOption = None,
     member_group: GroupOption = None,
 ) -> None:
-    """Put a member into a group. Example: evertunnel group join "VPN Users" --user alice@corp.example"""
+    """Put a member into a group.
+
+    Example: evertunnel group join "VPN Users" --user alice@corp.example
+    """
     kind, member = _pick(user, device, member_group)
     API(context).put("groups", group, "members", kind, member)
     typer.echo(f"{member} is in {group}.")
@@ -62,7 +71,10 @@ def leave(
     device: DeviceOption = None,
     member_group: GroupOption = None,
 ) -> None:
-    """Take a member out of a group. Example: evertunnel group leave "VPN Users" --user alice@corp.example"""
+    """Take a member out of a group.
+
+    Example: evertunnel group leave "VPN Users" --user alice@corp.example
+    """
     kind, member = _pick(user, device, member_group)
     API(context).delete("groups", group, "members", kind, member)
     typer.echo(f"{member} is no longer in {group}.")

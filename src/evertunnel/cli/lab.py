@@ -16,7 +16,10 @@ Folder = Annotated[Path, typer.Option("--folder", help="Where the lab keeps ever
 
 @app.command()
 def up(folder: Folder = _FOLDER) -> None:
-    """Build the lab: internet, gateway, laptop, corporate web server. Example: evertunnel lab up"""
+    """Build the lab: internet, gateway, laptop, corporate web server.
+
+    Example: evertunnel lab up
+    """
     from evertunnel.lab.lab import Lab
 
     lab = Lab(folder)
@@ -29,7 +32,10 @@ def up(folder: Folder = _FOLDER) -> None:
 
 @app.command()
 def status(folder: Folder = _FOLDER) -> None:
-    """Say what of the lab runs. Example: evertunnel lab status"""
+    """Say what of the lab runs.
+
+    Example: evertunnel lab status
+    """
     from evertunnel.lab.lab import Lab
 
     running = Lab(folder).processes.list_running()
@@ -41,7 +47,10 @@ def status(folder: Folder = _FOLDER) -> None:
 
 @app.command()
 def down(folder: Folder = _FOLDER) -> None:
-    """Take the lab down and leave nothing. Example: evertunnel lab down"""
+    """Take the lab down and leave nothing.
+
+    Example: evertunnel lab down
+    """
     from evertunnel.lab.lab import Lab
 
     try:
@@ -56,7 +65,10 @@ def demo(
     folder: Folder = _FOLDER,
     keep: Annotated[bool, typer.Option(envvar="KEEP", help="Leave the lab up at the end.")] = False,
 ) -> None:
-    """Build the lab, run the whole story, compare, take it down. Exit 1 when a step differs. Example: evertunnel lab demo"""
+    """Build the lab, run the whole story, compare, take it down. Exit 1 when a step differs.
+
+    Example: evertunnel lab demo
+    """
     from evertunnel.lab.demo import main
     from evertunnel.lab.lab import Lab
 

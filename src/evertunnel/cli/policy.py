@@ -21,7 +21,10 @@ _MAXIMUM_FILE_BYTES = 4 * 1024 * 1024
 
 @app.command("set-up")
 def set_up(context: typer.Context) -> None:
-    """Make the usual policies: deny group above grants, compliant device and short-lived certificate demanded. Example: evertunnel policy set-up"""
+    """Make the usual policies: deny group above grants, compliant device and short-lived certificate demanded.
+
+    Example: evertunnel policy set-up
+    """
     API(context).post("policies", "usual")
     typer.echo("Made the groups VPN Denied, VPN Users and VPN Devices, three network policies and a conditional")
     typer.echo("access policy. Next: evertunnel group join.")
@@ -29,7 +32,10 @@ def set_up(context: typer.Context) -> None:
 
 @network_app.command("list")
 def list_network(context: typer.Context, json: JSON = False) -> None:
-    """List network policies in order. Example: evertunnel policy network list"""
+    """List network policies in order.
+
+    Example: evertunnel policy network list
+    """
     rows = API(context).get("policies", "network")
     if json:
         print_json(rows)
@@ -75,7 +81,10 @@ def add_network(
     session_timeout: Annotated[int | None, typer.Option(help="End the tunnel after so many seconds.")] = None,
     position: Annotated[int | None, typer.Option(help="Place in the order, from 1; default: last.")] = None,
 ) -> None:
-    """Add a network policy. Example: evertunnel policy network add Contractors --deny --group Contractors --position 1"""
+    """Add a network policy.
+
+    Example: evertunnel policy network add Contractors --deny --group Contractors --position 1
+    """
     conditions: dict[str, Any] = {
         "tunnel": tunnel,
         "users": user,
@@ -99,21 +108,30 @@ def switch_network(
     name: str,
     on: Annotated[bool, typer.Option("--on/--off", help="Whether it counts.")],
 ) -> None:
-    """Switch a network policy on or off. Example: evertunnel policy network switch Contractors --off"""
+    """Switch a network policy on or off.
+
+    Example: evertunnel policy network switch Contractors --off
+    """
     API(context).patch("policies", "network", name, body={"enabled": on})
     typer.echo(f"Switched {name} {'on' if on else 'off'}.")
 
 
 @network_app.command("remove")
 def remove_network(context: typer.Context, name: str) -> None:
-    """Remove a network policy. Example: evertunnel policy network remove Contractors"""
+    """Remove a network policy.
+
+    Example: evertunnel policy network remove Contractors
+    """
     API(context).delete("policies", "network", name)
     typer.echo(f"Removed {name}.")
 
 
 @access_app.command("list")
 def list_access(context: typer.Context, json: JSON = False) -> None:
-    """List conditional access policies. Example: evertunnel policy access list --json"""
+    """List conditional access policies.
+
+    Example: evertunnel policy access list --json
+    """
     rows = API(context).get("policies", "access")
     if json:
         print_json(rows)
@@ -134,7 +152,10 @@ def list_access(context: typer.Context, json: JSON = False) -> None:
 
 @access_app.command("import")
 def import_access(context: typer.Context, file: Path) -> None:
-    """Import Graph JSON, all of a file or nothing. Example: evertunnel policy access import policies.json"""
+    """Import Graph JSON, all of a file or nothing.
+
+    Example: evertunnel policy access import policies.json
+    """
     try:
         if file.stat().st_size > _MAXIMUM_FILE_BYTES:
             fail(f"{file} is larger than 4 MiB")
@@ -149,14 +170,20 @@ def import_access(context: typer.Context, file: Path) -> None:
 
 @access_app.command("switch")
 def switch_access(context: typer.Context, name: str, state: str) -> None:
-    """Set a policy on, off or report-only. Example: evertunnel policy access switch "Block contractors" report-only"""
+    """Set a policy on, off or report-only.
+
+    Example: evertunnel policy access switch "Block contractors" report-only
+    """
     API(context).patch("policies", "access", name, body={"state": state})
     typer.echo(f"{name} is {state}.")
 
 
 @access_app.command("remove")
 def remove_access(context: typer.Context, name: str) -> None:
-    """Remove a conditional access policy. Example: evertunnel policy access remove "Block contractors" """
+    """Remove a conditional access policy.
+
+    Example: evertunnel policy access remove "Block contractors"
+    """
     API(context).delete("policies", "access", name)
     typer.echo(f"Removed {name}.")
 

@@ -17,7 +17,10 @@ def list_sessions(
     limit: Annotated[int, typer.Option(help="At most so many.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List sessions. Example: evertunnel session list --past --limit 20"""
+    """List sessions.
+
+    Example: evertunnel session list --past --limit 20
+    """
     rows = API(context).get("sessions", live=not past, limit=limit)
     if json:
         print_json(rows)

@@ -29,7 +29,10 @@ def read_password(*, confirm: bool = True) -> str:
 
 @app.command("list")
 def list_users(context: typer.Context, json: JSON = False) -> None:
-    """List users. Example: evertunnel user list"""
+    """List users.
+
+    Example: evertunnel user list
+    """
     users = API(context).get("users")
     if json:
         print_json(users)
@@ -48,7 +51,10 @@ def add(
     display_name: Annotated[str, typer.Option(help="The person's name.")] = "",
     password: PasswordOption = False,
 ) -> None:
-    """Add a user. Example: evertunnel user add alice@corp.example --password"""
+    """Add a user.
+
+    Example: evertunnel user add alice@corp.example --password
+    """
     body = {"name": name, "display_name": display_name, "password": read_password() if password else None}
     API(context).post("users", body=body)
     typer.echo(f"Added user {name}.")
@@ -61,7 +67,10 @@ def change(
     password: PasswordOption = False,
     enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether the user may connect.")] = None,
 ) -> None:
-    """Change a user. Example: evertunnel user change alice@corp.example --disable"""
+    """Change a user.
+
+    Example: evertunnel user change alice@corp.example --disable
+    """
     body = {"password": read_password() if password else None, "enabled": enable}
     API(context).patch("users", name, body=body)
     typer.echo(f"Changed user {name}.")

@@ -67,7 +67,7 @@ def _build_connection(plan: TunnelPlan) -> Section:
         "version": "2",
         "proposals": _IKE_PROPOSALS,
         "remote_addrs": [plan.gateway_address],
-        "vips": ["0.0.0.0"],
+        "vips": ["0.0.0.0"],  # noqa: S104  asks for any address, listens nowhere
         "encap": "yes" if plan.encap else "no",
         "dpd_delay": "10s",
         "local": local,

@@ -1,6 +1,7 @@
 """Every reason an attempt can end with: cause and fix in words, and the reason code NPS logs for the same.
 
-Codes: Microsoft's NPS reason codes (reference: NPS 3.1); 0 is success. Where NPS knows no such case the nearest is given.
+Codes: Microsoft's NPS reason codes (reference: NPS 3.1); 0 is success. Where NPS knows no such case, the
+nearest is given.
 """
 
 from dataclasses import dataclass
@@ -108,8 +109,8 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         267,
     ),
     Reason.CERTIFICATE_USAGE_DEMANDED: Explanation(
-        "The network policy demands a usage that the certificate lacks: usually a long-lived certificate was sent where "
-        "the short-lived one of conditional access is demanded.",
+        "The network policy demands a usage that the certificate lacks: usually a long-lived certificate was sent "
+        "where the short-lived one of conditional access is demanded.",
         "Filter the client's certificates by that usage (1.3.6.1.4.1.311.87), and check that the client gets "
         "short-lived ones.",
         73,

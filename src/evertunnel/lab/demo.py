@@ -28,7 +28,7 @@ class Demo:
         self._began = time.monotonic()
 
     def run(self, *, keep: bool) -> int:
-        """Returns the number of steps that differed. Takes everything down again unless `keep`, also when interrupted."""
+        """Returns the number of steps that differed. Takes all down again unless `keep`, also when interrupted."""
         signal.signal(signal.SIGTERM, _interrupt)
         self._lab.down()
         try:
@@ -232,7 +232,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def main(lab: Lab, *, keep: bool) -> int:
     """Run and print; the exit code."""
     began = time.monotonic()
-    differ = Demo(lab, lambda line: print(line, flush=True)).run(keep=keep)  # noqa: T201
+    differ = Demo(lab, lambda line: print(line, flush=True)).run(keep=keep)
     sys.stdout.write(
         f"{'All as expected' if not differ else f'{differ} differ'}; {time.monotonic() - began:.0f} s in all.\n"
     )

@@ -1,4 +1,4 @@
-"""Fetch a page from one of the laptop's addresses and print its size and SHA-256: which tunnel carried it is certain."""
+"""Fetch a page from one of the laptop's addresses, so that one tunnel carried it; print its size and SHA-256."""
 
 import hashlib
 import http.client

@@ -1,6 +1,6 @@
 """The lab's network: four namespaces joined by veth pairs. Documentation addresses outside, private ones inside.
 
-    laptop 198.51.100.20 --- internet --- 192.0.2.10 gateway 10.20.0.1 --- 10.20.0.10, 10.20.0.80 corp
+laptop 198.51.100.20 --- internet --- 192.0.2.10 gateway 10.20.0.1 --- 10.20.0.10, 10.20.0.80 corp
 """
 
 import shutil
@@ -70,9 +70,7 @@ class Network:
         """Plug a cable in or out."""
         self._ip("-n", self.namespace(host), "link", "set", link, "up" if up else "down")
 
-    def _join(
-        self, host: str, link: str, address: str, other_host: str, other_link: str, other_address: str
-    ) -> None:
+    def _join(self, host: str, link: str, address: str, other_host: str, other_link: str, other_address: str) -> None:
         left, right = self.namespace(host), self.namespace(other_host)
         self._ip("link", "add", link, "netns", left, "type", "veth", "peer", "name", other_link, "netns", right)
         for namespace, name, own in ((left, link, address), (right, other_link, other_address)):

@@ -7,6 +7,6 @@ _PURPOSE = b"evertunnel short-lived certificate request 1"
 
 
 def build_signed_text(*, nonce: bytes, user_name: str, csr_der: bytes) -> bytes:
-    """Purpose, the server's nonce, the user and the request, each with its length: none can be exchanged for another."""
+    """Purpose, the server's nonce, user and request, each with its length: none can be exchanged for another."""
     parts = (_PURPOSE, nonce, user_name.encode(), hashlib.sha256(csr_der).digest())
     return b"".join(struct.pack("!I", len(part)) + part for part in parts)

@@ -95,8 +95,8 @@ class Conversation:
     def receive(self, eap_message: bytes) -> Turn:
         """Take one EAP message of the peer.
 
-        Raises EAPError for what is to be dropped, MethodRefusedError and TooManyRoundsError when the conversation is over;
-        `failure()` has the message to send then.
+        Raises EAPError for what is to be dropped, MethodRefusedError and TooManyRoundsError when the conversation
+        is over; `failure()` has the message to send then.
         """
         response = decode_response(eap_message)
         if self.state is State.WAITING_FOR_IDENTITY:

@@ -19,7 +19,7 @@ from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingM
 from evertunnel.protocols.eap.packet import EAPError, Type
 from evertunnel.protocols.eap.tls_server import Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
 
-# fatal(2) access_denied(49), in the clear: right in TLS 1.2 as long as our ChangeCipherSpec was not sent (RFC 5246 7.2).
+# fatal(2) access_denied(49), in the clear: right in TLS 1.2 while our ChangeCipherSpec was not sent (RFC 5246 7.2).
 _ACCESS_DENIED_ALERT = bytes.fromhex("15030300020231")
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
 _TLS_12 = "TLSv1.2"

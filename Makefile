@@ -1,0 +1,66 @@
+# Every target sets up what it needs: Debian packages by apt, a virtual environment in .venv, this package in it.
+# It asks for sudo only to install packages and where network namespaces are made.
+
+PYTHON ?= /usr/bin/python3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+VENV := .venv
+BIN := $(VENV)/bin
+
+PACKAGES_RUN := python3 python3-venv charon-systemd libcharon-extra-plugins libcharon-extauth-plugins \
+  libstrongswan-standard-plugins libstrongswan-extra-plugins iproute2 procps
+PACKAGES_TEST := eapoltest openssl
+PACKAGES_BENCH := eapoltest freeradius
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fmt clean requirements
+
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run ## Build a private network, bring up both tunnels, deny, compare; KEEP=1 leaves it up
+	@$(SUDO) env KEEP=$(KEEP) $(BIN)/evertunnel lab demo
+
+test: $(VENV)/.test ## Run every test, with real strongSwan, eapol_test and OpenSSL
+	@$(SUDO) $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test ## Formatting, lint and types
+	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the formatting"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.bench ## Measure against FreeRADIUS and write docs/benchmarks.md
+	@$(SUDO) $(BIN)/python -m bench $(ARGS)
+
+fmt: $(VENV)/.test ## Format the code and mend what can be mended
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+clean: ## Remove what was built here; a lab that was kept is taken down first
+	@if [ -x $(BIN)/evertunnel ]; then $(SUDO) $(BIN)/evertunnel lab down; fi
+	@$(SUDO) rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec $(SUDO) rm -rf {} +
+
+requirements: $(VENV)/.test ## Resolve the two files of pinned dependencies anew
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --python-version 3.11 --no-header \
+	  --all-extras --output-file constraints.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --python-version 3.11 --no-header \
+	  --all-extras --generate-hashes --output-file requirements-ci.txt pyproject.toml
+
+# What is installed is remembered in .venv, so a second run is quick.
+$(VENV)/.run: pyproject.toml constraints.txt
+	@sh tools/install-packages $(PACKAGES_RUN)
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements-ci.txt
+	@sh tools/install-packages $(PACKAGES_TEST)
+	@echo "Installing the tools for tests, as pinned in requirements-ci.txt"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ci.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	@sh tools/install-packages $(PACKAGES_BENCH)
+	@touch $@
