@@ -45,8 +45,10 @@ def hide_key(key: bytes, *, secret: bytes, authenticator: bytes, salt: int) -> b
 
 
 def reveal_key(hidden: bytes, *, secret: bytes, authenticator: bytes) -> bytes:
-    """The key of a hidden value. Raises ValueError when the length inside does not fit."""
+    """The key of a hidden value. Raises ValueError when it is cut off or the length inside does not fit."""
     salt_bytes, body = hidden[:2], hidden[2:]
+    if not body or len(body) % 16:
+        raise ValueError("a hidden key is a salt and whole blocks of 16 octets")
     plain = bytearray()
     previous = authenticator + salt_bytes
     for start in range(0, len(body), 16):
@@ -54,6 +56,6 @@ def reveal_key(hidden: bytes, *, secret: bytes, authenticator: bytes) -> bytes:
         pad = md5(secret + previous, usedforsecurity=False).digest()
         plain += bytes(a ^ b for a, b in zip(block, pad, strict=True))
         previous = block
-    if not plain or plain[0] > len(plain) - 1:
+    if plain[0] > len(plain) - 1:
         raise ValueError("the hidden key has an impossible length")
     return bytes(plain[1 : 1 + plain[0]])

@@ -119,19 +119,17 @@ def encode_reply(
     eap_message: bytes = b"",
     attributes: Iterable[tuple[int, bytes]] = (),
 ) -> bytes:
-    """An Access-Accept, -Reject or -Challenge, signed, with the request's Proxy-State copied in order."""
+    """An Access-Accept, -Reject or -Challenge, signed, with the request's Proxy-State copied in order.
+
+    Raises ValueError when an attribute or the whole is too long.
+    """
     parts = [bytes((MESSAGE_AUTHENTICATOR, 18)), _ZEROS]
-    for start in range(0, len(eap_message), MAXIMUM_VALUE_BYTES):
-        chunk = eap_message[start : start + MAXIMUM_VALUE_BYTES]
-        parts.append(bytes((EAP_MESSAGE, len(chunk) + 2)))
-        parts.append(chunk)
-    for number, value in attributes:
-        parts.append(bytes((number, len(value) + 2)))
-        parts.append(value)
-    for number, value in request.attributes:
-        if number == PROXY_STATE:
-            parts.append(bytes((number, len(value) + 2)))
-            parts.append(value)
+    parts += [
+        _encode_attribute(EAP_MESSAGE, eap_message[start : start + MAXIMUM_VALUE_BYTES])
+        for start in range(0, len(eap_message), MAXIMUM_VALUE_BYTES)
+    ]
+    parts += [_encode_attribute(number, value) for number, value in attributes]
+    parts += [_encode_attribute(number, value) for number, value in request.attributes if number == PROXY_STATE]
     body = b"".join(parts)
     length = HEADER_BYTES + len(body)
     if length > MAXIMUM_PACKET_BYTES:
@@ -146,3 +144,9 @@ def encode_reply(
 def encode_vendor_attribute(vendor: int, number: int, value: bytes) -> tuple[int, bytes]:
     """A vendor-specific attribute in the usual form (RFC 2865 5.26)."""
     return VENDOR_SPECIFIC, struct.pack("!IBB", vendor, number, len(value) + 2) + value
+
+
+def _encode_attribute(number: int, value: bytes) -> bytes:
+    if len(value) > MAXIMUM_VALUE_BYTES:
+        raise ValueError(f"attribute {number} would be {len(value) + 2} octets long; an attribute ends at 255")
+    return bytes((number, len(value) + 2)) + value
