@@ -12,23 +12,35 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-ERROR_REVOKED: int = _lib.X509_V_ERR_CERT_REVOKED
-ERROR_REJECTED: int = _lib.X509_V_ERR_CERT_REJECTED
 ERROR_OK = 0
+ERROR_REVOKED: int = _lib.X509_V_ERR_CERT_REVOKED
 
 # X509_V_ERR_* of <openssl/x509_vfy.h>, the ones a login can meet.
-ERRORS_EXPIRED = frozenset({9, 10})  # not yet valid, has expired
-ERRORS_FOREIGN = frozenset({2, 18, 19, 20, 21, 27})  # no issuer found, self-signed, untrusted
-ERRORS_USAGE = frozenset({24, 26, 28, 79})  # invalid CA, invalid purpose, rejected
+ERRORS_EXPIRED: frozenset[int] = frozenset({_lib.X509_V_ERR_CERT_NOT_YET_VALID, _lib.X509_V_ERR_CERT_HAS_EXPIRED})
+# No way to an authority we trust, or one of that name that did not sign it.
+ERRORS_FOREIGN: frozenset[int] = frozenset(
+    {
+        _lib.X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
+        _lib.X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        _lib.X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+        _lib.X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+        _lib.X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+        _lib.X509_V_ERR_CERT_UNTRUSTED,
+        _lib.X509_V_ERR_CERT_SIGNATURE_FAILURE,
+    }
+)
+ERRORS_USAGE: frozenset[int] = frozenset(
+    {_lib.X509_V_ERR_INVALID_CA, _lib.X509_V_ERR_INVALID_PURPOSE, _lib.X509_V_ERR_CERT_REJECTED}
+)
 
 VerifyCallback = Callable[[int, int, bytes], int]
 
 
 def use_verify_callback(context: SSL.Context, callback: VerifyCallback) -> Any:
-    """Demand a client certificate and let `callback(error, depth, certificate_der)` judge each link.
+    """Demand a client certificate and let `callback(error, depth, leaf_der)` judge each link of its chain.
 
-    It is given OpenSSL's own verdict (0: fine) and returns the error to use, 0 for none. Returns the handle that
-    must be kept alive as long as the context.
+    It is given OpenSSL's own verdict (0: fine) on the link at that depth, and the leaf, and returns the error to use,
+    0 for none. Should it raise, the verdict is no. Returns the handle that must be kept alive as long as the context.
     """
 
     @_ffi.callback("int(int, X509_STORE_CTX *)", error=0)  # type: ignore[untyped-decorator]
@@ -36,7 +48,7 @@ def use_verify_callback(context: SSL.Context, callback: VerifyCallback) -> Any:
         error = callback(
             _lib.X509_STORE_CTX_get_error(store_context),
             _lib.X509_STORE_CTX_get_error_depth(store_context),
-            _encode_certificate(_lib.X509_STORE_CTX_get_current_cert(store_context)),
+            _encode_certificate(_lib.X509_STORE_CTX_get0_cert(store_context)),
         )
         _lib.X509_STORE_CTX_set_error(store_context, error)
         return 1 if error == ERROR_OK else 0

@@ -91,15 +91,14 @@ class TLSContext:
         """Begin with a new peer. Costs memory; wait for its ClientHello first."""
         return TLSHandshake(self, SSL.Connection(self._context, None))
 
-    def _verify(self, error: int, depth: int, certificate_der: bytes) -> int:
-        if depth == 0 and self.verifying is not None:
-            self.verifying.presented_der = certificate_der
-            if error == openssl.ERROR_OK and self._is_revoked(certificate_der):
-                error = openssl.ERROR_REVOKED
-            if error != openssl.ERROR_OK:
-                self.verifying.verify_error = error
-        elif error != openssl.ERROR_OK and self.verifying is not None:
-            self.verifying.verify_error = error
+    def _verify(self, error: int, depth: int, leaf_der: bytes) -> int:
+        handshake = self.verifying
+        assert handshake is not None
+        handshake.presented_der = leaf_der
+        if depth == 0 and error == openssl.ERROR_OK and self._is_revoked(leaf_der):
+            error = openssl.ERROR_REVOKED
+        if error != openssl.ERROR_OK:
+            handshake.verify_error = error
         return error
 
 
