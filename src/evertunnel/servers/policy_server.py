@@ -24,7 +24,7 @@ from evertunnel.protocols.eap.conversation import (
     Refused,
     TooManyRoundsError,
 )
-from evertunnel.protocols.eap.methods.tls import EAPTLS
+from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
 from evertunnel.protocols.eap.open_conversations import STATE_BYTES, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
@@ -104,13 +104,10 @@ class PolicyServer:
             login = found
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
-            outcome = self._advance(exchange)
+            return self._advance(exchange)
         except Exception as error:  # a bug of ours over one packet ends that login, not the server
             log.exception("login failed", gateway=gateway.name)
-            outcome = self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
-        if outcome is None:
-            self._duplicates.forget(key)
-        return outcome
+            return self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
 
     def expire(self, uptime: float) -> list[Verdict]:
         """Logins whose client stopped answering, to be recorded."""
@@ -147,7 +144,7 @@ class PolicyServer:
         login.note(f"Access-Request from gateway {gateway.name}", uptime)
         return login
 
-    def _advance(self, exchange: Exchange) -> Reply | Verdict | None:
+    def _advance(self, exchange: Exchange) -> Reply | Verdict:
         login, request = exchange.login, exchange.request
         conversation = login.conversation
         try:
@@ -156,28 +153,27 @@ class PolicyServer:
                     return self._refuse(exchange, Reason.METHOD_REFUSED, "the gateway asked without EAP")
                 return self._challenge(exchange, conversation.start())
             turn = conversation.receive(request.eap_message)
-        except EAPError:
-            # RFC 3579 2.6.2: not for this conversation, which stays open for the right answer.
-            if request.state is not None:
-                self._keep(request.state, exchange)
-            self.dropped["EAP that does not fit"] += 1
-            return None
+        except EAPError as error:
+            # Not silence: a client could make its gateway wait for us on one socket after the other, and think us dead.
+            return self._refuse(exchange, Reason.TLS_FAILED, str(error))
         except MethodRefusedError as error:
             return self._refuse(exchange, Reason.METHOD_REFUSED, str(error))
         except TooManyRoundsError as error:
             return self._refuse(exchange, Reason.TOO_MANY_ROUNDS, str(error))
         if isinstance(turn, DecisionDue):
             turn = self._decide(exchange, turn)
+        failed = turn.failed if isinstance(turn, Refused) else conversation.failed
+        if login.refusal is None and failed is not None:
+            # Known before the client answers our alert, which many never do.
+            login.refusal = self._explain_failure(exchange, failed)
         match turn:
             case Challenge():
                 return self._challenge(exchange, turn)
             case Accepted():
                 login.note("the client confirmed the end of the handshake", exchange.uptime)
-                return Verdict(login, exchange, exchange.uptime, conversation.failure(), accepted=turn)
+                return Verdict(login, exchange, exchange.uptime, conversation.fail(), accepted=turn)
             case Refused():
-                refusal = login.refusal or self._explain_failure(exchange, turn)
-                login.note(refusal.detail, exchange.uptime)
-                return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=refusal)
+                return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=login.refusal)
 
     def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Refused:
         """The key is proven. A no is said here, before any success; a yes is decided once more when it is recorded."""
@@ -190,16 +186,18 @@ class PolicyServer:
         if decision.granted:
             return login.conversation.accept()
         login.refusal = decision
+        login.note(decision.detail, exchange.uptime)
         return login.conversation.refuse(decision.detail)
 
-    def _explain_failure(self, exchange: Exchange, turn: Refused) -> Decision:
+    def _explain_failure(self, exchange: Exchange, failed: Failed) -> Decision:
         """Our reason for a handshake that failed. The key was not proven: the certificate is only what was shown."""
         login = exchange.login
-        reason = _FAILURE_REASONS[turn.failure]
-        detail = turn.detail if reason is Reason.TLS_FAILED else turn.failure.value
-        if turn.certificate_der is None:
+        reason = _FAILURE_REASONS[failed.failure]
+        detail = failed.detail if reason is Reason.TLS_FAILED else failed.failure.value
+        login.note(detail, exchange.uptime)
+        if failed.certificate_der is None:
             return Decision(Outcome.REFUSED, reason, detail)
-        known = self._decider.find_certificate_by_fingerprint(_fingerprint(turn.certificate_der))
+        known = self._decider.find_certificate_by_fingerprint(_fingerprint(failed.certificate_der))
         login.certificate = known
         if known is not None:
             login.note(f"a {known.kind.value} certificate of ours was shown, its key not proven", exchange.uptime)
@@ -231,9 +229,9 @@ class PolicyServer:
 
     def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:
         login = exchange.login
-        refusal = Decision(Outcome.REFUSED, reason, detail)
         login.note(detail, exchange.uptime)
-        eap_failure = login.conversation.failure() if exchange.request.has_eap_message else b""
+        refusal = login.refusal or Decision(Outcome.REFUSED, reason, detail)
+        eap_failure = login.conversation.fail() if exchange.request.has_eap_message else b""
         return Verdict(login, exchange, exchange.uptime, eap_failure, refusal=refusal)
 
     def _repeat(self, remembered: Remembered[Reply]) -> Reply | Verdict | None:

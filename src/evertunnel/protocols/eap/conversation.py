@@ -14,10 +14,13 @@ from evertunnel.protocols.eap.packet import (
     encode_request,
     encode_success,
 )
-from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
+from evertunnel.protocols.eap.tls_server import Peer
 
 # A chain of 64 KiB in pieces of 1,400 octets is under 50 rounds; nobody honest needs more than this.
 MAXIMUM_ROUNDS = 100
+# More than any name may have (RFC 7542 2.2: 253 octets); the rest would only fill our records.
+MAXIMUM_IDENTITY_CHARACTERS = 256
+_NAMED_TYPES = 8
 
 
 class State(Enum):
@@ -30,11 +33,11 @@ class State(Enum):
 
 
 class MethodRefusedError(Exception):
-    """The peer wants none of the methods on offer. `wanted` are the types it named."""
+    """The peer wants none of the methods on offer but the types of `wanted`."""
 
     def __init__(self, wanted: bytes) -> None:
-        super().__init__(f"the client wants EAP type {', '.join(map(str, wanted)) or 'none'} and not {Type.TLS.value}")
-        self.wanted = wanted
+        types = ", ".join(map(str, wanted[:_NAMED_TYPES])) + (" and others" if len(wanted) > _NAMED_TYPES else "")
+        super().__init__(f"the client wants EAP type {types or 'none'} and not {Type.TLS.value}")
 
 
 class TooManyRoundsError(Exception):
@@ -69,9 +72,7 @@ class Refused:
     """It is over. `eap_message` is the failure to send."""
 
     eap_message: bytes
-    failure: TLSFailure
-    detail: str
-    certificate_der: bytes | None
+    failed: tls.Failed
 
 
 Turn = Challenge | DecisionDue | Accepted | Refused
@@ -83,29 +84,38 @@ class Conversation:
     def __init__(self, new_method: Callable[[], tls.EAPTLS]) -> None:
         self._new_method = new_method
         self._method: tls.EAPTLS | None = None
-        self._identifier = 0
+        # The identifiers of our request that is open, and of the peer's last response.
+        self._asked: int | None = None
+        self._answered = 0
         self._rounds = 0
         self.state = State.WAITING_FOR_IDENTITY
         self.identity = ""
 
+    @property
+    def failed(self) -> tls.Failed | None:
+        """Why this will end in failure: certain already, although the peer is still being told."""
+        return self._method.failed if self._method is not None else None
+
     def start(self) -> Challenge:
         """The gateway sent an EAP-Start: ask for the identity (RFC 3579 2.1)."""
-        return Challenge(encode_request(self._identifier, Type.IDENTITY))
+        self._asked = 0
+        return Challenge(encode_request(self._asked, Type.IDENTITY))
 
     def receive(self, eap_message: bytes) -> Turn:
         """Take one EAP message of the peer.
 
-        Raises EAPError for what is to be dropped, MethodRefusedError and TooManyRoundsError when the conversation
-        is over; `failure()` has the message to send then.
+        Raises EAPError for what may not be said, MethodRefusedError and TooManyRoundsError: then the conversation is
+        over; `fail()` has the message to send.
         """
-        response = decode_response(eap_message)
-        if self.state is State.WAITING_FOR_IDENTITY:
-            return self._receive_identity(response)
-        if response.identifier != self._identifier:
-            raise EAPError(f"response {response.identifier} does not answer request {self._identifier}")
+        self._answered = eap_message[1] if len(eap_message) > 1 else self._answered
         self._rounds += 1
         if self._rounds > MAXIMUM_ROUNDS:
             raise TooManyRoundsError(f"more than {MAXIMUM_ROUNDS} rounds")
+        response = decode_response(eap_message)
+        if self._asked is not None and response.identifier != self._asked:
+            raise EAPError(f"response {response.identifier} does not answer request {self._asked}")
+        if self.state is State.WAITING_FOR_IDENTITY:
+            return self._receive_identity(response)
         if self.state is not State.WAITING_FOR_METHOD or self._method is None:
             raise EAPError("nothing more may be said in this conversation")
         if response.type == Type.NAK:
@@ -131,16 +141,21 @@ class Conversation:
         assert isinstance(turn, (Challenge, Refused))
         return turn
 
-    def failure(self) -> bytes:
-        """An EAP-Failure that fits the last response."""
+    def fail(self) -> bytes:
+        """End it. Returns an EAP-Failure that fits the last response."""
+        self._finish()
+        return encode_failure(self._answered)
+
+    def _finish(self) -> None:
+        # What ended may be remembered for a while, for repeated packets; a TLS connection weighs 50 kB and more.
         self.state = State.FINISHED
-        return encode_failure(self._identifier)
+        self._method = None
 
     def _receive_identity(self, response: Response) -> Challenge:
         if response.type != Type.IDENTITY:
             raise EAPError(f"EAP type {response.type} before an identity")
-        self.identity = response.data.decode("utf-8", "replace")
-        self._identifier = response.identifier
+        self.identity = response.data.decode("utf-8", "replace")[:MAXIMUM_IDENTITY_CHARACTERS]
+        self._asked = response.identifier
         self._method = self._new_method()
         self.state = State.WAITING_FOR_METHOD
         return self._ask(self._method.start())
@@ -153,12 +168,13 @@ class Conversation:
                 self.state = State.WAITING_FOR_DECISION
                 return DecisionDue(peer)
             case tls.Finished(peer, master_session_key):
-                self.state = State.FINISHED
-                return Accepted(encode_success(self._identifier), peer, master_session_key)
-            case tls.Failed(failure, detail, certificate_der):
-                return Refused(self.failure(), failure, detail, certificate_der)
+                self._finish()
+                return Accepted(encode_success(self._answered), peer, master_session_key)
+            case tls.Failed():
+                return Refused(self.fail(), progress)
 
     def _ask(self, ask: tls.Ask) -> Challenge:
         assert self._method is not None
-        self._identifier = (self._identifier + 1) & 0xFF
-        return Challenge(encode_request(self._identifier, self._method.type, ask.data))
+        assert self._asked is not None
+        self._asked = (self._asked + 1) & 0xFF
+        return Challenge(encode_request(self._asked, self._method.type, ask.data))

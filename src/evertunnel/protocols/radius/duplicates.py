@@ -43,7 +43,3 @@ class Duplicates(Generic[T]):
         self._seen[key] = entry
         self._seen.move_to_end(key)
         return entry
-
-    def forget(self, key: Hashable) -> None:
-        """Drop a request that was never answered, so that its repetition is worked on afresh."""
-        self._seen.pop(key, None)

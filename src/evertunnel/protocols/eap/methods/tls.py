@@ -85,7 +85,7 @@ class EAPTLS:
         self._outgoing: OutgoingMessage | None = None
         self._handshake: TLSHandshake | None = None
         self._flight = b""
-        self._failed: Failed | None = None
+        self.failed: Failed | None = None  # set as soon as it is certain, before the peer was told
         self.state = State.WAITING_FOR_CLIENT_HELLO
 
     def start(self) -> Ask:
@@ -110,15 +110,15 @@ class EAPTLS:
                 return self._receive_last_answer(message)
             case State.WAITING_FOR_ALERT_ANSWER:
                 self.state = State.FINISHED
-                assert self._failed is not None
-                return self._failed
+                assert self.failed is not None
+                return self.failed
         raise EAPError(f"nothing may be sent while {self.state.name.lower().replace('_', ' ')}")
 
     def accept(self) -> Ask:
         """The decision was yes: finish the handshake so that the peer may know."""
+        self._expect_decision()
         assert self._handshake is not None
         assert self._handshake.peer is not None
-        self._expect_decision()
         self.state = State.WAITING_FOR_LAST_ANSWER
         if self._handshake.peer.version != _TLS_12:
             # RFC 9190 2.1.1: this octet is our promise that nothing more will be asked for.
@@ -127,14 +127,14 @@ class EAPTLS:
 
     def refuse(self, detail: str) -> Ask | Failed:
         """The decision was no. In TLS 1.2 the peer is told by an alert before the failure (RFC 5216 2.1.3)."""
+        self._expect_decision()
         assert self._handshake is not None
         assert self._handshake.peer is not None
-        self._expect_decision()
         peer = self._handshake.peer
-        self._failed = Failed(TLSFailure.PROTOCOL, detail, peer.certificate_der)
+        self.failed = Failed(TLSFailure.PROTOCOL, detail, peer.certificate_der)
         if peer.version != _TLS_12:
             self.state = State.FINISHED
-            return self._failed
+            return self.failed
         self.state = State.WAITING_FOR_ALERT_ANSWER
         return self._send(_ACCESS_DENIED_ALERT)
 
@@ -157,10 +157,10 @@ class EAPTLS:
         try:
             self._flight = self._handshake.receive(message)
         except TLSError as error:
-            self._failed = Failed(error.failure, error.detail, error.certificate_der)
+            self.failed = Failed(error.failure, error.detail, error.certificate_der)
             if not error.alert:
                 self.state = State.FINISHED
-                return self._failed
+                return self.failed
             self.state = State.WAITING_FOR_ALERT_ANSWER
             return self._send(error.alert)
         if self._handshake.peer is not None:
