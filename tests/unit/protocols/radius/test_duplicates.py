@@ -38,15 +38,6 @@ def test_being_asked_for_again_makes_nothing_younger() -> None:
     assert seen.find("a", 5.1) is None
 
 
-def test_a_forgotten_request_is_new_again() -> None:
-    seen: Duplicates[str] = Duplicates()
-    seen.begin("a", 0.0)
-    seen.forget("a")
-    seen.forget("never seen")
-    assert seen.find("a", 0.0) is None
-    assert len(seen) == 0
-
-
 def test_the_oldest_go_first_when_it_is_full() -> None:
     seen: Duplicates[str] = Duplicates(capacity=2)
     for number, key in enumerate("abc"):
