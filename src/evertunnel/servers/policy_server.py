@@ -35,7 +35,7 @@ from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
 
 # EAP octets of one reply when the gateway names no Framed-MTU: fits one Ethernet frame with our other attributes.
 _DEFAULT_EAP_BYTES = 1390
-_MINIMUM_EAP_BYTES = 100
+_MINIMUM_EAP_BYTES = 60  # a Framed-MTU is 64 at least (RFC 2865 5.12)
 _EAP_TLS_HEADER_BYTES = 5
 _EAP_START_BYTES = 2  # an EAP-Message of no or two octets asks us to begin (RFC 3579 2.1)
 
