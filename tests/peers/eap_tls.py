@@ -59,6 +59,11 @@ class Client:
         self.alert = ""
         self.first_flight = b""
 
+    @property
+    def done(self) -> bool:
+        """Whether the next answer is the empty one that asks for the success."""
+        return self.committed or (self.handshake_done and self.tls.version() == "TLSv1.2")
+
     def answer_identity(self, identifier: int = 0) -> bytes:
         """The EAP-Response/Identity."""
         return build_response(identifier, IDENTITY, self.identity.encode())

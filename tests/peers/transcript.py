@@ -17,6 +17,8 @@ def describe_eap(message: bytes) -> str:
 
 
 def _describe_tls(data: bytes) -> str:
+    if not data:
+        return "nothing"
     flags, body = data[0], data[1:]
     if flags & 0x20:
         return "start"

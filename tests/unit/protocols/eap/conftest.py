@@ -15,7 +15,6 @@ from tests.peers.certificates import SERVER, Credential, build_authority, build_
 from tests.peers.eap_tls import Client
 from tests.peers.transcript import describe_eap
 
-
 Context = TypeVar("Context", bound=TLSContext)
 
 

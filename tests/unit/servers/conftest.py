@@ -1,0 +1,137 @@
+"""A policy server in this process, with everything behind it real: database, recorder thread, certificates."""
+
+import hashlib
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evertunnel import clock
+from evertunnel.actions.decide import Decider
+from evertunnel.model import Authority, CertificateStatus
+from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.servers.logins import Reply, Verdict
+from evertunnel.servers.policy_server import PolicyServer
+from evertunnel.servers.recorder import Recorder
+from evertunnel.storage.gateways import radius_secret_context
+from tests.peers.certificates import Credential
+from tests.peers.eap_tls import Client
+from tests.peers.gateway import Gateway
+from tests.peers.installation import Installation
+
+SOURCE = ("127.0.0.1", 40_000)
+_ANSWER_WITHIN_SECONDS = 20.0
+
+
+class Scene:
+    """A policy server on an installation. `uptime` moves only when a test moves it."""
+
+    def __init__(self, installation: Installation, secret: bytes, alice: Credential) -> None:
+        self.installation = installation
+        self.secret = secret
+        self.alice = alice
+        self.uptime = 1_000.0
+        self.decider = Decider()
+        self.sent: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self.server = self._build_server()
+        self.recorder = self.new_recorder()
+        self.gateway = self.new_gateway()
+
+    def close(self) -> None:
+        self.recorder.stop()
+        self.installation.close()
+
+    def new_recorder(self) -> Recorder:
+        """A recorder that runs."""
+        recorder = Recorder(
+            self.installation.store,
+            self.decider,
+            send=self.sent.put,
+            clock=clock.now,
+            on_gateways_changed=self.server.load_gateways,
+        )
+        recorder.start()
+        return recorder
+
+    def settle(self) -> None:
+        """Wait until all that was put is recorded."""
+        self.recorder.stop()
+        self.recorder = self.new_recorder()
+
+    def receive(self, data: bytes, source: tuple[str, int] = SOURCE) -> Reply | Verdict | None:
+        """What the server makes of a datagram, before anything is recorded."""
+        return self.server.receive(data, source, now=clock.now(), uptime=self.uptime)
+
+    def carry(self, data: bytes, source: tuple[str, int] = SOURCE) -> bytes | None:
+        """A datagram to the server and its reply back, recorded if it has to be."""
+        outcome = self.receive(data, source)
+        if isinstance(outcome, Verdict):
+            self.recorder.put(outcome)
+            outcome = self.sent.get(timeout=_ANSWER_WITHIN_SECONDS)
+            assert outcome.destination == source
+        return outcome.data if outcome is not None else None
+
+    def expire(self) -> None:
+        """Record what was left open too long."""
+        for verdict in self.server.expire(self.uptime):
+            self.recorder.put(verdict)
+        self.settle()
+
+    def follow(self) -> None:
+        """Take what an action changed into the state that decisions are made from."""
+        with self.installation.store.read() as connection:
+            self.decider.refresh(connection)
+
+    def new_gateway(self, **options: Any) -> Gateway:
+        return Gateway(self.secret, self.carry, **options)
+
+    def new_client(self, credential: Credential | None = None, **options: Any) -> Client:
+        """A client with alice's certificate unless told otherwise."""
+        pem = options.pop("pem", (credential or self.alice).pem)
+        return Client(root_pem=self.installation.root_pem, pem=pem, **options)
+
+    def _build_server(self) -> PolicyServer:
+        self.follow()
+        known = self.installation.authorities
+        tls = TLSContext(
+            chain=[self.installation.server_certificate, known[Authority.ISSUING]],
+            key=self.installation.server_key,
+            trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
+            is_revoked=self._is_withdrawn,
+        )
+        server = PolicyServer(
+            self.decider,
+            tls,
+            lambda gateway, sealed: self.installation.keystore.unseal(
+                sealed, context=radius_secret_context(gateway.id)
+            ),
+        )
+        server.load_gateways()
+        return server
+
+    def _is_withdrawn(self, der: bytes) -> bool:
+        known = self.decider.find_certificate_by_fingerprint(hashlib.sha256(der).digest())
+        return known is not None and known.status is not CertificateStatus.VALID
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Installation, bytes, Credential]:
+    """An installation where alice may connect through gw1, the gateway's secret, and alice's certificate."""
+    installation = Installation(tmp_path_factory.mktemp("original"))
+    secret = installation.add_gateway()
+    installation.add_user()
+    installation.add_device()
+    installation.add_policy()
+    alice = installation.issue()
+    installation.close()
+    return installation, secret, alice
+
+
+@pytest.fixture
+def scene(original: tuple[Installation, bytes, Credential], tmp_path: Path) -> Iterator[Scene]:
+    installation, secret, alice = original
+    scene = Scene(installation.copy(tmp_path / "copy"), secret, alice)
+    yield scene
+    scene.close()
