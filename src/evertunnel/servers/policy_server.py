@@ -9,11 +9,13 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from ipaddress import IPv6Address, ip_address
 
 import structlog
 
 from evertunnel.actions.authenticate import decide_login
 from evertunnel.actions.decide import Decider
+from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Gateway, Outcome, Reason
 from evertunnel.protocols.eap.conversation import (
     Accepted,
@@ -67,19 +69,25 @@ class PolicyServer:
         self.dropped: Counter[str] = Counter()
 
     def load_gateways(self) -> None:
-        """Take the gateways the decider knows."""
-        self._secrets = {
-            gateway.radius_address: (gateway, self._unseal_secret(gateway, sealed.radius_secret))
-            for gateway, sealed in self._decider.list_gateways()
-            if gateway.enabled
-        }
+        """Take the gateways the decider knows; one whose secret does not open is left out."""
+        secrets_by_address: dict[str, tuple[Gateway, bytes]] = {}
+        for gateway, sealed in self._decider.list_gateways():
+            if not gateway.enabled:
+                continue
+            try:
+                secret = self._unseal_secret(gateway, sealed.radius_secret)
+            except UnavailableError as error:
+                log.error("gateway left out", gateway=gateway.name, error=str(error))
+                continue
+            secrets_by_address[_canonical(gateway.radius_address)] = gateway, secret
+        self._secrets = secrets_by_address
 
     def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
         """Take one datagram. None: nothing is to be sent, now or later.
 
         `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
         """
-        known = self._secrets.get(source[0])
+        known = self._secrets.get(_canonical(source[0]) if ":" in source[0] else source[0])
         if known is None:
             self.dropped["unknown gateway"] += 1
             return None
@@ -247,6 +255,13 @@ def _bound_eap_bytes(framed_mtu: int | None) -> int:
     if framed_mtu is None:
         return _DEFAULT_EAP_BYTES
     return max(_MINIMUM_EAP_BYTES, min(framed_mtu - 4, _DEFAULT_EAP_BYTES))
+
+
+def _canonical(address: str) -> str:
+    """One spelling an address; an IPv4 gateway that reaches an IPv6 socket is still that gateway."""
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def _fingerprint(certificate_der: bytes) -> bytes:

@@ -41,6 +41,9 @@ class RadiusProcess:
         expired_at = time.monotonic()
         recorder.start()
         while not self._stopping:
+            if not recorder.running:
+                # Nobody would get an answer any more; whoever supervises us starts us anew.
+                raise RuntimeError("the recorder ended")
             try:
                 data, source = self._socket.recvfrom(_RECEIVE_BYTES)
             except TimeoutError:

@@ -2,7 +2,9 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -10,6 +12,7 @@ import structlog
 from evertunnel.actions.authenticate import decide_login, record_failure, record_login
 from evertunnel.actions.decide import Decider
 from evertunnel.errors import UnavailableError
+from evertunnel.model import Decision, Outcome, Reason
 from evertunnel.servers.logins import Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
 from evertunnel.storage.snapshot import GATEWAY
@@ -17,6 +20,7 @@ from evertunnel.storage.store import Store, Transaction, Watch
 
 _BATCH_AT_MOST = 64
 _POLL_SECONDS = 0.02
+_TRY_AGAIN_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -39,6 +43,8 @@ class Recorder:
         self._clock = clock
         self._on_gateways_changed = on_gateways_changed
         self._queue: queue.SimpleQueue[Verdict | None] = queue.SimpleQueue()
+        self._behind = False  # a change was seen and could not be read yet
+        self._try_again_at = 0.0
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -54,15 +60,23 @@ class Recorder:
         """Hand over a login that ended. Never blocks."""
         self._queue.put(verdict)
 
+    @property
+    def running(self) -> bool:
+        """Whether verdicts are still taken."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         watch = Watch(self._store)
         try:
             while True:
                 verdicts, last = self._take()
-                if verdicts:
-                    self._commit(verdicts)
-                elif watch.changed():
-                    self._follow()
+                try:
+                    if verdicts:
+                        self._commit(verdicts)
+                    else:
+                        self._keep_up(watch)
+                except Exception:  # a bug of ours over one round must not end all rounds
+                    log.exception("recording failed")
                 if last:
                     return
         finally:
@@ -81,15 +95,23 @@ class Recorder:
             return verdicts, False
         return verdicts, True
 
-    def _follow(self) -> None:
+    def _keep_up(self, watch: Watch) -> None:
         """Keep the state in memory fresh for the decisions that are made before anything is recorded."""
-        try:
-            with self._store.read() as connection:
-                changes = self._decider.refresh(connection)
-        except UnavailableError as error:
-            log.warning("cannot read the database", error=str(error))
+        uptime = time.monotonic()
+        if uptime < self._try_again_at:
             return
-        if GATEWAY in changes.kinds:
+        self._try_again_at = uptime + _TRY_AGAIN_SECONDS  # unless this goes well
+        self._behind = watch.changed() or self._behind
+        gateways_changed = False
+        if self._behind:
+            try:
+                with self._store.read() as connection:
+                    gateways_changed = GATEWAY in self._decider.refresh(connection).kinds
+            except UnavailableError as error:
+                log.warning("cannot read the database", error=str(error))
+                return
+        self._behind, self._try_again_at = False, 0.0
+        if gateways_changed:
             self._on_gateways_changed()
 
     def _commit(self, verdicts: Sequence[Verdict]) -> None:
@@ -104,12 +126,28 @@ class Recorder:
                 if verdict.exchange is not None:
                     verdict.exchange.remembered.reply = Reply(b"", verdict.exchange.source, verdict)
             return
+        except Exception as error:  # a bug of ours over one login ends that login, not the others of its batch
+            log.exception("cannot record", logins=len(verdicts))
+            self._commit_apart(verdicts, error)
+            return
         for verdict, reply in zip(verdicts, replies, strict=True):
             if reply is not None and verdict.exchange is not None:
                 verdict.exchange.remembered.reply = reply
                 self._send(reply)
         if gateways_changed:
             self._on_gateways_changed()
+
+    def _commit_apart(self, verdicts: Sequence[Verdict], error: Exception) -> None:
+        """Record each on its own; the one that cannot be, as refused by an error of ours, or not at all."""
+        if len(verdicts) > 1:
+            for verdict in verdicts:
+                self._commit([verdict])
+            return
+        (verdict,) = verdicts
+        if verdict.refusal is None or verdict.refusal.reason is not Reason.INTERNAL_ERROR:
+            detail = f"an error of ours: {type(error).__name__}"
+            refusal = Decision(Outcome.REFUSED, Reason.INTERNAL_ERROR, detail)
+            self._commit([replace(verdict, accepted=None, refusal=refusal)])
 
     def _record(self, tx: Transaction, verdict: Verdict) -> Reply | None:
         login = verdict.login.facts(verdict.uptime)
