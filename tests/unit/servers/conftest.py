@@ -2,7 +2,7 @@
 
 import hashlib
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +43,17 @@ class Scene:
         self.recorder.stop()
         self.installation.close()
 
-    def new_recorder(self) -> Recorder:
-        """A recorder that runs."""
+    def new_recorder(self, send: Callable[[Reply], None] | None = None, *, running: bool = True) -> Recorder:
+        """A recorder in place of any other."""
         recorder = Recorder(
             self.installation.store,
             self.decider,
-            send=self.sent.put,
+            send=send or self.sent.put,
             clock=clock.now,
             on_gateways_changed=self.server.load_gateways,
         )
-        recorder.start()
+        if running:
+            recorder.start()
         return recorder
 
     def settle(self) -> None:

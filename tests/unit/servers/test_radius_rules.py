@@ -68,6 +68,17 @@ def test_each_gateway_has_its_own_secret(scene: Scene) -> None:
     assert scene.receive(radius.build_request(other, radius.split_eap(EAP)), ("127.0.0.2", 40_000)) is not None
 
 
+@pytest.mark.parametrize(
+    ("configured", "source"),
+    [("192.0.2.9", "::ffff:192.0.2.9"), ("2001:DB8:0:0::9", "2001:db8::9"), ("2001:db8::9", "2001:db8::9")],
+)
+def test_a_gateway_is_known_in_any_spelling_of_its_address(scene: Scene, configured: str, source: str) -> None:
+    scene.secret = scene.installation.add_gateway("gw2", configured)
+    scene.follow()
+    scene.server.load_gateways()
+    assert scene.receive(scene.new_gateway().build(EAP), (source, 40_000)) is not None
+
+
 def test_proxy_state_is_copied_back_unchanged_and_in_order_into_every_kind_of_answer(scene: Scene) -> None:
     states = [b"second hop", b"\0\xff", b"first hop"]
     gateway = scene.new_gateway(attributes=[(radius.PROXY_STATE, state) for state in states])

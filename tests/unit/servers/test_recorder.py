@@ -1,0 +1,282 @@
+"""The recorder: replies only after their commit, silence when there can be none, and one bad login harms no other."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event, update
+from structlog.testing import capture_logs
+
+from evertunnel import clock
+from evertunnel.actions.allow import allow
+from evertunnel.actions.deny import deny
+from evertunnel.model import Outcome, Reason, SessionState, SubjectKind
+from evertunnel.protocols.eap.conversation import Conversation
+from evertunnel.protocols.radius.packet import decode_access_request
+from evertunnel.servers.logins import Verdict
+from evertunnel.storage import tables
+from evertunnel.storage.snapshot import GATEWAY
+from evertunnel.storage.verify_chain import verify_chain
+from tests.peers import radius
+from tests.unit.servers.conftest import Scene
+
+ALICE = "alice@corp.example"
+
+
+@contextmanager
+def locked(scene: Scene) -> Iterator[None]:
+    """Another writer holds the database, as a backup gone wrong would."""
+    blocker = sqlite3.connect(scene.installation.database, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        blocker.close()
+
+
+def give_up_quickly(scene: Scene) -> None:
+    """Waiting for a lock takes fifteen seconds; for a test a moment is enough."""
+    scene.recorder.stop()
+    engine = scene.installation.store.engine
+    event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA busy_timeout=1"))
+    engine.dispose()
+    scene.recorder = scene.new_recorder()
+
+
+def deny_alice(scene: Scene) -> None:
+    deny(scene.installation.store, SubjectKind.USER, ALICE, reason="left", actor="t", now=clock.now())
+
+
+def receive_verdict(scene: Scene, request: bytes) -> Verdict:
+    verdict = scene.receive(request)
+    assert isinstance(verdict, Verdict)
+    return verdict
+
+
+def test_a_reply_leaves_only_after_its_commit(scene: Scene) -> None:
+    seen: list[int] = []
+    scene.recorder.stop()
+    scene.recorder = scene.new_recorder(lambda _reply: seen.append(len(scene.installation.list_attempts())))
+    scene.recorder.put(receive_verdict(scene, scene.gateway.build_last_request(scene.new_client())))
+    scene.settle()
+    assert seen == [1], "when it was sent, the attempt could be read through another connection"
+
+
+def test_when_the_database_fails_there_is_silence_and_the_retransmission_succeeds_afterwards(scene: Scene) -> None:
+    give_up_quickly(scene)
+    request = scene.gateway.build_last_request(scene.new_client())
+    with locked(scene):
+        scene.recorder.put(receive_verdict(scene, request))
+        wait_for_failure(scene, request)
+    assert scene.sent.empty()
+    assert scene.installation.list_attempts() == []
+    accept = scene.gateway.send(request)
+    assert accept is not None
+    assert accept.words == "Access-Accept, Success"
+    assert len(scene.installation.list_attempts()) == len(scene.installation.list_sessions()) == 1
+
+
+def wait_for_failure(scene: Scene, request: bytes) -> None:
+    """Wait until the recorder gave up: then the repeated packet is a verdict again, no longer being worked on."""
+    deadline = time.monotonic() + 20
+    while scene.receive(request) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_refusal_is_silent_too_until_it_can_be_recorded(scene: Scene) -> None:
+    give_up_quickly(scene)
+    deny_alice(scene)
+    client = scene.new_client()
+    answer = scene.gateway.ask(client.answer_identity())
+    while True:
+        request = scene.gateway.build(client.answer(answer.eap), answer.state)
+        outcome = scene.receive(request)
+        if isinstance(outcome, Verdict):
+            break
+        sent = scene.gateway.send(request)
+        assert sent is not None
+        answer = sent
+    with locked(scene):
+        scene.recorder.put(outcome)
+        wait_for_failure(scene, request)
+    assert scene.sent.empty()
+    reject = scene.gateway.send(request)
+    assert reject is not None
+    assert reject.words == "Access-Reject, Failure"
+    (attempt,) = scene.installation.list_attempts()
+    assert attempt.reason == Reason.USER_DENIED
+
+
+def test_when_the_database_fails_nothing_is_remembered_as_answered(scene: Scene) -> None:
+    give_up_quickly(scene)
+    request = scene.gateway.build_last_request(scene.new_client())
+    with locked(scene):
+        for _ in range(3):
+            scene.recorder.put(receive_verdict(scene, request))
+            wait_for_failure(scene, request)
+    deny_alice(scene)
+    reject = scene.gateway.send(request)
+    assert reject is not None
+    assert reject.code == radius.REJECT, "what was decided before the failure no longer counts"
+
+
+def test_the_decision_that_counts_is_made_in_the_transaction_that_records_it(scene: Scene) -> None:
+    request = scene.gateway.build_last_request(scene.new_client())
+    verdict = receive_verdict(scene, request)
+    deny_alice(scene)
+    scene.recorder.put(verdict)
+    reply = scene.sent.get(timeout=20)
+    assert reply.data[0] == radius.REJECT
+    (attempt,) = scene.installation.list_attempts()
+    assert attempt.reason == Reason.USER_DENIED
+    assert scene.installation.list_sessions() == []
+
+
+def test_a_replayed_accept_after_a_denial_becomes_a_reject_with_its_own_recorded_attempt(scene: Scene) -> None:
+    request = scene.gateway.build_last_request(scene.new_client())
+    accept, again = scene.carry(request), scene.carry(request)
+    assert accept == again
+    assert accept is not None
+    assert accept[0] == radius.ACCEPT
+    deny_alice(scene)
+    rejects = [scene.carry(request) for _ in range(3)]
+    assert rejects[0] is not None
+    assert rejects[0][0] == radius.REJECT
+    assert len(set(rejects)) == 1, "the same packet again gets the same bytes"
+    attempts = scene.installation.list_attempts()
+    assert [(attempt.outcome, attempt.reason) for attempt in attempts] == [
+        (Outcome.GRANTED, Reason.GRANTED),
+        (Outcome.REFUSED, Reason.USER_DENIED),
+    ]
+    (session,) = scene.installation.list_sessions()
+    assert session.state == SessionState.ENDING
+
+
+def test_a_reject_stays_a_reject_although_the_denial_was_lifted(scene: Scene) -> None:
+    request = scene.gateway.build_last_request(scene.new_client())
+    deny_alice(scene)
+    reject = scene.carry(request)
+    allow(scene.installation.store, SubjectKind.USER, ALICE, actor="t", now=clock.now())
+    scene.follow()
+    assert scene.carry(request) == reject
+    assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
+
+
+def test_verdicts_that_wait_share_a_commit_and_each_is_decided(scene: Scene) -> None:
+    scene.recorder.stop()
+    scene.recorder = scene.new_recorder(running=False)
+    for _ in range(100):
+        scene.recorder.put(receive_verdict(scene, scene.gateway.build_last_request(scene.new_client())))
+    scene.recorder.start()
+    scene.settle()
+    attempts = scene.installation.list_attempts()
+    assert [attempt.outcome for attempt in attempts] == [Outcome.GRANTED] * 100
+    assert len({attempt.batch for attempt in attempts}) == 2, "64 in the first commit, the rest in the next"
+    assert len({session.id for session in scene.installation.list_sessions()}) == 100
+    with scene.installation.store.read() as connection:
+        assert verify_chain(connection).problems == []
+
+
+def test_what_waits_is_recorded_before_it_stops(scene: Scene) -> None:
+    scene.recorder.put(receive_verdict(scene, scene.gateway.build_last_request(scene.new_client())))
+    scene.recorder.stop()
+    assert len(scene.installation.list_attempts()) == 1
+    assert not scene.recorder.running
+
+
+def build_proxy_states(octets: int) -> list[tuple[int, bytes]]:
+    """Proxy-State attributes of so many octets in all."""
+    sizes = [255] * (octets // 255) + [octets % 255]
+    return [(radius.PROXY_STATE, bytes(size - 2)) for size in sizes]
+
+
+def test_a_login_whose_accept_cannot_be_built_is_refused_and_the_others_of_its_batch_are_not(scene: Scene) -> None:
+    scene.recorder.stop()
+    scene.recorder = scene.new_recorder(running=False)
+    requests = [scene.gateway.build_last_request(scene.new_client()) for _ in range(3)]
+    # Room for a Reject is left, and none for an Accept with its keys.
+    requests[1] = add_proxy_state(scene, requests[1], 3_900)
+    for request in requests:
+        scene.recorder.put(receive_verdict(scene, request))
+    with capture_logs() as logs:
+        scene.recorder.start()
+        replies = [scene.sent.get(timeout=20) for _ in requests]
+    assert [reply.data[0] for reply in replies] == [radius.ACCEPT, radius.REJECT, radius.ACCEPT]
+    attempts = scene.installation.list_attempts()
+    assert [attempt.reason for attempt in attempts] == [Reason.GRANTED, Reason.INTERNAL_ERROR, Reason.GRANTED]
+    assert attempts[1].detail == "an error of ours: ValueError"
+    assert len(scene.installation.list_sessions()) == 2, "what was rolled back is not there"
+    assert scene.carry(requests[1]) == replies[1].data
+    assert [log["event"] for log in logs] == ["cannot record", "cannot record"], "the batch, then the one"
+
+
+def add_proxy_state(scene: Scene, request: bytes, octets: int) -> bytes:
+    """The same request as it comes through proxies that say much."""
+    read = decode_access_request(request, scene.secret)
+    attributes = [*read.attributes, *radius.split_eap(read.eap_message), *build_proxy_states(octets)]
+    return radius.sign(scene.secret, radius.encode_attributes(attributes))
+
+
+def test_a_login_that_cannot_even_be_refused_gets_silence_and_the_server_still_serves(scene: Scene) -> None:
+    start = [(radius.EAP_MESSAGE, b""), *build_proxy_states(4_056)]
+    request = radius.sign(scene.secret, radius.encode_attributes(start))
+    assert len(request) == 4_096, "a Reject is four octets longer than an EAP-Start"
+    with capture_logs() as logs:
+        scene.recorder.put(receive_verdict(scene, request))
+        scene.settle()
+    assert [log["event"] for log in logs] == ["login failed", "cannot record"]
+    assert scene.sent.empty()
+    assert scene.receive(request) is None
+    assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
+
+
+def test_an_error_while_a_packet_is_worked_on_is_a_reject_and_recorded(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    client = scene.new_client()
+    request = scene.gateway.build_last_request(client)
+    # Any bug would do; this is where a packet meets our own code last.
+    monkeypatch.setattr(Conversation, "receive", fail)
+    with capture_logs() as logs:
+        reject = scene.gateway.send(request)
+    assert [log["event"] for log in logs] == ["login failed"]
+    assert reject is not None
+    assert reject.words == "Access-Reject, Failure"
+    (attempt,) = scene.installation.list_attempts()
+    assert (attempt.reason, attempt.detail) == (Reason.INTERNAL_ERROR, "an error of ours: RuntimeError")
+    monkeypatch.undo()
+    assert scene.carry(request) == reject.data
+    assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
+
+
+def test_a_gateway_added_while_it_runs_is_served(scene: Scene) -> None:
+    secret = scene.installation.add_gateway("gw2", "127.0.0.2")
+    other = scene.new_gateway()
+    other.secret, other.road = secret, lambda data: scene.carry(data, ("127.0.0.2", 40_000))
+    deadline = time.monotonic() + 20
+    while other.send(other.build(b"")) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert other.log_in(scene.new_client()).code == radius.ACCEPT
+
+
+def test_a_gateway_whose_secret_does_not_open_is_left_out_and_the_others_are_served(scene: Scene) -> None:
+    scene.installation.add_gateway("gw2", "127.0.0.2")
+    with scene.installation.store.write(clock.now()) as tx:
+        sealed = tables.gateways.c.radius_secret_sealed
+        tx.connection.execute(
+            update(tables.gateways).where(tables.gateways.c.name == "gw2").values({sealed: b"?" * 40})
+        )
+        tx.raise_epoch(GATEWAY, "gw2")
+    scene.settle()
+    scene.follow()
+    scene.server.load_gateways()
+    assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
+    assert scene.receive(scene.gateway.build(b""), ("127.0.0.2", 40_000)) is None
+    assert scene.server.dropped["unknown gateway"] == 1
