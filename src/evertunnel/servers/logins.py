@@ -64,7 +64,8 @@ class Exchange:
 class Verdict:
     """A login that ended. Either `accepted` is set and only the decision is missing, or `refusal` is.
 
-    `exchange` is None when there is nobody to answer: the client stopped talking.
+    `exchange` is None when there is nobody to answer: the client stopped talking. `sent` is the Accept it got
+    already, when this is about sending that again.
     """
 
     login: Login
@@ -73,11 +74,12 @@ class Verdict:
     eap_failure: bytes
     accepted: Accepted | None = None
     refusal: Decision | None = None
+    sent: "Reply | None" = None
 
 
 @dataclass(slots=True)
 class Reply:
-    """Bytes for a gateway. A `verdict` is decided and recorded again before these bytes may be sent again."""
+    """Bytes for a gateway. A `verdict` is decided again before they may be sent again; without bytes it never was."""
 
     data: bytes
     destination: Address

@@ -247,7 +247,10 @@ class PolicyServer:
         if reply is None:
             self.dropped["repeated while it is being worked on"] += 1
             return None
-        return reply if reply.verdict is None else reply.verdict
+        if reply.verdict is None:
+            return reply
+        remembered.reply = None  # being worked on again: its next repetition waits for the outcome of this one
+        return reply.verdict
 
 
 def _bound_eap_bytes(framed_mtu: int | None) -> int:

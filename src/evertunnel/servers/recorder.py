@@ -132,6 +132,8 @@ class Recorder:
             return
         for verdict, reply in zip(verdicts, replies, strict=True):
             if reply is not None and verdict.exchange is not None:
+                if reply.verdict is not None:
+                    reply.verdict.sent = reply
                 verdict.exchange.remembered.reply = reply
                 self._send(reply)
         if gateways_changed:
@@ -154,12 +156,11 @@ class Recorder:
         if verdict.refusal is not None:
             record_failure(tx, login, verdict.refusal)
             return build_reject(verdict)
-        earlier = verdict.exchange.remembered.reply if verdict.exchange else None
-        if earlier is not None and earlier.data:
+        if verdict.sent is not None:
             # The gateway did not hear our Accept. Meanwhile it may no longer be true.
             _, decision = decide_login(self._decider, login, now=tx.now)
             if decision.granted:
-                return earlier
+                return verdict.sent
             record_failure(tx, login, decision)
             return build_reject(verdict)
         decision, attempt = record_login(tx, self._decider, login)
