@@ -149,9 +149,9 @@ class Installation:
             return str(certificates.get_certificate(connection, f"{credential.certificate.serial_number:x}").id)
 
     def list_attempts(self) -> list[AnyRow]:
-        """The oldest first."""
+        """In the order of their commits."""
         with self.store.read() as connection:
-            return attempts.list_attempts(connection, limit=100_000)[::-1]
+            return sorted(attempts.list_attempts(connection, limit=100_000), key=lambda row: row.batch)
 
     def list_sessions(self) -> list[AnyRow]:
         with self.store.read() as connection:
