@@ -11,6 +11,7 @@ from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
 
 _RECEIVE_BYTES = 4096 + 1  # one more than RADIUS allows, to see that a datagram was too long
+_BUFFER_BYTES = 8 * 1024 * 1024
 _TICK_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -21,6 +22,8 @@ class RadiusProcess:
 
     def __init__(self, listener: socket.socket, server: PolicyServer) -> None:
         self._socket = listener
+        # The kernel's default is full after some hundred packets; it gives what net.core.rmem_max allows.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._socket.settimeout(_TICK_SECONDS)
         self._server = server
         self._stopping = False
