@@ -59,8 +59,9 @@ class Live:
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         base = ["--user-base", _USER_BASE] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
-        self.log = (folder / "serve.log").open("wb")
-        self.server = subprocess.Popen(self.build_command("serve"), stdout=self.log, stderr=self.log)
+        self.log_file = folder / "serve.log"
+        with self.log_file.open("wb") as log:
+            self.server = subprocess.Popen(self.build_command("serve"), stdout=log, stderr=log)
         self._wait_until_it_answers()
         self._fill()
         self.secret = self._open_secret()
@@ -68,7 +69,8 @@ class Live:
     def close(self) -> None:
         self.server.terminate()
         self.server.wait(timeout=30)
-        self.log.close()
+        errors = [line for line in self.log_file.read_text(encoding="utf-8").splitlines() if '"level":"error"' in line]
+        assert errors == [], "whatever came over the wire, nothing of it may be an error of ours"
 
     def build_command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "evertunnel", "--state", str(self.state.path), *arguments]

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -18,13 +18,17 @@ from tests.unit.servers.conftest import Scene
 
 
 @contextmanager
-def serving(scene: Scene) -> Iterator[tuple[RadiusProcess, tuple[str, int]]]:
-    """The process in a thread of this one; it has stopped when this ends."""
+def serving(
+    scene: Scene, *, before: Callable[[tuple[str, int]], None] | None = None
+) -> Iterator[tuple[RadiusProcess, tuple[str, int]]]:
+    """The process in a thread of this one; it has stopped when this ends. `before` it takes its first packet."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
         listener.bind(("127.0.0.1", 0))
         process = RadiusProcess(listener, scene.server)
         scene.recorder.stop()
         recorder = scene.new_recorder(process.send, running=False)
+        if before is not None:
+            before(listener.getsockname())
         thread = threading.Thread(target=process.run, args=(recorder,))
         thread.start()
         try:
@@ -79,6 +83,22 @@ def test_logins_left_open_are_recorded_while_packets_keep_coming(scene: Scene) -
             assert time.monotonic() < deadline
             gateway.ask(b"")
     assert scene.installation.list_attempts()[0].reason == Reason.CLIENT_STOPPED
+
+
+def test_a_hundred_packets_that_come_while_it_is_busy_are_all_answered(scene: Scene) -> None:
+    gateway = scene.new_gateway(attributes=[(radius.PROXY_STATE, bytes(250))] * 4)
+    packets = [gateway.build(b"") for _ in range(120)]
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as own:
+        own.bind(("127.0.0.1", 0))
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024 * 1024)
+        own.settimeout(20)
+
+        def send_all(server: tuple[str, int]) -> None:
+            for packet in packets:
+                own.sendto(packet, server)
+
+        with serving(scene, before=send_all):
+            assert {own.recv(4_096)[0] for _ in packets} == {radius.CHALLENGE}
 
 
 def test_a_reply_that_cannot_be_sent_is_like_one_that_was_lost(scene: Scene) -> None:
