@@ -164,10 +164,10 @@ def _run_radius(installation: Installation, listener: socket.socket) -> None:
 
     server = PolicyServer(decider, tls, unseal)
     server.load_gateways()
-    process = RadiusProcess(listener, server)
+    recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)
+    process = RadiusProcess(listener, server, recorder)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
-    recorder = Recorder(store, decider, send=process.send, clock=clock.now, on_gateways_changed=server.load_gateways)
-    process.run(recorder)
+    process.run()
 
 
 def _run_web_public(installation: Installation, http: socket.socket, https: socket.socket) -> None:

@@ -64,7 +64,7 @@ class PolicyServer:
         self._conversations: OpenConversations[Login] = OpenConversations()
         self._crowded_out: list[Login] = []
         self._duplicates: Duplicates[Reply] = Duplicates()
-        self.dropped: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
 
     def load_gateways(self) -> None:
         """Take the gateways the decider knows."""
@@ -81,13 +81,13 @@ class PolicyServer:
         """
         known = self._secrets.get(source[0])
         if known is None:
-            self.dropped["unknown gateway"] += 1
+            self._dropped["unknown_gateway"] += 1
             return None
         gateway, secret = known
         try:
             request = decode_access_request(data, secret)
         except PacketError:
-            self.dropped["malformed or forged packet"] += 1
+            self._dropped["malformed_or_forged"] += 1
             return None
         # One conversation's packets may come from several ports of a gateway; a packet is repeated from its own.
         key = (source, request.identifier, request.authenticator)
@@ -99,7 +99,7 @@ class PolicyServer:
         else:
             found = self._conversations.take(request.state, gateway.id, uptime)
             if found is None:
-                self.dropped["unknown State"] += 1
+                self._dropped["unknown_state"] += 1
                 return None
             login = found
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
@@ -111,6 +111,11 @@ class PolicyServer:
         if outcome is None:
             self._duplicates.forget(key)
         return outcome
+
+    def take_dropped(self) -> dict[str, int]:
+        """How many packets were dropped since this was asked last, by reason."""
+        dropped, self._dropped = self._dropped, Counter()
+        return dict(dropped)
 
     def expire(self, uptime: float) -> list[Verdict]:
         """Logins whose client stopped answering, to be recorded."""
@@ -160,7 +165,7 @@ class PolicyServer:
             # RFC 3579 2.6.2: not for this conversation, which stays open for the right answer.
             if request.state is not None:
                 self._keep(request.state, exchange)
-            self.dropped["EAP that does not fit"] += 1
+            self._dropped["eap_out_of_place"] += 1
             return None
         except MethodRefusedError as error:
             return self._refuse(exchange, Reason.METHOD_REFUSED, str(error))
@@ -239,7 +244,7 @@ class PolicyServer:
     def _repeat(self, remembered: Remembered[Reply]) -> Reply | Verdict | None:
         reply = remembered.reply
         if reply is None:
-            self.dropped["repeated while it is being worked on"] += 1
+            self._dropped["repeated_too_soon"] += 1
             return None
         return reply if reply.verdict is None else reply.verdict
 

@@ -1,7 +1,5 @@
-"""Commits verdicts and only then lets their replies go. Verdicts that wait while one commit runs share the next."""
+"""Commits verdicts and only then lets their replies go. All that wait share one commit."""
 
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -15,75 +13,23 @@ from evertunnel.servers.replies import build_accept, build_reject
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction, Watch
 
-_BATCH_AT_MOST = 64
-_POLL_SECONDS = 0.02
-
 log = structlog.get_logger()
 
 
 class Recorder:
-    """One thread that writes, for one that receives packets."""
+    """Decides at the epoch of the transaction that records, so that a grant and a denial cannot cross."""
 
-    def __init__(
-        self,
-        store: Store,
-        decider: Decider,
-        *,
-        send: Callable[[Reply], None],
-        clock: Callable[[], datetime],
-        on_gateways_changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: Store, decider: Decider, *, on_gateways_changed: Callable[[], None]) -> None:
         self._store = store
         self._decider = decider
-        self._send = send
-        self._clock = clock
         self._on_gateways_changed = on_gateways_changed
-        self._queue: queue.SimpleQueue[Verdict | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._watch = Watch(store)
 
-    def start(self) -> None:
-        """Begin to record."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Record what waits, then end."""
-        self._queue.put(None)
-        self._thread.join(timeout=10)
-
-    def put(self, verdict: Verdict) -> None:
-        """Hand over a login that ended. Never blocks."""
-        self._queue.put(verdict)
-
-    def _run(self) -> None:
-        watch = Watch(self._store)
-        try:
-            while True:
-                verdicts, last = self._take()
-                if verdicts:
-                    self._commit(verdicts)
-                elif watch.changed():
-                    self._follow()
-                if last:
-                    return
-        finally:
-            watch.close()
-
-    def _take(self) -> tuple[list[Verdict], bool]:
-        verdicts: list[Verdict] = []
-        try:
-            item = self._queue.get(timeout=_POLL_SECONDS)
-            while item is not None:
-                verdicts.append(item)
-                if len(verdicts) >= _BATCH_AT_MOST:
-                    return verdicts, False
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            return verdicts, False
-        return verdicts, True
-
-    def _follow(self) -> None:
+    def follow(self) -> None:
         """Keep the state in memory fresh for the decisions that are made before anything is recorded."""
         try:
+            if not self._watch.changed():
+                return
             with self._store.read() as connection:
                 changes = self._decider.refresh(connection)
         except UnavailableError as error:
@@ -92,24 +38,30 @@ class Recorder:
         if GATEWAY in changes.kinds:
             self._on_gateways_changed()
 
-    def _commit(self, verdicts: Sequence[Verdict]) -> None:
+    def commit(self, verdicts: Sequence[Verdict], now: datetime) -> list[Reply]:
+        """Record logins that ended; returns the replies that may leave now.
+
+        When nothing can be recorded there are none: the gateway repeats, or asks the next server. The repetition is
+        recorded afresh.
+        """
         try:
-            with self._store.write(self._clock()) as tx:
-                gateways_changed = GATEWAY in self._decider.refresh(tx.connection).kinds
-                replies = [self._record(tx, verdict) for verdict in verdicts]
+            with self._store.write(now) as tx:
+                gateways_changed = GATEWAY in self._decider.refresh(tx.connection, epoch=tx.epoch).kinds
+                answered = [(verdict, self._record(tx, verdict)) for verdict in verdicts]
         except UnavailableError as error:
-            # Silence: the gateway repeats, or asks the next server. The repetition is recorded afresh.
             log.error("cannot record", logins=len(verdicts), error=str(error))
             for verdict in verdicts:
                 if verdict.exchange is not None:
                     verdict.exchange.remembered.reply = Reply(b"", verdict.exchange.source, verdict)
-            return
-        for verdict, reply in zip(verdicts, replies, strict=True):
-            if reply is not None and verdict.exchange is not None:
-                verdict.exchange.remembered.reply = reply
-                self._send(reply)
+            return []
         if gateways_changed:
             self._on_gateways_changed()
+        replies = []
+        for verdict, reply in answered:
+            if reply is not None and verdict.exchange is not None:
+                verdict.exchange.remembered.reply = reply
+                replies.append(reply)
+        return replies
 
     def _record(self, tx: Transaction, verdict: Verdict) -> Reply | None:
         login = verdict.login.facts(verdict.uptime)

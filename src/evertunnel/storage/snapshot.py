@@ -88,9 +88,10 @@ _EVERYTHING = Changes(
 )
 
 
-def follow(connection: Connection, snapshot: Snapshot) -> Changes:
-    """Bring a snapshot to this transaction's epoch and say what changed."""
-    epoch = read_epoch(connection)
+def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = None) -> Changes:
+    """Bring a snapshot to this transaction's epoch and say what changed. A writing transaction knows its `epoch`."""
+    if epoch is None:
+        epoch = read_epoch(connection)
     if epoch == snapshot.epoch:
         return _NOTHING
     rows = connection.execute(
