@@ -1,13 +1,17 @@
 """make bench: measure, print, write docs/benchmarks.md."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from bench.eap_tls import Run, measure, median, write_supplicant
+from bench.denial import measure_denials
+from bench.eap_tls import Run, measure, write_supplicant
 from bench.freeradius import PORT, FreeRADIUS
 from bench.installation import RADIUS_PORT, Installation
+from bench.report import write_report
+from evertunnel import clock
 
 _ROUNDS = 3
 
@@ -16,11 +20,14 @@ def main() -> None:
     """Everything, in order."""
     if os.geteuid() != 0:
         sys.exit("make bench needs root: it makes network namespaces and runs each process as its own user")
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("ended"))
     with tempfile.TemporaryDirectory(prefix="evertunnel-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         ours, theirs = measure_eap_tls(folder)
-    print(f"ours {median(ours):.2f} theirs {median(theirs):.2f} ratio {median(ours) / median(theirs):.2f}")
+        print("denials", flush=True)
+        denials = measure_denials(folder)
+    print(write_report(ours, theirs, denials, clock.now()))
 
 
 def measure_eap_tls(folder: Path) -> tuple[list[Run], list[Run]]:

@@ -31,6 +31,7 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
 from evertunnel.errors import UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.gateways.rate_limit import RateLimit
 from evertunnel.gateways.strongswan import (
     GatewayModel,
     build_authorities,
@@ -51,6 +52,8 @@ _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _STORIES_AT_MOST = 2000
 _LINES_AT_MOST = 60
+# Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
+_REFUSALS_PER_SECOND = 50
 _GATE_ADDRESS = re.compile(r"'http://[^']*'")
 
 log = structlog.get_logger()
@@ -81,6 +84,7 @@ class LocalGateway:
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stories: OrderedDict[int, list[str]] = OrderedDict()
+        self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._listen, name=f"listen-{gateway.name}", daemon=True),
@@ -189,7 +193,7 @@ class LocalGateway:
                     record_unrecognised(tx, self._gateway, report, kind)
             else:
                 close_session(tx, self._gateway, report)
-                if tunnel.connecting and is_device_attempt(story):
+                if tunnel.connecting and is_device_attempt(story) and self._refusals.allows(time.monotonic()):
                     record_device_refusal(tx, self._decider, self._gateway, report, *explain_refusal(story))
         if not granted:
             self._vici.terminate(tunnel.unique_id)
