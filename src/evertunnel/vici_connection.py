@@ -34,9 +34,13 @@ class ViciConnection:
         """Give it a certificate."""
         self._call("load_cert", {"type": "X509", "flag": "CA" if authority else "NONE", "data": pem})
 
-    def load_key(self, pem: str) -> None:
-        """Give it a private key."""
-        self._call("load_key", {"type": "any", "data": pem})
+    def load_key(self, pem: str) -> str:
+        """Give it a private key; returns the name to take it back by."""
+        return str(self._call("load_key", {"type": "any", "data": pem})["id"])
+
+    def unload_key(self, key_id: str) -> None:
+        """Take a private key back."""
+        self._call("unload_key", {"id": key_id})
 
     def load_connection(self, name: str, connection: Mapping[str, Any]) -> None:
         """Add or replace a connection."""

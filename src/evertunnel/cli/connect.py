@@ -45,6 +45,7 @@ def connect(
         signal.signal(number, lambda _number, _frame: stopped.set())
     vici = ViciConnection(vici_socket)
     began = time.monotonic()
+    key_id: str | None = None
     try:
         identity = load_device_identity(device)
         issued = request_certificate(server, identity, user, read_password(confirm=False))
@@ -62,7 +63,7 @@ def connect(
             user_name=user,
             encap=encap,
         )
-        bring_up(vici, plan)
+        key_id = bring_up(vici, plan)
         addresses = " ".join(vip for tunnel in find_tunnels(vici, _NAME) for vip in tunnel.get("local-vips", []))
         typer.echo(f"User tunnel up after {(time.monotonic() - began) * 1000:.0f} ms, address {addresses}.")
         while not stopped.wait(_LOOK_EVERY_SECONDS):
@@ -75,4 +76,4 @@ def connect(
         fail(str(error), code=3)
     finally:
         with contextlib.suppress(DomainError):
-            take_down(vici, _NAME)
+            take_down(vici, _NAME, key_id=key_id)

@@ -105,6 +105,11 @@ class GatewayProcess:
             chain_pem=[_encode_pem(known[Authority.ISSUING])],
             device_authority_pem=_encode_pem(known[Authority.DEVICE]),
             gate_url=f"{self._gate_url}/{gate_path}",
+            other_authorities=tuple(
+                authority.subject.rfc4514_string()  # one CN without special characters: charon writes it the same
+                for name, authority in known.items()
+                if name is not Authority.DEVICE
+            ),
             settings=row.settings,
         )
         return model, encode_private_key(key).decode()
