@@ -55,8 +55,11 @@ class ViciConnection:
         self._call("load_authority", {name: authority})
 
     def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
-        """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`."""
-        filters = {"noblock": "no"} | ({} if unique_id is None else {"ike-id": str(unique_id)})
+        """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`.
+
+        Waits for those that are being worked on: the key `noblock`, whatever its value, would leave them out.
+        """
+        filters = {} if unique_id is None else {"ike-id": str(unique_id)}
         return [
             {"name": name, **section} for entry in self._collect("list_sas", filters) for name, section in entry.items()
         ]

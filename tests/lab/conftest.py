@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 import vici as vici_package
 
+from evertunnel import clock
+from evertunnel.actions.deny import deny
 from evertunnel.connector.tunnel import TunnelPlan, bring_up, take_down
 from evertunnel.errors import UnavailableError
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION
 from evertunnel.keystore import Keystore
 from evertunnel.lab.lab import DEVICE, GATEWAY, USER_TUNNEL, Lab, wait_for
+from evertunnel.model import SubjectKind
 from evertunnel.storage.gateways import gate_path_context, get_gateway
 from evertunnel.storage.store import Store
 from evertunnel.vici_connection import ViciConnection
@@ -129,6 +132,12 @@ class Bench:
     def allow_everybody(self) -> None:
         for row in self.rows("deny", "list"):
             self.run("allow", row["kind"], row["name"])
+
+    def deny_in_database(self, device: str) -> None:
+        """A denial by somebody else who writes the same database."""
+        store = Store(f"sqlite:///{self.lab.state}/data/evertunnel.db")
+        deny(store, SubjectKind.DEVICE, device, reason="test", actor="another node", now=clock.now())
+        store.close()
 
     def gate_url(self) -> str:
         """The secret address of the real gate."""

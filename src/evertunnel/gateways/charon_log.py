@@ -18,6 +18,7 @@ _SIGNS: tuple[tuple[str, Reason, str], ...] = (
     ("no trusted", Reason.CERTIFICATE_FOREIGN, "no certificate that can be trusted was shown for the identity claimed"),
 )
 _GATE_SPOKE = "ocsp response correctly signed"
+_GATE_ASKED, _STALE = "requesting ocsp status", "ocsp response is stale"
 _STATUS_FAILED = ("RULE_CRL_VALIDATION", "ocsp check failed", "certificate status is not available")
 
 # A client that wants EAP sends no signature; charon says so while it moves on to the user connection.
@@ -46,7 +47,8 @@ def explain_refusal(lines: Sequence[str], *, other_authorities: Collection[str])
         if sign in story:
             return reason, detail
     if any(sign in story for sign in _STATUS_FAILED):
-        if _GATE_SPOKE in story:
+        answer = story.rpartition(_GATE_ASKED)[2]  # what came before the last question is the cache talking
+        if _GATE_SPOKE in answer and _STALE not in answer:
             return Reason.DEVICE_REFUSED_AT_GATE, "the gate does not vouch for the certificate"
         return Reason.GATE_SILENT, "the gate gave no answer that can be used, so the gateway refused"
     last = lines[-1] if lines else "no reason was given"

@@ -160,6 +160,7 @@ class Lab:
         assert process.stdin is not None
         process.stdin.write(PASSWORD + "\n")
         process.stdin.close()
+        process.stdin = None  # so that `communicate` reads only
         return process
 
     def fetch(self, host: str, source: str) -> str:
