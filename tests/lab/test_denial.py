@@ -130,7 +130,8 @@ def test_connecting_from_a_device_that_is_not_the_users_is_refused(bench: Bench,
         bench.run("device", "add", name)
         bench.run("device", "report", name, "--compliant")
         bench.lab.issue_device_certificate(name, folder)
-    command = [sys.executable, "-m", "evertunnel", "connect", "--server", f"https://{PUBLIC_NAME}", "--gateway",
+    command = [sys.executable, "-m", "evertunnel", "connect", "--server", f"https://{PUBLIC_NAME}",
+               "--server-address", GATEWAY_ADDRESS, "--gateway",
                PUBLIC_NAME, "--gateway-address", GATEWAY_ADDRESS, "--device", str(folder), "--user", USER,
                "--network", USER_NETWORK, "--vici-socket", str(bench.lab.laptop_vici), "--encap"]  # fmt: skip
 

@@ -14,6 +14,7 @@ from evertunnel import clock
 from evertunnel.connector.tunnel import TunnelPlan
 from evertunnel.keystore import Keystore
 from evertunnel.lab.lab import DEVICE, PASSWORD, PUBLIC_NAME, USER, wait_for
+from evertunnel.lab.network import GATEWAY_ADDRESS
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.issuance import BACKDATE, Grant, PublicAddresses, build_certificate
 from evertunnel.pki.keys import PublicKey, encode_private_key, encode_public_key, generate_key
@@ -22,7 +23,8 @@ from tests.lab.conftest import Bench
 SHORT_LIVED_SCRIPT = """
 import dataclasses, json, pathlib, sys
 from evertunnel.connector.enrolment import load_device_identity, request_certificate
-issued = request_certificate(sys.argv[1], load_device_identity(pathlib.Path(sys.argv[2])), sys.argv[3], sys.argv[4])
+device = load_device_identity(pathlib.Path(sys.argv[2]))
+issued = request_certificate(sys.argv[1], device, sys.argv[3], sys.argv[4], address=sys.argv[5])
 print(json.dumps(dataclasses.asdict(issued)))
 """
 
@@ -84,7 +86,7 @@ def test_a_users_certificate_is_refused(bench: Bench, tmp_path: Path) -> None:
 
 def test_a_short_lived_certificate_is_refused(bench: Bench) -> None:
     command = [sys.executable, "-c", SHORT_LIVED_SCRIPT, f"https://{PUBLIC_NAME}",
-               str(bench.lab.folder / "laptop"), USER, PASSWORD]  # fmt: skip
+               str(bench.lab.folder / "laptop"), USER, PASSWORD, GATEWAY_ADDRESS]  # fmt: skip
     printed = subprocess.run(bench.lab.network.wrap("laptop", *command), capture_output=True, check=True).stdout
     issued = json.loads(printed)
     plan = plan_with(bench, issued["certificate_pem"], issued["key_pem"], *issued["chain_pem"])

@@ -23,6 +23,7 @@ def connect(
     device: Annotated[Path, typer.Option(help="Folder with the device's certificate.pem, key.pem and root.pem.")],
     user: Annotated[str, typer.Option(help="Who signs in.")],
     network: Annotated[list[str], typer.Option(help="What is reached through the tunnel; repeat for more.")],
+    server_address: Annotated[str, typer.Option(help="Address of the enrolment server; default: its name.")] = "",
     gateway_address: Annotated[str, typer.Option(help="Address of the gateway; default: its name.")] = "",
     vici_socket: Annotated[str, typer.Option(help="The local strongSwan's control socket.")] = "/run/charon.vici",
     encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
@@ -48,7 +49,7 @@ def connect(
     key_id: str | None = None
     try:
         identity = load_device_identity(device)
-        issued = request_certificate(server, identity, user, read_password(confirm=False))
+        issued = request_certificate(server, identity, user, read_password(confirm=False), address=server_address)
         typer.echo(f"Short-lived certificate after {(time.monotonic() - began) * 1000:.0f} ms.")
         began = time.monotonic()
         plan = TunnelPlan(
