@@ -37,6 +37,7 @@ from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage import authorities, certificates
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.schema_version import verify_schema
 from evertunnel.storage.store import Store
 from evertunnel.supervisor import Child, supervise
 from evertunnel.web.api.app import build_app as build_api
@@ -68,6 +69,14 @@ class Installation:
         """A connection to the database; after the fork."""
         return Store(self.database_url)
 
+    def verify_database(self) -> None:
+        """Raise InvalidInputError unless the database is there and has this version's schema."""
+        store = self.open_store()
+        try:
+            verify_schema(store)
+        finally:
+            store.close()
+
     def find_users(self) -> dict[str, int]:
         """The user id of each process. Without root everything runs as whoever started it."""
         if os.geteuid() != 0:
@@ -86,8 +95,23 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
     lock = folder.lock()
     with ExitStack() as stack:
         stack.callback(os.close, lock)
+        installation.verify_database()
         children = _build_children(installation, stack)
         supervise(children, on_ready=on_ready)
+
+
+def upgrade(folder: StateFolder) -> None:
+    """Bring the database to this version's schema while nothing serves. Raises DomainError."""
+    from evertunnel.storage.schema import upgrade_schema  # Alembic takes long to load and nothing else needs it
+
+    installation = Installation(folder)
+    lock = folder.lock()
+    store = installation.open_store()
+    try:
+        upgrade_schema(store)
+    finally:
+        store.close()
+        os.close(lock)
 
 
 def _build_children(installation: Installation, stack: ExitStack) -> list[Child]:
@@ -164,10 +188,10 @@ def _run_radius(installation: Installation, listener: socket.socket) -> None:
 
     server = PolicyServer(decider, tls, unseal)
     server.load_gateways()
-    process = RadiusProcess(listener, server)
+    recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)
+    process = RadiusProcess(listener, server, recorder)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
-    recorder = Recorder(store, decider, send=process.send, clock=clock.now, on_gateways_changed=server.load_gateways)
-    process.run(recorder)
+    process.run()
 
 
 def _run_web_public(installation: Installation, http: socket.socket, https: socket.socket) -> None:

@@ -23,7 +23,7 @@ from evertunnel.pki.names import verify_dns_name
 from evertunnel.privileges import find_group_id, find_user_id
 from evertunnel.signer import LocalSigner
 from evertunnel.state_folder import StateFolder
-from evertunnel.storage.schema import create_schema
+from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 
 # The processes that own a folder of keys.
@@ -84,7 +84,7 @@ def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], grou
     previous_mask = os.umask(0o007)
     store = Store(folder.database_url)
     try:
-        create_schema(store)
+        upgrade_schema(store)
         wanted = NewInstallation(options.organisation, options.public_name, addresses, authority_keys, server_keys)
         granted = create_installation(store, wanted, new_serial=x509.random_serial_number, actor=actor, now=clock.now())
         signer = LocalSigner(store, authority_keys, addresses, clock.now)

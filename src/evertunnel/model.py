@@ -89,6 +89,7 @@ class Reason(StrEnum):
     DEVICE_NOT_ASSIGNED = "device_not_assigned"
     DEVICE_PROOF_FAILED = "device_proof_failed"
     SIGN_IN_FAILED = "sign_in_failed"
+    TOO_MANY_SIGN_INS = "too_many_sign_ins"
     IDENTITY_MISMATCH = "identity_mismatch"
     CERTIFICATE_MISSING = "certificate_missing"
     CERTIFICATE_EXPIRED = "certificate_expired"

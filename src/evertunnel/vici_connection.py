@@ -34,9 +34,13 @@ class ViciConnection:
         """Give it a certificate."""
         self._call("load_cert", {"type": "X509", "flag": "CA" if authority else "NONE", "data": pem})
 
-    def load_key(self, pem: str) -> None:
-        """Give it a private key."""
-        self._call("load_key", {"type": "any", "data": pem})
+    def load_key(self, pem: str) -> str:
+        """Give it a private key; returns the name to take it back by."""
+        return str(self._call("load_key", {"type": "any", "data": pem})["id"])
+
+    def unload_key(self, key_id: str) -> None:
+        """Take a private key back."""
+        self._call("unload_key", {"id": key_id})
 
     def load_connection(self, name: str, connection: Mapping[str, Any]) -> None:
         """Add or replace a connection."""
@@ -51,8 +55,11 @@ class ViciConnection:
         self._call("load_authority", {name: authority})
 
     def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
-        """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`."""
-        filters = {"noblock": "no"} | ({} if unique_id is None else {"ike-id": str(unique_id)})
+        """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`.
+
+        Waits for those that are being worked on: the key `noblock`, whatever its value, would leave them out.
+        """
+        filters = {} if unique_id is None else {"ike-id": str(unique_id)}
         return [
             {"name": name, **section} for entry in self._collect("list_sas", filters) for name, section in entry.items()
         ]

@@ -26,7 +26,7 @@ from evertunnel.pki.keys import encode_public_key, generate_key
 from evertunnel.signer import LocalSigner
 from evertunnel.storage import attempts, authorities, certificates, people, tables
 from evertunnel.storage.gateways import get_gateway, radius_secret_context
-from evertunnel.storage.schema import create_schema
+from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
 from tests.peers.certificates import Credential, PrivateKey, new_key
@@ -48,7 +48,7 @@ class Installation:
         self.authority_keys = {authority: generate_key() for authority in Authority}
         self.server_key = generate_key()
         self.signer = LocalSigner(self.store, self.authority_keys, ADDRESSES, clock.now)
-        create_schema(self.store)
+        upgrade_schema(self.store)
         wanted = NewInstallation("Test", PUBLIC_NAME, ADDRESSES, self.authority_keys, {"radius": self.server_key})
         granted = create_installation(
             self.store, wanted, new_serial=x509.random_serial_number, actor=ACTOR, now=clock.now()

@@ -8,9 +8,12 @@ from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.errors import NotFoundError
 from evertunnel.model import CertificateStatus, SubjectKind
 from evertunnel.storage import certificates, denials, effect_queue, gateways, people
-from evertunnel.storage.store import Store
+from evertunnel.storage.store import Store, Transaction
+from evertunnel.storage.tables import AnyRow
 
 _AUDIT = {SubjectKind.USER: Audit.USER_ALLOW, SubjectKind.DEVICE: Audit.DEVICE_ALLOW}
+# Who lifts a denial that had an end.
+_TIME = "its end"
 _COLUMN = {SubjectKind.USER: "user_id", SubjectKind.DEVICE: "device_id"}
 
 
@@ -20,33 +23,55 @@ def allow(store: Store, kind: SubjectKind, name: str, *, actor: str, now: dateti
         row = people.get_subject(tx.connection, kind, name)
         if not denials.lift_denials(tx, row.id, actor=actor):
             raise NotFoundError(f"{row.name} is not denied")
-        tx.raise_epoch(kind.value, row.id)
-        held = [
-            certificate
-            for certificate in certificates.list_of_subject(
-                tx.connection, _COLUMN[kind], row.id, [CertificateStatus.ON_HOLD.value]
-            )
-            if certificate.revocation_reason == HOLD
-            # A certificate of a user on a device stays held while the other of the two is denied.
-            and not any(
-                denials.find_standing(tx.connection, owner, now)
-                for owner in (certificate.user_id, certificate.device_id)
-                if owner
-            )
-        ]
-        signed = [certificate.id for certificate in held if certificate.certificate_der is not None]
-        never_signed = [certificate.id for certificate in held if certificate.certificate_der is None]
-        certificates.change_status(tx, signed, CertificateStatus.VALID, reason=None)
-        certificates.change_status(tx, never_signed, CertificateStatus.REVOKED, reason="cessation of operation")
-        for certificate in held:
-            tx.raise_epoch("certificate", certificate.id)
-        effect_queue.drop_effects(tx, row.id)
-        effect_queue.queue_effect(
-            tx,
-            EffectKind.FLUSH,
-            [gateway.id for gateway in gateways.list_gateways(tx.connection)],
-            EffectSubject(kind.value),
-            row.id,
-            cause="allowed again",
+        _release(tx, kind, row, actor=actor)
+
+
+def allow_ended(store: Store, *, now: datetime) -> list[str]:
+    """Lift denials whose end has come. Returns whom that allowed; somebody else's standing denial keeps its hold."""
+    with store.read() as connection:
+        if not denials.list_ended(connection, now):
+            return []
+    allowed = []
+    with store.write(now) as tx:
+        for denial in denials.list_ended(tx.connection, now):
+            denials.lift_denial(tx, denial.id, actor=_TIME)
+            kind = SubjectKind(denial.subject_kind)
+            row = people.get_subject(tx.connection, kind, denial.subject_id)
+            if denials.find_standing(tx.connection, row.id, now) is None:
+                _release(tx, kind, row, actor=_TIME)
+                allowed.append(str(row.name))
+    return allowed
+
+
+def _release(tx: Transaction, kind: SubjectKind, row: AnyRow, *, actor: str) -> None:
+    """Nothing denies this subject any more."""
+    tx.raise_epoch(kind.value, row.id)
+    held = [
+        certificate
+        for certificate in certificates.list_of_subject(
+            tx.connection, _COLUMN[kind], row.id, [CertificateStatus.ON_HOLD.value]
         )
-        tx.record(AuditEntry(_AUDIT[kind], actor, row.name, row.id, {"certificates": len(signed)}))
+        if certificate.revocation_reason == HOLD
+        # A certificate of a user on a device stays held while the other of the two is denied.
+        and not any(
+            denials.find_standing(tx.connection, owner, tx.now)
+            for owner in (certificate.user_id, certificate.device_id)
+            if owner
+        )
+    ]
+    signed = [certificate.id for certificate in held if certificate.certificate_der is not None]
+    never_signed = [certificate.id for certificate in held if certificate.certificate_der is None]
+    certificates.change_status(tx, signed, CertificateStatus.VALID, reason=None)
+    certificates.change_status(tx, never_signed, CertificateStatus.REVOKED, reason="cessation of operation")
+    for certificate in held:
+        tx.raise_epoch("certificate", certificate.id)
+    effect_queue.drop_effects(tx, row.id)
+    effect_queue.queue_effect(
+        tx,
+        EffectKind.FLUSH,
+        [gateway.id for gateway in gateways.list_gateways(tx.connection)],
+        EffectSubject(kind.value),
+        row.id,
+        cause="allowed again",
+    )
+    tx.record(AuditEntry(_AUDIT[kind], actor, row.name, row.id, {"certificates": len(signed)}))

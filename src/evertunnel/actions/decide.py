@@ -33,9 +33,12 @@ class Decider:
         """The epoch this decides at."""
         return self._snapshot.epoch
 
-    def refresh(self, connection: Connection) -> Changes:
-        """Follow the database to this transaction's epoch; compile policies anew if any changed."""
-        changes = snapshot.follow(connection, self._snapshot)
+    def refresh(self, connection: Connection, *, epoch: int | None = None) -> Changes:
+        """Follow the database to this transaction's epoch; compile policies anew if any changed.
+
+        A writing transaction gives the epoch it read first, which saves asking for it again.
+        """
+        changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
         if changes.kinds & {snapshot.NETWORK_POLICIES, snapshot.ACCESS_POLICIES}:
             self._compile()
         return changes

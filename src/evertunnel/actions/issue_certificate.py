@@ -13,7 +13,7 @@ from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.issuance import BACKDATE
 from evertunnel.pki.keys import load_public_key
 from evertunnel.pki.kinds import KINDS
-from evertunnel.storage import authorities, certificates
+from evertunnel.storage import authorities, certificates, denials
 from evertunnel.storage.store import Store, Transaction, new_id
 
 
@@ -66,6 +66,9 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
             f"a {wanted.kind.value} certificate may last at most {rules.ceiling_lifetime_seconds} seconds"
         )
     load_public_key(wanted.public_key_der)
+    for owner in (wanted.user_id, wanted.device_id):
+        if owner and (standing := denials.find_standing(tx.connection, owner, tx.now)):
+            raise InvalidInputError(f"{wanted.name} is denied and gets no certificate: {standing.reason}")
     certificate_id = new_id()
     serial = x509.random_serial_number()
     not_after = (tx.now + timedelta(seconds=lifetime)).replace(microsecond=0)

@@ -7,7 +7,7 @@ make us hash passwords or guess them.
 import hashlib
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -35,8 +35,11 @@ from evertunnel.model import (
 from evertunnel.passwords import check_password
 from evertunnel.pki.requests import decode_request
 from evertunnel.protocols.enrolment import build_signed_text
-from evertunnel.storage import people
+from evertunnel.storage import attempts, people
 from evertunnel.storage.store import Store, Transaction, new_id
+
+_FAILED_SIGN_INS_AT_MOST = 5
+_FAILED_SIGN_INS_WITHIN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,13 @@ def issue_short_lived(
     refusal, certificate = _prove_device(decider, request, now)
     if refusal is None:
         note("the device proved its key over this request")
-        if not check_password(user_row.password_hash if user_row else None, request.password):
+        if _count_failed_sign_ins(store, certificate, request, now) >= _FAILED_SIGN_INS_AT_MOST:
+            refusal = Decision(
+                Outcome.REFUSED,
+                Reason.TOO_MANY_SIGN_INS,
+                f"{_FAILED_SIGN_INS_AT_MOST} sign-ins as {request.user_name!r} failed here within five minutes",
+            )
+        elif not check_password(user_row.password_hash if user_row else None, request.password):
             refusal = Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, "user name or password is wrong")
         else:
             note(f"{request.user_name} signed in with a password")
@@ -161,6 +170,21 @@ def _decide(
             f"{device.name} is not assigned to {user.name}",
         )
     return decision
+
+
+def _count_failed_sign_ins(
+    store: Store, certificate: Certificate | None, request: ShortLivedRequest, now: datetime
+) -> int:
+    """Failures of this user on this device. Only a device that proved its key gets here, and only it is held back."""
+    assert certificate is not None
+    with store.read() as connection:
+        return attempts.count_failures(
+            connection,
+            device_id=certificate.device_id,
+            claimed_identity=request.user_name,
+            reason=Reason.SIGN_IN_FAILED,
+            since=now - _FAILED_SIGN_INS_WITHIN,
+        )
 
 
 def _is_denied(decider: Decider, certificate: Certificate, now: datetime) -> bool:

@@ -20,6 +20,7 @@ from evertunnel.cli import (
     policy,
     serve,
     session,
+    upgrade,
     user,
 )
 from evertunnel.state_folder import DEFAULT, StateFolder
@@ -54,6 +55,7 @@ def _main(
 
 app.command()(init.init)
 app.command()(serve.serve)
+app.command()(upgrade.upgrade)
 app.command()(connect.connect)
 for name, noun in (
     ("user", user.app),

@@ -23,6 +23,7 @@ def connect(
     device: Annotated[Path, typer.Option(help="Folder with the device's certificate.pem, key.pem and root.pem.")],
     user: Annotated[str, typer.Option(help="Who signs in.")],
     network: Annotated[list[str], typer.Option(help="What is reached through the tunnel; repeat for more.")],
+    server_address: Annotated[str, typer.Option(help="Address of the enrolment server; default: its name.")] = "",
     gateway_address: Annotated[str, typer.Option(help="Address of the gateway; default: its name.")] = "",
     vici_socket: Annotated[str, typer.Option(help="The local strongSwan's control socket.")] = "/run/charon.vici",
     encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
@@ -45,9 +46,10 @@ def connect(
         signal.signal(number, lambda _number, _frame: stopped.set())
     vici = ViciConnection(vici_socket)
     began = time.monotonic()
+    key_id: str | None = None
     try:
         identity = load_device_identity(device)
-        issued = request_certificate(server, identity, user, read_password(confirm=False))
+        issued = request_certificate(server, identity, user, read_password(confirm=False), address=server_address)
         typer.echo(f"Short-lived certificate after {(time.monotonic() - began) * 1000:.0f} ms.")
         began = time.monotonic()
         plan = TunnelPlan(
@@ -62,7 +64,7 @@ def connect(
             user_name=user,
             encap=encap,
         )
-        bring_up(vici, plan)
+        key_id = bring_up(vici, plan)
         addresses = " ".join(vip for tunnel in find_tunnels(vici, _NAME) for vip in tunnel.get("local-vips", []))
         typer.echo(f"User tunnel up after {(time.monotonic() - began) * 1000:.0f} ms, address {addresses}.")
         while not stopped.wait(_LOOK_EVERY_SECONDS):
@@ -75,4 +77,4 @@ def connect(
         fail(str(error), code=3)
     finally:
         with contextlib.suppress(DomainError):
-            take_down(vici, _NAME)
+            take_down(vici, _NAME, key_id=key_id)

@@ -3,6 +3,7 @@
 import base64
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -51,9 +52,11 @@ def load_device_identity(folder: Path) -> DeviceIdentity:
 
 
 def request_certificate(
-    server_url: str, device: DeviceIdentity, user_name: str, password: str
+    server_url: str, device: DeviceIdentity, user_name: str, password: str, *, address: str = ""
 ) -> ShortLivedCertificate:
     """Prove the device over this request, sign in, and get the certificate.
+
+    With an `address` the server is reached there and must still prove the name in `server_url`.
 
     Raises AccessDeniedError with what the server tells outsiders, InvalidInputError, UnavailableError.
     """
@@ -62,11 +65,19 @@ def request_certificate(
     csr_der = request.public_bytes(Encoding.DER)
     try:
         tls = ssl.create_default_context(cafile=str(device.root_file))
-        with httpx2.Client(base_url=server_url, verify=tls, timeout=_TIMEOUT_SECONDS) as client:
-            nonce = base64.b64decode(_read(client.post("/v1/nonces"))["nonce"])
+        url = httpx2.URL(server_url)
+        with httpx2.Client(
+            base_url=url.copy_with(host=address) if address else url,
+            headers={"Host": url.netloc.decode("ascii")},
+            verify=tls,
+            timeout=_TIMEOUT_SECONDS,
+        ) as client:
+            # The name in the URL is what the server's certificate must prove, wherever it is reached.
+            post = partial(client.post, extensions={"sni_hostname": url.host})
+            nonce = base64.b64decode(_read(post("/v1/nonces"))["nonce"])
             signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
             answer = _read(
-                client.post(
+                post(
                     "/v1/short-lived-certificates",
                     json={
                         "user": user_name,
@@ -78,7 +89,7 @@ def request_certificate(
                     },
                 )
             )
-    except (httpx2.HTTPError, ssl.SSLError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
         raise UnavailableError(f"{server_url} cannot be reached: {error}") from error
     return ShortLivedCertificate(
         key_pem=key.private_bytes(

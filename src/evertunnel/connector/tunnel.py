@@ -1,5 +1,6 @@
 """Brings tunnels up through the local strongSwan, and notices when they end."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,13 +9,16 @@ from evertunnel.vici_connection import Section, ViciConnection
 
 _INITIATE_MS = 15_000
 # Windows' recommended suite and ours; a gateway of ours has all of them.
-_IKE_PROPOSALS = ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256"]
-_ESP_PROPOSALS = ["aes256gcm16-ecp384", "aes128gcm16-ecp256"]
+_IKE_PROPOSALS = ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256")
+_ESP_PROPOSALS = ("aes256gcm16-ecp384", "aes128gcm16-ecp256")
 
 
 @dataclass(frozen=True, slots=True)
 class TunnelPlan:
-    """A tunnel to bring up. With `user_name` by EAP-TLS, without by the certificate alone. PEM texts."""
+    """A tunnel to bring up. With `user_name` by EAP-TLS, without by the certificate alone. PEM texts.
+
+    A gateway of ours takes no other `claimed_identity` than the certificate's subject, which is the default.
+    """
 
     name: str
     gateway_address: str
@@ -25,27 +29,32 @@ class TunnelPlan:
     key_pem: str
     root_pem: str
     user_name: str | None = None
+    claimed_identity: str | None = None
     encap: bool = False
+    ike_proposals: Sequence[str] = _IKE_PROPOSALS
+    esp_proposals: Sequence[str] = _ESP_PROPOSALS
 
 
-def bring_up(vici: ViciConnection, plan: TunnelPlan) -> None:
-    """Raises UnavailableError when it does not come up."""
+def bring_up(vici: ViciConnection, plan: TunnelPlan) -> str:
+    """Returns the name of the key that strongSwan now holds. Raises UnavailableError when it does not come up."""
     for pem in (plan.root_pem, *plan.chain_pem):
         vici.load_certificate(pem, authority=True)
     vici.load_certificate(plan.certificate_pem, authority=False)
-    vici.load_key(plan.key_pem)
+    key_id = vici.load_key(plan.key_pem)
     vici.load_connection(plan.name, _build_connection(plan))
     vici.initiate(plan.name, timeout_ms=_INITIATE_MS)
+    return key_id
 
 
-def take_down(vici: ViciConnection, name: str) -> None:
-    """End the tunnel and forget the connection. Fine when it is gone already."""
+def take_down(vici: ViciConnection, name: str, *, key_id: str | None = None) -> None:
+    """End the tunnel and forget connection and key. Fine when they are gone already."""
     for tunnel in find_tunnels(vici, name):
         vici.terminate(int(tunnel["uniqueid"]))
-    try:
+    with contextlib.suppress(UnavailableError):
         vici.unload_connection(name)
-    except UnavailableError:
-        return
+    if key_id is not None:
+        with contextlib.suppress(UnavailableError):
+            vici.unload_key(key_id)
 
 
 def find_tunnels(vici: ViciConnection, name: str) -> list[Section]:
@@ -55,6 +64,8 @@ def find_tunnels(vici: ViciConnection, name: str) -> list[Section]:
 
 def _build_connection(plan: TunnelPlan) -> Section:
     local: Section = {"auth": "pubkey", "certs": [plan.certificate_pem]}
+    if plan.claimed_identity is not None:
+        local["id"] = plan.claimed_identity
     if plan.user_name is not None:
         # aaa_id: the policy server must prove the gateway's name too, or anybody's TLS server would do.
         local = {
@@ -65,7 +76,7 @@ def _build_connection(plan: TunnelPlan) -> Section:
         }
     return {
         "version": "2",
-        "proposals": _IKE_PROPOSALS,
+        "proposals": list(plan.ike_proposals),
         "remote_addrs": [plan.gateway_address],
         "vips": ["0.0.0.0"],  # noqa: S104  asks for any address, listens nowhere
         "encap": "yes" if plan.encap else "no",
@@ -75,7 +86,7 @@ def _build_connection(plan: TunnelPlan) -> Section:
         "children": {
             "net": {
                 "remote_ts": list(plan.networks),
-                "esp_proposals": _ESP_PROPOSALS,
+                "esp_proposals": list(plan.esp_proposals),
                 "dpd_action": "clear",
             }
         },

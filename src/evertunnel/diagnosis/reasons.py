@@ -62,6 +62,11 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Set a new password: evertunnel user change NAME --password. Many of these from one device are an attack.",
         16,
     ),
+    Reason.TOO_MANY_SIGN_INS: Explanation(
+        "Too many sign-ins as this user failed on this device within five minutes, so the password was not looked at.",
+        "Wait five minutes. If it was not the user who tried, deny the device and look who has it.",
+        64,
+    ),
     Reason.IDENTITY_MISMATCH: Explanation(
         "The client called itself one user and showed the certificate of another. The certificate is what counts, "
         "so somebody tries to look like somebody else, or the client is set up with the wrong user name.",

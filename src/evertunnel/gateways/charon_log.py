@@ -1,61 +1,55 @@
 """Why charon refused a device tunnel, from the log lines of its IKE_SA. Pure.
 
-The lines were seen from strongSwan 5.9.8 (docs/decisions/0003 and its test). A line that is not known gives a reason
-that says so; it never grants anything.
+The lines are those of strongSwan 5.9.8 (docs/decisions/0003; tests/lab holds them against the real one). They make
+records only: a line that is not known gives a reason that says so, and never grants anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from evertunnel.model import Reason
 
 # In the order in which one explains the other: the first that occurs anywhere in the story decides.
 _SIGNS: tuple[tuple[str, Reason, str], ...] = (
-    (
-        "peer not authenticated by CA",
-        Reason.CERTIFICATE_WRONG_KIND,
-        "the certificate does not come from the device authority",
-    ),
-    (
-        "no issuer certificate found",
-        Reason.CERTIFICATE_FOREIGN,
-        "the certificate comes from an authority we do not know",
-    ),
-    (
-        "signature validation failed",
-        Reason.KEY_NOT_PROVEN,
-        "the signature was not made with the certificate's key",
-    ),
+    ("signature validation failed", Reason.KEY_NOT_PROVEN, "the signature was not made with the certificate's key"),
+    ("peer not authenticated by CA", Reason.CERTIFICATE_WRONG_KIND, "the certificate is not the device authority's"),
     ("certificate was revoked", Reason.CERTIFICATE_REVOKED, "the certificate is revoked"),
     ("subject certificate invalid", Reason.CERTIFICATE_EXPIRED, "the certificate is not valid now"),
-    (
-        "no trusted",
-        Reason.CERTIFICATE_FOREIGN,
-        "no certificate that can be trusted was shown for the identity claimed",
-    ),
+    ("no issuer certificate found", Reason.CERTIFICATE_FOREIGN, "the certificate's issuer is not one we know"),
+    ("no trusted", Reason.CERTIFICATE_FOREIGN, "no certificate that can be trusted was shown for the identity claimed"),
 )
 _GATE_SPOKE = "ocsp response correctly signed"
-_STATUS_FAILED = "RULE_CRL_VALIDATION"
+_GATE_ASKED, _STALE = "requesting ocsp status", "ocsp response is stale"
+_STATUS_FAILED = ("RULE_CRL_VALIDATION", "ocsp check failed", "certificate status is not available")
 
 # A client that wants EAP sends no signature; charon says so while it moves on to the user connection.
 _EAP_REQUESTED = "peer requested EAP"
-_SIGNATURE_SENT = "received end entity cert"
+_CERTIFICATE_SHOWN = "received end entity cert"
 
 
 def is_device_attempt(lines: Sequence[str]) -> bool:
     """Whether a client tried with a certificate alone, whichever connection charon ended up with."""
     story = "\n".join(lines)
-    return _SIGNATURE_SENT in story and _EAP_REQUESTED not in story
+    return _CERTIFICATE_SHOWN in story and _EAP_REQUESTED not in story
 
 
-def explain_refusal(lines: Sequence[str]) -> tuple[Reason, str]:
-    """Reason and detail for an IKE_SA on the device connection that failed."""
+def explain_refusal(lines: Sequence[str], *, other_authorities: Collection[str]) -> tuple[Reason, str]:
+    """Reason and detail for an IKE_SA on the device connection that failed.
+
+    `other_authorities` are the subjects of our authorities for other kinds, as charon writes names.
+    """
+    for line in lines:
+        # charon knows these only if the client sent them, and calls them foreign; we know better.
+        named = next((name for name in other_authorities if f'"{name}"' in line and "cert request" not in line), None)
+        if named and ("ca certificate" in line or "issuer is" in line):
+            return Reason.CERTIFICATE_WRONG_KIND, f"the certificate is from {named}, not from the device authority"
     story = "\n".join(lines)
     for sign, reason, detail in _SIGNS:
         if sign in story:
             return reason, detail
-    if _STATUS_FAILED in story or "ocsp check failed" in story:
-        if _GATE_SPOKE in story:
+    if any(sign in story for sign in _STATUS_FAILED):
+        answer = story.rpartition(_GATE_ASKED)[2]  # what came before the last question is the cache talking
+        if _GATE_SPOKE in answer and _STALE not in answer:
             return Reason.DEVICE_REFUSED_AT_GATE, "the gate does not vouch for the certificate"
         return Reason.GATE_SILENT, "the gate gave no answer that can be used, so the gateway refused"
-    last = lines[-1] if lines else "strongSwan gave no reason"
+    last = lines[-1] if lines else "no reason was given"
     return Reason.TUNNEL_NOT_RECOGNISED, f"strongSwan ended it: {last}"[:300]

@@ -11,6 +11,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from evertunnel.actions.allow import allow_ended
 from evertunnel.actions.issue_certificate import Signer, Wanted, issue_certificate
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.local_gateway import LocalGateway
@@ -24,7 +25,7 @@ from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
 
 _POLL_SECONDS = 0.1
-_LOOK_EVERY_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -63,6 +64,8 @@ class GatewayProcess:
                 look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                 try:
                     self._start_new()
+                    for name in allow_ended(self._store, now=self._clock()):
+                        log.info("denial ended", subject=name)
                 except UnavailableError as error:
                     log.warning("cannot look for gateways", error=str(error))
             stopped.wait(_POLL_SECONDS)
@@ -102,6 +105,11 @@ class GatewayProcess:
             chain_pem=[_encode_pem(known[Authority.ISSUING])],
             device_authority_pem=_encode_pem(known[Authority.DEVICE]),
             gate_url=f"{self._gate_url}/{gate_path}",
+            other_authorities=tuple(
+                authority.subject.rfc4514_string()  # one CN without special characters: charon writes it the same
+                for name, authority in known.items()
+                if name is not Authority.DEVICE
+            ),
             settings=row.settings,
         )
         return model, encode_private_key(key).decode()

@@ -8,7 +8,7 @@ import queue
 import re
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,7 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
 from evertunnel.errors import UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.gateways.rate_limit import RateLimit
 from evertunnel.gateways.strongswan import (
     GatewayModel,
     build_authorities,
@@ -51,6 +52,10 @@ _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _STORIES_AT_MOST = 2000
 _LINES_AT_MOST = 60
+# charon hands out log lines later than the event they explain: a little here, more on a busy machine.
+_STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
+# Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
+_REFUSALS_PER_SECOND = 50
 _GATE_ADDRESS = re.compile(r"'http://[^']*'")
 
 log = structlog.get_logger()
@@ -81,6 +86,9 @@ class LocalGateway:
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stories: OrderedDict[int, list[str]] = OrderedDict()
+        self._other_authorities: tuple[str, ...] = ()
+        self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
+        self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._listen, name=f"listen-{gateway.name}", daemon=True),
@@ -123,6 +131,7 @@ class LocalGateway:
             try:
                 if self._handle_events():
                     load_due, load_at = True, 0.0
+                self._record_refusals()
                 uptime = time.monotonic()
                 if load_due and uptime >= load_at:
                     load_at = uptime + _RECONNECT_EVERY_SECONDS
@@ -176,8 +185,7 @@ class LocalGateway:
                     follow_rekey(tx, self._gateway, _report(old), _report(new))
 
     def _follow(self, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
-        story = tuple(self._stories.pop(tunnel.unique_id, ()))
-        report = _report(tunnel, story)
+        report = _report(tunnel, tuple(self._stories.get(tunnel.unique_id, ())))
         granted = True
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
@@ -189,10 +197,29 @@ class LocalGateway:
                     record_unrecognised(tx, self._gateway, report, kind)
             else:
                 close_session(tx, self._gateway, report)
-                if tunnel.connecting and is_device_attempt(story):
-                    record_device_refusal(tx, self._decider, self._gateway, report, *explain_refusal(story))
+        if tunnel.connecting and not up:
+            self._refused.append((time.monotonic(), tunnel))
+        else:
+            self._stories.pop(tunnel.unique_id, None)
         if not granted:
             self._vici.terminate(tunnel.unique_id)
+
+    def _record_refusals(self) -> None:
+        """Device tunnels that did not come up, once their story is complete: log lines come after the event."""
+        while self._refused:
+            ended, tunnel = self._refused[0]
+            waited = time.monotonic() - ended
+            known = self._stories.get(tunnel.unique_id, ())
+            if waited < (_STORY_SECONDS if is_device_attempt(known) else _STORY_AT_MOST_SECONDS):
+                return
+            self._refused.popleft()
+            story = tuple(self._stories.pop(tunnel.unique_id, ()))
+            if not is_device_attempt(story) or not self._refusals.allows(time.monotonic()):
+                continue
+            reason, detail = explain_refusal(story, other_authorities=self._other_authorities)
+            with self._store.write(self._clock()) as tx:
+                self._refresh(tx.connection)
+                record_device_refusal(tx, self._decider, self._gateway, _report(tunnel, story), reason, detail)
 
     def _keep_line(self, message: dict[str, Any]) -> None:
         if message.get("group") not in ("IKE", "CFG") or not message.get("ikesa-uniqueid"):
@@ -206,6 +233,7 @@ class LocalGateway:
 
     def _load(self) -> None:
         model, key_pem = self._load_model()
+        self._other_authorities = model.other_authorities
         self._vici.load_certificate(model.certificate_pem, authority=False)
         for pem in (*model.chain_pem, model.device_authority_pem):
             self._vici.load_certificate(pem, authority=True)

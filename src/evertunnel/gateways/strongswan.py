@@ -24,7 +24,10 @@ _TABLE_SEGMENTS = 64
 
 @dataclass(frozen=True, slots=True)
 class GatewayModel:
-    """What strongSwan needs to know. Certificates in PEM."""
+    """What strongSwan needs to know. Certificates in PEM.
+
+    `other_authorities` are subjects of authorities that vouch for no device, as charon writes names.
+    """
 
     name: str
     public_name: str
@@ -32,6 +35,7 @@ class GatewayModel:
     chain_pem: Sequence[str]
     device_authority_pem: str
     gate_url: str
+    other_authorities: tuple[str, ...]
     settings: Mapping[str, Any]
 
 

@@ -57,10 +57,11 @@ class Lab:
         self.folder.mkdir(parents=True)
         self.folder.chmod(0o755)
         say("network: internet, gateway, laptop, corporate host")
-        self.network.build(names={PUBLIC_NAME: GATEWAY_ADDRESS})
+        self.network.build()
         self._start_corp()
         say("installation: authorities, database, processes")
         self.run("init", "--organisation", "Lab", "--public-name", PUBLIC_NAME, "--user-base", str(_USER_BASE),
+                 "--public-url", f"http://{GATEWAY_ADDRESS}",  # nobody resolves names in here
                  "--listen-http", f"{GATEWAY_ADDRESS}:80", "--listen-https", f"{GATEWAY_ADDRESS}:443")  # fmt: skip
         self.start_server()
         say("policies, a user, a device, a gateway")
@@ -147,7 +148,7 @@ class Lab:
     def start_connect(self) -> subprocess.Popen[str]:
         """`evertunnel connect` on the laptop, as alice."""
         command = [sys.executable, "-m", "evertunnel", "connect",
-                   "--server", f"https://{PUBLIC_NAME}", "--gateway", PUBLIC_NAME,
+                   "--server", f"https://{PUBLIC_NAME}", "--server-address", GATEWAY_ADDRESS, "--gateway", PUBLIC_NAME,
                    "--gateway-address", GATEWAY_ADDRESS, "--device", str(self.folder / "laptop"), "--user", USER,
                    "--network", USER_NETWORK, "--vici-socket", str(self.laptop_vici), "--encap"]  # fmt: skip
         process = subprocess.Popen(
@@ -160,6 +161,7 @@ class Lab:
         assert process.stdin is not None
         process.stdin.write(PASSWORD + "\n")
         process.stdin.close()
+        process.stdin = None  # so that `communicate` reads only
         return process
 
     def fetch(self, host: str, source: str) -> str:

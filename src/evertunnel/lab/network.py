@@ -3,11 +3,8 @@
 laptop 198.51.100.20 --- internet --- 192.0.2.10 gateway 10.20.0.1 --- 10.20.0.10, 10.20.0.80 corp
 """
 
-import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from evertunnel.errors import UnavailableError
 
@@ -34,12 +31,8 @@ class Network:
         """A command that runs on a host of the lab."""
         return ["ip", "netns", "exec", self.namespace(host), *command]
 
-    def build(self, *, names: Mapping[str, str]) -> None:
-        """Make namespaces, cables, addresses, routes, and the laptop's hosts file. Raises UnavailableError."""
-        folder = self._host_files
-        folder.mkdir(parents=True)
-        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names.items())]
-        (folder / "hosts").write_text("\n".join(lines) + "\n", encoding="ascii")
+    def build(self) -> None:
+        """Make namespaces, cables, addresses and routes. Raises UnavailableError."""
         for host in ("internet", "gateway", "laptop", "corp"):
             self._ip("netns", "add", self.namespace(host))
             self._ip("-n", self.namespace(host), "link", "set", "lo", "up")
@@ -59,12 +52,6 @@ class Network:
         for host in ("laptop", "corp", "gateway", "internet"):
             if self.namespace(host) in existing:
                 self._ip("netns", "del", self.namespace(host))
-        shutil.rmtree(self._host_files, ignore_errors=True)
-
-    @property
-    def _host_files(self) -> Path:
-        """`ip netns exec` shows what is in here as /etc of the laptop (ip-netns(8))."""
-        return Path("/etc/netns") / self.namespace("laptop")
 
     def set_link(self, host: str, link: str, *, up: bool) -> None:
         """Plug a cable in or out."""

@@ -20,6 +20,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "processes.json"
+        self._started: list[subprocess.Popen[bytes]] = []  # of this run; they are ours to reap
 
     def start(self, name: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
         """Start in the background; what it prints goes to NAME.log in the lab's folder. Returns the pid."""
@@ -32,6 +33,7 @@ class Processes:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
+        self._started.append(process)
         running = self._read()
         running[name] = {"pid": process.pid, "born": _find_birth(process.pid)}
         self._file.write_text(json.dumps(running), encoding="ascii")
@@ -53,17 +55,21 @@ class Processes:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_WITHIN_SECONDS
         while self.find(name) is not None:
-            _reap(pid)
+            self._reap()
             if time.monotonic() > deadline:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+        self._reap()
 
     def stop_all(self) -> None:
         """End all, the last started first."""
         for name in reversed(self._read()):
             self.stop(name)
         self._file.unlink(missing_ok=True)
+
+    def _reap(self) -> None:
+        self._started = [process for process in self._started if process.poll() is None]
 
     def list_running(self) -> dict[str, int]:
         """name -> pid of what runs."""
@@ -86,8 +92,3 @@ def _find_birth(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[19])
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)

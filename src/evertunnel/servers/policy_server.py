@@ -66,7 +66,7 @@ class PolicyServer:
         self._conversations: OpenConversations[Login] = OpenConversations()
         self._crowded_out: list[Login] = []
         self._duplicates: Duplicates[Reply] = Duplicates()
-        self.dropped: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
 
     def load_gateways(self) -> None:
         """Take the gateways the decider knows; one whose secret does not open is left out."""
@@ -89,13 +89,13 @@ class PolicyServer:
         """
         known = self._secrets.get(_canonical(source[0]) if ":" in source[0] else source[0])
         if known is None:
-            self.dropped["unknown gateway"] += 1
+            self._dropped["unknown_gateway"] += 1
             return None
         gateway, secret = known
         try:
             request = decode_access_request(data, secret)
         except PacketError:
-            self.dropped["malformed or forged packet"] += 1
+            self._dropped["malformed_or_forged"] += 1
             return None
         # One conversation's packets may come from several ports of a gateway; a packet is repeated from its own.
         key = (source, request.identifier, request.authenticator)
@@ -107,7 +107,7 @@ class PolicyServer:
         else:
             found = self._conversations.take(request.state, gateway.id, uptime)
             if found is None:
-                self.dropped["unknown State"] += 1
+                self._dropped["unknown_state"] += 1
                 return None
             login = found
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
@@ -116,6 +116,11 @@ class PolicyServer:
         except Exception as error:  # a bug of ours over one packet ends that login, not the server
             log.exception("login failed", gateway=gateway.name)
             return self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+
+    def take_dropped(self) -> dict[str, int]:
+        """How many packets were dropped since this was asked last, by reason."""
+        dropped, self._dropped = self._dropped, Counter()
+        return dict(dropped)
 
     def expire(self, uptime: float) -> list[Verdict]:
         """Logins whose client stopped answering, to be recorded."""
@@ -245,11 +250,11 @@ class PolicyServer:
     def _repeat(self, remembered: Remembered[Reply]) -> Reply | Verdict | None:
         reply = remembered.reply
         if reply is None:
-            self.dropped["repeated while it is being worked on"] += 1
+            self._dropped["repeated_too_soon"] += 1
             return None
         if reply.verdict is None:
             return reply
-        remembered.reply = None  # being worked on again: its next repetition waits for the outcome of this one
+        remembered.reply = None  # being decided again: one more in the same batch waits for the outcome
         return reply.verdict
 
 

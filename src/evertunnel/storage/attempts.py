@@ -1,10 +1,12 @@
 """Attempts as they were recorded. They never change."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from evertunnel.errors import InvalidInputError, NotFoundError
+from evertunnel.model import Reason
 from evertunnel.storage import tables
 from evertunnel.storage.tables import AnyRow
 
@@ -31,6 +33,22 @@ def list_attempts(
     if reason is not None:
         statement = statement.where(_attempts.c.reason == reason)
     return list(connection.execute(statement))
+
+
+def count_failures(
+    connection: Connection, *, device_id: str | None, claimed_identity: str, reason: Reason, since: datetime
+) -> int:
+    """How many attempts of a device under a claimed name ended for a reason after a moment."""
+    return connection.execute(
+        select(func.count())
+        .select_from(_attempts)
+        .where(
+            _attempts.c.device_id == device_id,
+            _attempts.c.claimed_identity == claimed_identity,
+            _attempts.c.reason == reason.value,
+            _attempts.c.at > since,
+        )
+    ).scalar_one()
 
 
 def get_attempt(connection: Connection, text: str) -> AnyRow:

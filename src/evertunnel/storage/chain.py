@@ -30,15 +30,15 @@ ATTEMPT_COLUMNS = (
 )
 
 
-def attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
-    """An attempt as the columns of its table."""
+def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
+    """An attempt as the columns of its table, as the driver stores them."""
     story = {
         "steps": [[step.at_ms, step.text] for step in attempt.steps],
         "policies": [[result.policy, result.kind, result.result, result.detail] for result in attempt.results],
     }
     return {
         "id": attempt.id,
-        "at": attempt.at,
+        "at": encode_time(attempt.at),
         "kind": attempt.kind.value,
         "outcome": attempt.outcome.value,
         "reason": attempt.reason.value,
@@ -69,9 +69,9 @@ def hash_content(audit: Sequence[dict[str, Any]], attempts: Sequence[dict[str, A
     return digest.digest()
 
 
-def hash_batch(number: int, previous_hash: bytes, committed_at: datetime, epoch: int, content_hash: bytes) -> bytes:
+def hash_batch(number: int, previous_hash: bytes, committed_at: int, epoch: int, content_hash: bytes) -> bytes:
     """SHA-256 over a batch's own columns and the hash of the batch before."""
-    header = b"%d|%d|%d|" % (number, encode_time(committed_at), epoch)
+    header = b"%d|%d|%d|" % (number, committed_at, epoch)
     return hashlib.sha256(header + previous_hash + content_hash).digest()
 
 
@@ -79,7 +79,7 @@ def build_batch(
     *,
     number: int,
     previous_hash: bytes,
-    committed_at: datetime,
+    committed_at: int,
     epoch: int,
     audit: Sequence[dict[str, Any]],
     attempts: Sequence[dict[str, Any]],

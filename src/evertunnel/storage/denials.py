@@ -53,6 +53,11 @@ def lift_denials(tx: Transaction, subject_id: str, *, actor: str) -> int:
     return result.rowcount
 
 
+def lift_denial(tx: Transaction, denial_id: str, *, actor: str) -> None:
+    """Lift one."""
+    tx.connection.execute(update(_denials).where(_denials.c.id == denial_id).values(lifted_at=tx.now, lifted_by=actor))
+
+
 def get_denial(connection: Connection, denial_id: str) -> AnyRow:
     """A denial by id. Raises NotFoundError."""
     row = connection.execute(select(_denials).where(_denials.c.id == denial_id)).one_or_none()

@@ -1,11 +1,26 @@
-"""Creating and upgrading the schema."""
+"""Creating and upgrading the schema, through Alembic."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import select
 
 from evertunnel.storage import tables
 from evertunnel.storage.store import Store, create_ledger
 
 
-def create_schema(store: Store) -> None:
-    """A fresh database."""
-    with store.engine.begin() as connection:
-        tables.metadata.create_all(connection)
-        create_ledger(connection)
+def upgrade_schema(store: Store) -> None:
+    """Bring a database, empty ones included, to this version's schema; all or nothing."""
+    with store.engine.connect().execution_options(write=True) as connection, connection.begin():
+        configuration = _configure()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")
+        if connection.execute(select(tables.ledger.c.id)).first() is None:
+            create_ledger(connection)
+
+
+def _configure() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return configuration

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from evertunnel.model import Session, SessionState, SubjectKind
 from evertunnel.storage import tables
 from evertunnel.storage.store import Transaction
-from evertunnel.storage.tables import AnyRow
+from evertunnel.storage.tables import AnyRow, encode_time
 
 _sessions = tables.sessions
 LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.value)
@@ -17,10 +17,8 @@ LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.v
 
 def insert_sessions(tx: Transaction, sessions: Sequence[Session]) -> None:
     """Add sessions as they begin."""
-    if not sessions:
-        return
-    tx.connection.execute(
-        insert(_sessions),
+    tx.insert(
+        _sessions,
         [
             {
                 "id": session.id,
@@ -35,8 +33,8 @@ def insert_sessions(tx: Transaction, sessions: Sequence[Session]) -> None:
                 "attempt_id": session.attempt_id,
                 "remote_address": session.remote_address,
                 "virtual_addresses": session.virtual_addresses,
-                "created_at": session.created_at,
-                "up_at": session.created_at if session.state is SessionState.UP else None,
+                "created_at": encode_time(session.created_at),
+                "up_at": encode_time(session.created_at) if session.state is SessionState.UP else None,
                 "end_reason": "",
                 "bytes_in": 0,
                 "bytes_out": 0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Connection, Select, func, select, type_coerce
 
 from evertunnel.model import (
     Authority,
@@ -16,12 +16,15 @@ from evertunnel.model import (
     Device,
     Fact,
     Gateway,
+    SessionState,
     SubjectKind,
     User,
 )
 from evertunnel.storage import tables
 from evertunnel.storage.store import read_epoch
 from evertunnel.storage.tables import AnyRow
+
+_DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 
 # Further behind than this, reading everything afresh is cheaper than following.
 _FOLLOW_AT_MOST = 500
@@ -88,9 +91,10 @@ _EVERYTHING = Changes(
 )
 
 
-def follow(connection: Connection, snapshot: Snapshot) -> Changes:
-    """Bring a snapshot to this transaction's epoch and say what changed."""
-    epoch = read_epoch(connection)
+def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = None) -> Changes:
+    """Bring a snapshot to this transaction's epoch and say what changed. A writing transaction knows its `epoch`."""
+    if epoch is None:
+        epoch = read_epoch(connection)
     if epoch == snapshot.epoch:
         return _NOTHING
     rows = connection.execute(
@@ -116,7 +120,7 @@ def follow(connection: Connection, snapshot: Snapshot) -> Changes:
 
 def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     snapshot.certificates, snapshot.certificates_by_id, snapshot.certificates_by_fingerprint = {}, {}, {}
-    for row in connection.execute(select(*_CERTIFICATE_COLUMNS)):
+    for row in connection.execute(_select_certificates_in_use()):
         _put_certificate(snapshot, row)
     _load_people(connection, snapshot)
     _load_policies(connection, snapshot)
@@ -231,6 +235,19 @@ _CERTIFICATE_COLUMNS = (
     tables.certificates.c.device_id,
     tables.certificates.c.gateway_id,
 )
+
+
+def _select_certificates_in_use() -> Select[Any]:
+    """Certificates that may still matter: not ended for more than a day, or with a live session, however old.
+
+    Short-lived ones come by the thousand; what ended long ago is refused by its date alone.
+    """
+    certificates = tables.certificates.c
+    newest = select(func.max(certificates.granted_at, type_=BigInteger)).scalar_subquery()
+    in_use = select(tables.sessions.c.certificate_id).where(tables.sessions.c.state != SessionState.ENDED.value)
+    return select(*_CERTIFICATE_COLUMNS).where(
+        (type_coerce(certificates.not_after, BigInteger) > newest - _DAY_MICROSECONDS) | certificates.id.in_(in_use)
+    )
 
 
 def _put_certificate(snapshot: Snapshot, row: AnyRow) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Table, select
 
 from evertunnel.storage import chain, tables
 from evertunnel.storage.store import GENESIS_HASH
+from evertunnel.storage.tables import encode_time
 
 _PROBLEMS_AT_MOST = 20
 _BATCHES_AT_ONCE = 500
@@ -46,7 +47,7 @@ def verify_chain(connection: Connection, *, expected_head: str | None = None) ->
             content_hash = chain.hash_content(audit.get(number, ()), attempts.get(number, ()))
             if content_hash != row.content_hash:
                 problems.append(f"batch {number} of {row.committed_at:%F %T} UTC: its records were changed")
-            wanted = chain.hash_batch(number, previous, row.committed_at, row.epoch, row.content_hash)
+            wanted = chain.hash_batch(number, previous, encode_time(row.committed_at), row.epoch, row.content_hash)
             if wanted != row.hash:
                 problems.append(f"batch {number} of {row.committed_at:%F %T} UTC does not follow the one before")
             previous = row.hash

@@ -1,8 +1,7 @@
-"""A policy server in this process, with everything behind it real: database, recorder thread, certificates."""
+"""A policy server in this process, with everything behind it real: database, recorder, certificates."""
 
 import hashlib
-import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from tests.peers.gateway import Gateway
 from tests.peers.installation import Installation
 
 SOURCE = ("127.0.0.1", 40_000)
-_ANSWER_WITHIN_SECONDS = 20.0
 
 
 class Scene:
@@ -34,56 +32,40 @@ class Scene:
         self.alice = alice
         self.uptime = 1_000.0
         self.decider = Decider()
-        self.sent: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self.server = self._build_server()
-        self.recorder = self.new_recorder()
+        self.recorder = Recorder(installation.store, self.decider, on_gateways_changed=self.server.load_gateways)
         self.gateway = self.new_gateway()
-
-    def close(self) -> None:
-        self.recorder.stop()
-        self.installation.close()
-
-    def new_recorder(self, send: Callable[[Reply], None] | None = None, *, running: bool = True) -> Recorder:
-        """A recorder in place of any other."""
-        recorder = Recorder(
-            self.installation.store,
-            self.decider,
-            send=send or self.sent.put,
-            clock=clock.now,
-            on_gateways_changed=self.server.load_gateways,
-        )
-        if running:
-            recorder.start()
-        return recorder
-
-    def settle(self) -> None:
-        """Wait until all that was put is recorded."""
-        self.recorder.stop()
-        self.recorder = self.new_recorder()
 
     def receive(self, data: bytes, source: tuple[str, int] = SOURCE) -> Reply | Verdict | None:
         """What the server makes of a datagram, before anything is recorded."""
         return self.server.receive(data, source, now=clock.now(), uptime=self.uptime)
 
+    def receive_verdict(self, data: bytes) -> Verdict:
+        """The same for a datagram that ends a login."""
+        verdict = self.receive(data)
+        assert isinstance(verdict, Verdict)
+        return verdict
+
+    def commit(self, *verdicts: Verdict) -> list[bytes]:
+        """Record what ended; the bytes that may leave then."""
+        return [reply.data for reply in self.recorder.commit(verdicts, clock.now())]
+
     def carry(self, data: bytes, source: tuple[str, int] = SOURCE) -> bytes | None:
         """A datagram to the server and its reply back, recorded if it has to be."""
         outcome = self.receive(data, source)
         if isinstance(outcome, Verdict):
-            self.recorder.put(outcome)
-            outcome = self.sent.get(timeout=_ANSWER_WITHIN_SECONDS)
-            assert outcome.destination == source
+            replies = self.recorder.commit([outcome], clock.now())
+            outcome = replies[0] if replies else None
+        assert outcome is None or outcome.destination == source
         return outcome.data if outcome is not None else None
 
     def expire(self) -> None:
         """Record what was left open too long."""
-        for verdict in self.server.expire(self.uptime):
-            self.recorder.put(verdict)
-        self.settle()
+        self.commit(*self.server.expire(self.uptime))
 
     def follow(self) -> None:
-        """Take what an action changed into the state that decisions are made from."""
-        with self.installation.store.read() as connection:
-            self.decider.refresh(connection)
+        """Take what an action changed into the state that decisions are made from, as the process does by itself."""
+        assert self.recorder.follow()
 
     def new_gateway(self, **options: Any) -> Gateway:
         return Gateway(self.secret, self.carry, **options)
@@ -94,7 +76,8 @@ class Scene:
         return Client(root_pem=self.installation.root_pem, pem=pem, **options)
 
     def _build_server(self) -> PolicyServer:
-        self.follow()
+        with self.installation.store.read() as connection:
+            self.decider.refresh(connection)
         known = self.installation.authorities
         tls = TLSContext(
             chain=[self.installation.server_certificate, known[Authority.ISSUING]],
@@ -133,6 +116,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Installation, by
 @pytest.fixture
 def scene(original: tuple[Installation, bytes, Credential], tmp_path: Path) -> Iterator[Scene]:
     installation, secret, alice = original
-    scene = Scene(installation.copy(tmp_path / "copy"), secret, alice)
-    yield scene
-    scene.close()
+    copy = installation.copy(tmp_path / "copy")
+    yield Scene(copy, secret, alice)
+    copy.close()

@@ -65,7 +65,7 @@ def test_the_oldest_login_makes_room_and_is_recorded(scene: Scene) -> None:
     flood(scene, CAPACITY)
     hello = scene.new_client().answer(first.eap)
     assert scene.gateway.send(scene.gateway.build(hello, first.state)) is None
-    assert scene.server.dropped["unknown State"] == 1
+    assert scene.server.take_dropped() == {"unknown_state": 1}
     scene.expire()
     (attempt,) = scene.installation.list_attempts()
     assert (attempt.outcome, attempt.reason) == (Outcome.FAILED, Reason.CLIENT_STOPPED)

@@ -9,43 +9,48 @@ from contextlib import closing, contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from evertunnel.model import Reason
-from evertunnel.servers.logins import Reply
+from evertunnel.actions.deny import deny
+from evertunnel.clock import now
+from evertunnel.model import Reason, SubjectKind
 from evertunnel.servers.radius_udp import RadiusProcess
 from tests.peers import radius
 from tests.peers.gateway import Gateway
 from tests.unit.servers.conftest import Scene
 
+Server = tuple[str, int]
+
 
 @contextmanager
-def serving(
-    scene: Scene, *, before: Callable[[tuple[str, int]], None] | None = None
-) -> Iterator[tuple[RadiusProcess, tuple[str, int]]]:
+def serving(scene: Scene, *, before: Callable[[Server], None] | None = None) -> Iterator[Server]:
     """The process in a thread of this one; it has stopped when this ends. `before` it takes its first packet."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
         listener.bind(("127.0.0.1", 0))
-        process = RadiusProcess(listener, scene.server)
-        scene.recorder.stop()
-        recorder = scene.new_recorder(process.send, running=False)
+        process = RadiusProcess(listener, scene.server, scene.recorder)
         if before is not None:
             before(listener.getsockname())
-        thread = threading.Thread(target=process.run, args=(recorder,))
+        thread = threading.Thread(target=process.run)
         thread.start()
         try:
-            yield process, listener.getsockname()
+            yield listener.getsockname()
         finally:
             process.stop()
-            listener.sendto(b"", listener.getsockname())  # it looks up once a second, or when something comes
             thread.join(timeout=20)
             assert not thread.is_alive()
 
 
 @contextmanager
-def new_gateway(scene: Scene, server: tuple[str, int]) -> Iterator[tuple[Gateway, socket.socket]]:
+def new_socket() -> Iterator[socket.socket]:
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as own:
         own.bind(("127.0.0.1", 0))
-        own.connect(server)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         own.settimeout(20)
+        yield own
+
+
+@contextmanager
+def new_gateway(scene: Scene, server: Server) -> Iterator[tuple[Gateway, socket.socket]]:
+    with new_socket() as own:
+        own.connect(server)
 
         def carry(data: bytes) -> bytes:
             own.send(data)
@@ -55,45 +60,31 @@ def new_gateway(scene: Scene, server: tuple[str, int]) -> Iterator[tuple[Gateway
 
 
 def test_a_login_over_the_socket(scene: Scene) -> None:
-    with serving(scene) as (_, server), new_gateway(scene, server) as (gateway, _):
+    with serving(scene) as server, new_gateway(scene, server) as (gateway, _):
         assert gateway.log_in(scene.new_client()).code == radius.ACCEPT
     assert len(scene.installation.list_sessions()) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", bytes(20), bytes(4_096), bytes(4_097), bytes(60_000)], ids=len)
 def test_what_is_no_packet_gets_silence_and_the_loop_goes_on(scene: Scene, data: bytes) -> None:
-    with serving(scene) as (_, server), new_gateway(scene, server) as (gateway, own):
+    with serving(scene) as server, new_gateway(scene, server) as (gateway, own):
         own.send(data)
         assert gateway.ask(b"").code == radius.CHALLENGE, "the first answer that comes is the one to this"
 
 
 def test_a_packet_with_more_behind_it_than_radius_allows_is_read_to_its_length(scene: Scene) -> None:
-    with serving(scene) as (_, server), new_gateway(scene, server) as (gateway, _):
+    with serving(scene) as server, new_gateway(scene, server) as (gateway, _):
         answer = gateway.send(gateway.build(b"") + bytes(50_000))
         assert answer is not None
         assert answer.code == radius.CHALLENGE
 
 
-def test_logins_left_open_are_recorded_while_packets_keep_coming(scene: Scene) -> None:
-    scene.uptime = time.monotonic() - 31
-    scene.gateway.ask(scene.new_client().answer_identity())
-    with serving(scene) as (_, server), new_gateway(scene, server) as (gateway, _):
-        deadline = time.monotonic() + 20
-        while not scene.installation.list_attempts():
-            assert time.monotonic() < deadline
-            gateway.ask(b"")
-    assert scene.installation.list_attempts()[0].reason == Reason.CLIENT_STOPPED
-
-
 def test_a_hundred_packets_that_come_while_it_is_busy_are_all_answered(scene: Scene) -> None:
     gateway = scene.new_gateway(attributes=[(radius.PROXY_STATE, bytes(250))] * 4)
     packets = [gateway.build(b"") for _ in range(120)]
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as own:
-        own.bind(("127.0.0.1", 0))
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024 * 1024)
-        own.settimeout(20)
+    with new_socket() as own:
 
-        def send_all(server: tuple[str, int]) -> None:
+        def send_all(server: Server) -> None:
             for packet in packets:
                 own.sendto(packet, server)
 
@@ -101,34 +92,56 @@ def test_a_hundred_packets_that_come_while_it_is_busy_are_all_answered(scene: Sc
             assert {own.recv(4_096)[0] for _ in packets} == {radius.CHALLENGE}
 
 
-def test_a_reply_that_cannot_be_sent_is_like_one_that_was_lost(scene: Scene) -> None:
-    with serving(scene) as (process, server), new_gateway(scene, server) as (gateway, _):
-        with capture_logs() as logs:
-            process.send(Reply(bytes(70_000), server))
-        assert [log["event"] for log in logs] == ["cannot send"]
-        assert gateway.ask(b"").code == radius.CHALLENGE
+def test_logins_that_end_while_it_is_busy_share_a_commit(scene: Scene) -> None:
+    scene.uptime = time.monotonic()
+    requests = [scene.gateway.build_last_request(scene.new_client()) for _ in range(30)]
+    with new_socket() as own:
+
+        def send_all(server: Server) -> None:
+            for request in requests:
+                own.sendto(request, server)
+
+        with serving(scene, before=send_all):
+            assert [own.recv(4_096)[0] for _ in requests] == [radius.ACCEPT] * 30
+    assert len({attempt.batch for attempt in scene.installation.list_attempts()}) == 1
 
 
-def test_it_stops_after_what_it_has_and_records_it(scene: Scene) -> None:
-    with serving(scene) as (process, server), new_gateway(scene, server) as (gateway, own):
-        own.send(gateway.build_last_request(scene.new_client()))
-        process.stop()
-    assert len(scene.installation.list_attempts()) == 1
+def test_a_change_is_followed_while_nothing_comes(scene: Scene) -> None:
+    with serving(scene) as server, new_gateway(scene, server) as (gateway, _):
+        deny(scene.installation.store, SubjectKind.USER, "alice@corp.example", reason="left", actor="t", now=now())
+        epoch = read_epoch(scene)
+        wait_until(lambda: scene.decider.epoch == epoch)
+        assert gateway.log_in(scene.new_client()).code == radius.REJECT
+    assert scene.installation.list_attempts()[0].reason == Reason.USER_DENIED
 
 
-def test_without_its_recorder_it_ends_so_that_it_is_started_anew(scene: Scene) -> None:
-    recorder = scene.new_recorder(running=False)
+def read_epoch(scene: Scene) -> int:
+    with scene.installation.store.write(now()) as tx:
+        return tx.epoch
 
-    def end_it() -> None:
-        while not recorder.running:
-            time.sleep(0.01)
-        recorder.stop()
 
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
-        listener.bind(("127.0.0.1", 0))
-        process = RadiusProcess(listener, scene.server)
-        ending = threading.Thread(target=end_it)
-        ending.start()
-        with pytest.raises(RuntimeError, match="the recorder ended"):
-            process.run(recorder)
-        ending.join()
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_logins_left_open_are_recorded_while_packets_keep_coming(scene: Scene) -> None:
+    scene.uptime = time.monotonic() - 31
+    scene.gateway.ask(scene.new_client().answer_identity())
+    with serving(scene) as server, new_gateway(scene, server) as (gateway, _):
+        deadline = time.monotonic() + 20
+        while not scene.installation.list_attempts():
+            assert time.monotonic() < deadline
+            gateway.ask(b"")
+    assert scene.installation.list_attempts()[0].reason == Reason.CLIENT_STOPPED
+
+
+def test_what_is_dropped_is_told_by_reason(scene: Scene) -> None:
+    scene.receive(bytes(20))
+    scene.receive(bytes(20), ("192.0.2.1", 1))
+    with capture_logs() as logs, serving(scene) as server, new_gateway(scene, server) as (gateway, _):
+        gateway.ask(b"")
+    (told,) = [log for log in logs if log["event"] == "packets dropped"]
+    assert (told["malformed_or_forged"], told["unknown_gateway"]) == (1, 1)

@@ -1,7 +1,6 @@
 """The recorder: replies only after their commit, silence when there can be none, and one bad login harms no other."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,132 +28,105 @@ def locked(scene: Scene) -> Iterator[None]:
     blocker = sqlite3.connect(scene.installation.database, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        with capture_logs() as logs:
+            yield
+        assert {log["event"] for log in logs} == {"cannot record"}
     finally:
         blocker.close()
 
 
 def give_up_quickly(scene: Scene) -> None:
     """Waiting for a lock takes fifteen seconds; for a test a moment is enough."""
-    scene.recorder.stop()
     engine = scene.installation.store.engine
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA busy_timeout=1"))
     engine.dispose()
-    scene.recorder = scene.new_recorder()
 
 
 def deny_alice(scene: Scene) -> None:
     deny(scene.installation.store, SubjectKind.USER, ALICE, reason="left", actor="t", now=clock.now())
 
 
-def receive_verdict(scene: Scene, request: bytes) -> Verdict:
-    verdict = scene.receive(request)
-    assert isinstance(verdict, Verdict)
-    return verdict
+def prepare(scene: Scene) -> tuple[bytes, Verdict]:
+    """The last packet of a login and its verdict, a yes so far."""
+    request = scene.gateway.build_last_request(scene.new_client())
+    return request, scene.receive_verdict(request)
 
 
-def test_a_reply_leaves_only_after_its_commit(scene: Scene) -> None:
-    seen: list[int] = []
-    scene.recorder.stop()
-    scene.recorder = scene.new_recorder(lambda _reply: seen.append(len(scene.installation.list_attempts())))
-    scene.recorder.put(receive_verdict(scene, scene.gateway.build_last_request(scene.new_client())))
-    scene.settle()
-    assert seen == [1], "when it was sent, the attempt could be read through another connection"
+def test_when_the_reply_may_leave_its_commit_can_be_read_by_others(scene: Scene) -> None:
+    _, verdict = prepare(scene)
+    assert scene.installation.list_attempts() == []
+    (reply,) = scene.commit(verdict)
+    assert reply[0] == radius.ACCEPT
+    with sqlite3.connect(scene.installation.database) as other:
+        assert other.execute("SELECT count(*) FROM attempts").fetchone() == (1,)
+    other.close()
 
 
 def test_when_the_database_fails_there_is_silence_and_the_retransmission_succeeds_afterwards(scene: Scene) -> None:
     give_up_quickly(scene)
-    request = scene.gateway.build_last_request(scene.new_client())
+    request, verdict = prepare(scene)
     with locked(scene):
-        scene.recorder.put(receive_verdict(scene, request))
-        verdict = wait_for_failure(scene, request)
+        assert scene.commit(verdict) == []
+        assert scene.carry(request) is None
+        assert scene.carry(request) is None
     assert scene.installation.list_attempts() == []
-    assert fail_no_more(scene, verdict)[0] == radius.ACCEPT
-    assert len(scene.installation.list_attempts()) == len(scene.installation.list_sessions()) == 1
-
-
-def wait_for_failure(scene: Scene, request: bytes) -> Verdict:
-    """Wait until the recorder gave up: then the repeated packet is a verdict again, no longer being worked on."""
-    deadline = time.monotonic() + 20
-    while (outcome := scene.receive(request)) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert isinstance(outcome, Verdict)
-    assert scene.sent.empty()
-    return outcome
-
-
-def fail_no_more(scene: Scene, verdict: Verdict) -> bytes:
-    """Let a verdict be recorded and return the reply."""
-    scene.recorder.put(verdict)
-    return scene.sent.get(timeout=20).data
-
-
-def test_a_refusal_is_silent_too_until_it_can_be_recorded(scene: Scene) -> None:
-    give_up_quickly(scene)
-    deny_alice(scene)
-    client = scene.new_client()
-    answer = scene.gateway.ask(client.answer_identity())
-    while True:
-        request = scene.gateway.build(client.answer(answer.eap), answer.state)
-        outcome = scene.receive(request)
-        if isinstance(outcome, Verdict):
-            break
-        sent = scene.gateway.send(request)
-        assert sent is not None
-        answer = sent
-    with locked(scene):
-        scene.recorder.put(outcome)
-        verdict = wait_for_failure(scene, request)
-    assert fail_no_more(scene, verdict)[0] == radius.REJECT
-    (attempt,) = scene.installation.list_attempts()
-    assert attempt.reason == Reason.USER_DENIED
-
-
-def test_however_often_the_database_fails_a_login_is_recorded_once(scene: Scene) -> None:
-    give_up_quickly(scene)
-    request = scene.gateway.build_last_request(scene.new_client())
-    verdict: Verdict | None = receive_verdict(scene, request)
-    with locked(scene):
-        for _ in range(3):
-            assert verdict is not None
-            scene.recorder.put(verdict)
-            assert scene.receive(request) is None, "it is being worked on"
-            verdict = wait_for_failure(scene, request)
-    accept = fail_no_more(scene, verdict)
+    accept = scene.carry(request)
+    assert accept is not None
     assert accept[0] == radius.ACCEPT
     assert scene.carry(request) == accept
     assert len(scene.installation.list_attempts()) == len(scene.installation.list_sessions()) == 1
 
 
+def test_a_refusal_is_silent_too_until_it_can_be_recorded(scene: Scene) -> None:
+    give_up_quickly(scene)
+    request = scene.gateway.build(b"\x02\x05\x00\x05\x04")
+    with locked(scene):
+        assert scene.carry(request) is None
+    reject = scene.carry(request)
+    assert reject is not None
+    assert reject[0] == radius.REJECT
+    assert scene.carry(request) == reject
+    assert len(scene.installation.list_attempts()) == 1
+
+
+def test_a_login_is_recorded_once_however_often_its_packet_waits_in_a_batch(scene: Scene) -> None:
+    give_up_quickly(scene)
+    request, verdict = prepare(scene)
+    assert scene.receive(request) is None
+    with locked(scene):
+        assert scene.commit(verdict) == []
+    repeated = scene.receive_verdict(request)
+    assert scene.receive(request) is None, "the first repetition is being worked on"
+    assert len(scene.commit(repeated)) == 1
+    assert len(scene.installation.list_attempts()) == len(scene.installation.list_sessions()) == 1
+
+
 def test_a_repeated_accept_that_met_a_failure_is_still_the_same_login(scene: Scene) -> None:
     give_up_quickly(scene)
-    request = scene.gateway.build_last_request(scene.new_client())
-    accept = scene.carry(request)
+    request, verdict = prepare(scene)
+    (accept,) = scene.commit(verdict)
     with locked(scene):
-        scene.recorder.put(receive_verdict(scene, request))
-        verdict = wait_for_failure(scene, request)
-    assert fail_no_more(scene, verdict) == accept
+        assert scene.carry(request) is None
+    assert scene.carry(request) == accept
     assert len(scene.installation.list_attempts()) == len(scene.installation.list_sessions()) == 1
 
 
 def test_what_was_decided_before_a_failure_does_not_count_after_it(scene: Scene) -> None:
     give_up_quickly(scene)
-    request = scene.gateway.build_last_request(scene.new_client())
+    request, verdict = prepare(scene)
     with locked(scene):
-        scene.recorder.put(receive_verdict(scene, request))
-        verdict = wait_for_failure(scene, request)
+        scene.commit(verdict)
     deny_alice(scene)
-    assert fail_no_more(scene, verdict)[0] == radius.REJECT
+    reject = scene.carry(request)
+    assert reject is not None
+    assert reject[0] == radius.REJECT
 
 
 def test_the_decision_that_counts_is_made_in_the_transaction_that_records_it(scene: Scene) -> None:
-    request = scene.gateway.build_last_request(scene.new_client())
-    verdict = receive_verdict(scene, request)
+    _, verdict = prepare(scene)
     deny_alice(scene)
-    scene.recorder.put(verdict)
-    reply = scene.sent.get(timeout=20)
-    assert reply.data[0] == radius.REJECT
+    (reply,) = scene.commit(verdict)
+    assert reply[0] == radius.REJECT
     (attempt,) = scene.installation.list_attempts()
     assert attempt.reason == Reason.USER_DENIED
     assert scene.installation.list_sessions() == []
@@ -191,25 +163,14 @@ def test_a_reject_stays_a_reject_although_the_denial_was_lifted(scene: Scene) ->
 
 
 def test_verdicts_that_wait_share_a_commit_and_each_is_decided(scene: Scene) -> None:
-    scene.recorder.stop()
-    scene.recorder = scene.new_recorder(running=False)
-    for _ in range(100):
-        scene.recorder.put(receive_verdict(scene, scene.gateway.build_last_request(scene.new_client())))
-    scene.recorder.start()
-    scene.settle()
+    verdicts = [prepare(scene)[1] for _ in range(100)]
+    assert {reply[0] for reply in scene.commit(*verdicts)} == {radius.ACCEPT}
     attempts = scene.installation.list_attempts()
     assert [attempt.outcome for attempt in attempts] == [Outcome.GRANTED] * 100
-    assert len({attempt.batch for attempt in attempts}) == 2, "64 in the first commit, the rest in the next"
+    assert len({attempt.batch for attempt in attempts}) == 1
     assert len({session.id for session in scene.installation.list_sessions()}) == 100
     with scene.installation.store.read() as connection:
         assert verify_chain(connection).problems == []
-
-
-def test_what_waits_is_recorded_before_it_stops(scene: Scene) -> None:
-    scene.recorder.put(receive_verdict(scene, scene.gateway.build_last_request(scene.new_client())))
-    scene.recorder.stop()
-    assert len(scene.installation.list_attempts()) == 1
-    assert not scene.recorder.running
 
 
 def build_proxy_states(octets: int) -> list[tuple[int, bytes]]:
@@ -219,22 +180,18 @@ def build_proxy_states(octets: int) -> list[tuple[int, bytes]]:
 
 
 def test_a_login_whose_accept_cannot_be_built_is_refused_and_the_others_of_its_batch_are_not(scene: Scene) -> None:
-    scene.recorder.stop()
-    scene.recorder = scene.new_recorder(running=False)
     requests = [scene.gateway.build_last_request(scene.new_client()) for _ in range(3)]
     # Room for a Reject is left, and none for an Accept with its keys.
     requests[1] = add_proxy_state(scene, requests[1], 3_900)
-    for request in requests:
-        scene.recorder.put(receive_verdict(scene, request))
+    verdicts = [scene.receive_verdict(request) for request in requests]
     with capture_logs() as logs:
-        scene.recorder.start()
-        replies = [scene.sent.get(timeout=20) for _ in requests]
-    assert [reply.data[0] for reply in replies] == [radius.ACCEPT, radius.REJECT, radius.ACCEPT]
+        replies = scene.commit(*verdicts)
+    assert [reply[0] for reply in replies] == [radius.ACCEPT, radius.REJECT, radius.ACCEPT]
     attempts = scene.installation.list_attempts()
     assert [attempt.reason for attempt in attempts] == [Reason.GRANTED, Reason.INTERNAL_ERROR, Reason.GRANTED]
     assert attempts[1].detail == "an error of ours: ValueError"
     assert len(scene.installation.list_sessions()) == 2, "what was rolled back is not there"
-    assert scene.carry(requests[1]) == replies[1].data
+    assert [scene.carry(request) for request in requests] == replies
     assert [log["event"] for log in logs] == ["cannot record", "cannot record"], "the batch, then the one"
 
 
@@ -250,10 +207,8 @@ def test_a_login_that_cannot_even_be_refused_gets_silence_and_the_server_still_s
     request = radius.sign(scene.secret, radius.encode_attributes(start))
     assert len(request) == 4_096, "a Reject is four octets longer than an EAP-Start"
     with capture_logs() as logs:
-        scene.recorder.put(receive_verdict(scene, request))
-        scene.settle()
+        assert scene.carry(request) is None
     assert [log["event"] for log in logs] == ["login failed", "cannot record"]
-    assert scene.sent.empty()
     assert scene.receive(request) is None
     assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
 
@@ -272,15 +227,43 @@ def test_an_error_while_a_packet_is_worked_on_is_a_reject_and_recorded(scene: Sc
     assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
 
 
-def test_a_gateway_added_while_it_runs_is_served(scene: Scene) -> None:
+def test_changes_are_followed_between_logins(scene: Scene) -> None:
     secret = scene.installation.add_gateway("gw2", "127.0.0.2")
     other = scene.new_gateway()
     other.secret, other.road = secret, lambda data: scene.carry(data, ("127.0.0.2", 40_000))
-    deadline = time.monotonic() + 20
-    while other.send(other.build(b"")) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert other.send(other.build(b"")) is None
+    assert scene.recorder.follow()
     assert other.log_in(scene.new_client()).code == radius.ACCEPT
+
+
+def test_changes_are_followed_by_recording_too(scene: Scene) -> None:
+    _, verdict = prepare(scene)
+    secret = scene.installation.add_gateway("gw2", "127.0.0.2")
+    scene.commit(verdict)
+    assert scene.receive(radius.build_request(secret, radius.split_eap(b"")), ("127.0.0.2", 40_000)) is not None
+
+
+def test_a_change_that_could_not_be_read_is_read_the_next_time(scene: Scene) -> None:
+    scene.installation.add_user("bob@corp.example")
+    bob = scene.installation.issue(user="bob@corp.example")
+    with capture_logs() as logs:
+        with fail_to_connect(scene):
+            assert not scene.recorder.follow()
+        assert scene.recorder.follow()
+    assert [log["event"] for log in logs] == ["cannot read the database"]
+    client = scene.new_client(bob, identity="bob@corp.example")
+    assert scene.gateway.log_in(client).code == radius.ACCEPT
+
+
+@contextmanager
+def fail_to_connect(scene: Scene) -> Iterator[None]:
+    """No new connection can be made: the file was moved away."""
+    engine = scene.installation.store.engine
+    engine.dispose()
+    hidden = scene.installation.database.with_suffix(".hidden")
+    scene.installation.database.parent.rename(hidden.parent.with_suffix(".hidden"))
+    yield
+    hidden.parent.with_suffix(".hidden").rename(scene.installation.database.parent)
 
 
 def test_a_gateway_whose_secret_does_not_open_is_left_out_and_the_others_are_served(scene: Scene) -> None:
@@ -288,12 +271,12 @@ def test_a_gateway_whose_secret_does_not_open_is_left_out_and_the_others_are_ser
     with scene.installation.store.write(clock.now()) as tx:
         sealed = tables.gateways.c.radius_secret_sealed
         tx.connection.execute(
-            update(tables.gateways).where(tables.gateways.c.name == "gw2").values({sealed: b"?" * 40})
+            update(tables.gateways).values({sealed: b"?" * 40}).where(tables.gateways.c.name == "gw2")
         )
         tx.raise_epoch(GATEWAY, "gw2")
-    scene.settle()
-    scene.follow()
-    scene.server.load_gateways()
+    with capture_logs() as logs:
+        assert scene.recorder.follow()
+    assert [(log["event"], log["gateway"]) for log in logs] == [("gateway left out", "gw2")]
     assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
     assert scene.receive(scene.gateway.build(b""), ("127.0.0.2", 40_000)) is None
-    assert scene.server.dropped["unknown gateway"] == 1
+    assert scene.server.take_dropped() == {"unknown_gateway": 1}

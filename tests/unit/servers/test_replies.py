@@ -20,9 +20,7 @@ def request_bytes(scene: Scene) -> bytes:
 @pytest.fixture
 def verdict(scene: Scene, request_bytes: bytes) -> Verdict:
     """A login that finished and waits for its decision."""
-    verdict = scene.receive(request_bytes)
-    assert isinstance(verdict, Verdict)
-    return verdict
+    return scene.receive_verdict(request_bytes)
 
 
 def read(scene: Scene, request_bytes: bytes, reply: Reply | None) -> AuthPacket:

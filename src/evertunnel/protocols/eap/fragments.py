@@ -64,11 +64,6 @@ class IncomingMessage:
         self._received, self._promised = 0, None
         return message
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether fragments came and more are due."""
-        return bool(self._parts)
-
 
 class OutgoingMessage:
     """Cuts a message into fragments."""

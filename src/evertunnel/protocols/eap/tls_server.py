@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL, crypto
 
 from evertunnel.protocols.eap import openssl
+from evertunnel.protocols.eap.access_denied import encode_plain_alert, encode_sealed_alert
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -17,6 +18,8 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _GROUPS = "X25519:P-256:P-384"
 _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _READ_BYTES = 65_536
+_SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
+TLS_12 = "TLSv1.2"
 
 
 class TLSFailure(StrEnum):
@@ -83,16 +86,22 @@ class TLSContext:
             if store is not None:
                 store.add_cert(crypto.X509.from_cryptography(anchor))
         self._is_revoked = is_revoked
+        context.set_keylog_callback(self._keep_secret)
         self._verify_handle = openssl.use_verify_callback(context, self._verify)
         self._context = context
-        self.verifying: TLSHandshake | None = None
+        self.handshaking: TLSHandshake | None = None
 
     def new_handshake(self) -> "TLSHandshake":
         """Begin with a new peer. Costs memory; wait for its ClientHello first."""
         return TLSHandshake(self, SSL.Connection(self._context, None))
 
+    def _keep_secret(self, _connection: SSL.Connection, line: bytes) -> None:
+        """NSS key log lines; one of them is needed to tell a refused TLS 1.3 peer why. Nothing is written anywhere."""
+        if line.startswith(_SERVER_SECRET) and self.handshaking is not None:
+            self.handshaking.server_secret = bytes.fromhex(line.rpartition(b" ")[2].decode("ascii"))
+
     def _verify(self, error: int, depth: int, leaf_der: bytes) -> int:
-        handshake = self.verifying
+        handshake = self.handshaking
         assert handshake is not None
         handshake.presented_der = leaf_der
         if depth == 0 and error == openssl.ERROR_OK and self._is_revoked(leaf_der):
@@ -112,6 +121,7 @@ class TLSHandshake:
         self.presented_der: bytes | None = None
         self.verify_error = openssl.ERROR_OK
         self.peer: Peer | None = None
+        self.server_secret: bytes | None = None
 
     def receive(self, data: bytes) -> bytes:
         """Feed what the peer sent, get what to send. When the handshake is complete, `peer` is set.
@@ -119,7 +129,7 @@ class TLSHandshake:
         Raises TLSError when it failed.
         """
         self._connection.bio_write(data)
-        self._context.verifying = self
+        self._context.handshaking = self
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -127,7 +137,7 @@ class TLSHandshake:
         except SSL.Error as error:
             raise self._failed(error) from error
         finally:
-            self._context.verifying = None
+            self._context.handshaking = None
         # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
         if self.presented_der is None:
             raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
@@ -138,6 +148,16 @@ class TLSHandshake:
         """Application data for the peer, as TLS records."""
         self._connection.sendall(data)
         return self._pending()
+
+    def encode_access_denied(self) -> bytes:
+        """A fatal alert for a peer that was proven and refused. What `receive` returned must not be sent then."""
+        assert self.peer is not None
+        if self.peer.version == TLS_12:
+            return encode_plain_alert()
+        cipher = self._connection.get_cipher_name()
+        if self.server_secret is None or cipher is None:
+            return b""
+        return encode_sealed_alert(cipher, self.server_secret)
 
     def export_key(self, label: bytes, length: int, context: bytes | None) -> bytes:
         """Keying material of the finished handshake (RFC 5705, RFC 8446 7.5)."""

@@ -42,20 +42,3 @@ def hide_key(key: bytes, *, secret: bytes, authenticator: bytes, salt: int) -> b
         hidden += block
         previous = block
     return salt_bytes + bytes(hidden)
-
-
-def reveal_key(hidden: bytes, *, secret: bytes, authenticator: bytes) -> bytes:
-    """The key of a hidden value. Raises ValueError when it is cut off or the length inside does not fit."""
-    salt_bytes, body = hidden[:2], hidden[2:]
-    if not body or len(body) % 16:
-        raise ValueError("a hidden key is a salt and whole blocks of 16 octets")
-    plain = bytearray()
-    previous = authenticator + salt_bytes
-    for start in range(0, len(body), 16):
-        block = body[start : start + 16]
-        pad = md5(secret + previous, usedforsecurity=False).digest()
-        plain += bytes(a ^ b for a, b in zip(block, pad, strict=True))
-        previous = block
-    if plain[0] > len(plain) - 1:
-        raise ValueError("the hidden key has an impossible length")
-    return bytes(plain[1 : 1 + plain[0]])

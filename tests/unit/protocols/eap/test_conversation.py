@@ -78,27 +78,27 @@ def test_tls_13_accepted_after_the_commitment_octet(house: House) -> None:
     assert client.committed
 
 
-def test_tls_12_refused_is_told_by_an_alert_before_the_failure(house: House) -> None:
-    client = house.new_client(version=TLS_12)
+@pytest.mark.parametrize(
+    ("version", "certificate", "alert"),
+    [(TLS_12, "handshake", "alert access_denied"), (TLS_13, "change cipher spec", "encrypted")],
+    ids=["tls12", "tls13"],
+)
+def test_refused_is_told_by_an_alert_before_the_failure(
+    house: House, version: TLSVersion, certificate: str, alert: str
+) -> None:
+    client = house.new_client(version=version)
     talk = hold_talk(house.new_conversation(), client, say_no)
     assert talk.lines[-4:] == [
-        "client: TLS handshake",
-        "server: TLS alert access_denied",
+        f"client: TLS {certificate}",
+        f"server: TLS {alert}",
         "client: TLS empty",
         "server: Failure",
     ]
     assert client.alert == "TLSV1_ALERT_ACCESS_DENIED"
+    assert not client.committed
     assert isinstance(talk.turn, Refused)
     assert talk.turn.failed.detail == "not today"
     assert talk.turn.failed.certificate_der == house.alice.der
-
-
-def test_tls_13_refused_never_sees_the_commitment_octet(house: House) -> None:
-    client = house.new_client(version=TLS_13)
-    talk = hold_talk(house.new_conversation(), client, say_no)
-    assert talk.lines[-2:] == ["client: TLS change cipher spec", "server: Failure"]
-    assert client.handshake_done
-    assert not client.committed
 
 
 def test_eap_start_is_answered_with_identity(house: House) -> None:

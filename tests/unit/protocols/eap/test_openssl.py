@@ -26,7 +26,7 @@ def shake_hands(house: House, client_context: SSL.Context) -> tuple[SSL.Connecti
     server, client = SSL.Connection(server_context, None), SSL.Connection(client_context, None)
     server.set_accept_state()
     client.set_connect_state()
-    house.context.verifying = house.context.new_handshake()
+    house.context.handshaking = house.context.new_handshake()
     sizes = []
     for _ in range(4):
         for end, other in ((client, server), (server, client)):

@@ -17,12 +17,9 @@ from enum import Enum, auto
 
 from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
 from evertunnel.protocols.eap.packet import EAPError, Type
-from evertunnel.protocols.eap.tls_server import Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
+from evertunnel.protocols.eap.tls_server import TLS_12, Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
 
-# fatal(2) access_denied(49), in the clear: right in TLS 1.2 while our ChangeCipherSpec was not sent (RFC 5246 7.2).
-_ACCESS_DENIED_ALERT = bytes.fromhex("15030300020231")
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
-_TLS_12 = "TLSv1.2"
 
 
 class State(Enum):
@@ -120,23 +117,24 @@ class EAPTLS:
         assert self._handshake is not None
         assert self._handshake.peer is not None
         self.state = State.WAITING_FOR_LAST_ANSWER
-        if self._handshake.peer.version != _TLS_12:
+        if self._handshake.peer.version != TLS_12:
             # RFC 9190 2.1.1: this octet is our promise that nothing more will be asked for.
             self._flight += self._handshake.encrypt(b"\x00")
         return self._send(self._flight)
 
     def refuse(self, detail: str) -> Ask | Failed:
-        """The decision was no. In TLS 1.2 the peer is told by an alert before the failure (RFC 5216 2.1.3)."""
+        """The decision was no. The peer is told by an alert before the failure (RFC 5216 2.1.3, RFC 9190 2.1.4)."""
         self._expect_decision()
         assert self._handshake is not None
         assert self._handshake.peer is not None
         peer = self._handshake.peer
         self.failed = Failed(TLSFailure.PROTOCOL, detail, peer.certificate_der)
-        if peer.version != _TLS_12:
+        alert = self._handshake.encode_access_denied()
+        if not alert:
             self.state = State.FINISHED
             return self.failed
         self.state = State.WAITING_FOR_ALERT_ANSWER
-        return self._send(_ACCESS_DENIED_ALERT)
+        return self._send(alert)
 
     def _expect_decision(self) -> None:
         if self.state is not State.WAITING_FOR_DECISION:
@@ -175,7 +173,7 @@ class EAPTLS:
         peer = self._handshake.peer
         if message:
             return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", peer.certificate_der)
-        if peer.version == _TLS_12:
+        if peer.version == TLS_12:
             key = self._handshake.export_key(b"client EAP encryption", 64, None)
         else:
             # RFC 9190 2.3: the context is the EAP type.

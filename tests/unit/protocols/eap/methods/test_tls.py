@@ -193,3 +193,18 @@ def test_the_reason_is_certain_before_the_alert_is_answered(house: House, versio
     assert method.failed.failure is TLSFailure.CERTIFICATE_REVOKED
     # Whatever the peer answers to an alert, it is over.
     assert method.receive(b"\0\x16whatever") == method.failed
+
+
+@VERSIONS
+def test_a_refusal_is_one_alert_and_nothing_of_what_was_ready_for_the_peer(house: House, version: TLSVersion) -> None:
+    # In TLS 1.3 a second record under the same key and nonce would give away what both say.
+    method, client = EAPTLS(house.context, packet_bytes=2_000), house.new_client(version=version)
+    method.receive(talk_until(method, client, State.WAITING_FOR_HANDSHAKE))
+    refusal = method.refuse("not today")
+    assert isinstance(refusal, Ask)
+    assert len(refusal.data) == 1 + 5 + (2 if version == TLS_12 else 3 + 16)
+    assert method.receive(EMPTY) == method.failed
+    with pytest.raises(EAPError, match="while finished"):
+        method.receive(EMPTY)
+    with pytest.raises(EAPError, match="no decision is due"):
+        method.accept()
