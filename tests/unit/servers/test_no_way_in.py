@@ -87,7 +87,9 @@ MOVES: dict[str, Move] = {
 SCRIPT = st.lists(
     st.tuples(st.sampled_from(["honest"] * 12 + list(MOVES)), st.integers(0, 4_000)), min_size=4, max_size=24
 )
-PLAY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+PLAY = settings(
+    max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 VERSIONS = pytest.mark.parametrize("version", [TLS_12, TLS_13], ids=["tls12", "tls13"])
 
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from evertunnel.model import Authority
-from tests.interop.conftest import BOB, Live, Wire
+from tests.interop.eap.conftest import BOB, Live, Wire
 from tests.peers import radius
 from tests.peers.certificates import build_leaf
 from tests.peers.eap_tls import IDENTITY, Client, build_response

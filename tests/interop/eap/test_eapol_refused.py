@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel import clock
 from evertunnel.model import Authority
-from tests.interop.conftest import ALICE, BOB, CAROL, PASSWORD, Live
-from tests.interop.eapol import TLS_11, TLS_12, TLS_13, Supplicant
+from tests.interop.eap.conftest import ALICE, BOB, CAROL, PASSWORD, Live
+from tests.interop.eap.eapol import TLS_11, TLS_12, TLS_13, Supplicant
 from tests.peers.certificates import HOUR, SERVER, Credential, build_authority, build_leaf, build_stolen_pem
 
 

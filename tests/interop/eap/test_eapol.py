@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.interop.conftest import ALICE, BOB, DEVICE, Live
-from tests.interop.eapol import TLS_12, TLS_13, Outcome, Supplicant
+from tests.interop.eap.conftest import ALICE, BOB, DEVICE, Live
+from tests.interop.eap.eapol import TLS_12, TLS_13, Outcome, Supplicant
 from tests.peers.certificates import new_key
 
 VERSIONS = pytest.mark.parametrize(

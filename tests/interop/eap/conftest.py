@@ -23,7 +23,7 @@ from evertunnel.model import Authority
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage.gateways import get_gateway, radius_secret_context
 from evertunnel.storage.store import Store
-from tests.interop.eapol import Supplicant
+from tests.interop.eap.eapol import Supplicant
 from tests.peers.certificates import Credential, PrivateKey, new_key
 
 # The name has to lead here without anybody's help.
