@@ -36,17 +36,25 @@ class CA:
     key: PrivateKey
 
 
-@cache
 def make_key(key_type: str = "p256", purpose: str = "leaf") -> PrivateKey:
     """A key of a type; the same one for the same purpose."""
+    return _make_key(key_type, purpose)
+
+
+@cache
+def _make_key(key_type: str, _purpose: str) -> PrivateKey:
     if key_type.startswith("rsa"):
         return rsa.generate_private_key(public_exponent=65537, key_size=int(key_type[3:]))
     return generate_key(key_type)
 
 
-@cache
 def make_authorities(key_type: str = "p256") -> Mapping[Authority, CA]:
-    """All authorities with keys of one type."""
+    """All authorities with keys of one type; the same ones each time."""
+    return _make_authorities(key_type)
+
+
+@cache
+def _make_authorities(key_type: str) -> Mapping[Authority, CA]:
     made: dict[Authority, CA] = {}
     for authority, parent in PARENTS.items():
         key = make_key(key_type, authority.value)
