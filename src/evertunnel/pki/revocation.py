@@ -116,6 +116,8 @@ class Responder:
             nonce = _find_nonce(request)
         except Exception:  # several requests in one, broken DER, odd algorithms: all the asker's doing
             return MALFORMED
+        if serial < 0:  # no serial of anybody's (RFC 5280 4.1.2.2), and an answer cannot be built about one
+            return MALFORMED
         if asked != (name_hash, key_hash):
             return UNAUTHORIZED
         state = state_of(serial)

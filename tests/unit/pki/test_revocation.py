@@ -206,6 +206,14 @@ def test_a_request_about_two_certificates_is_malformed() -> None:
     assert answer_bytes(body) == MALFORMED
 
 
+@pytest.mark.parametrize("number", [0x80, 0xFF])
+def test_a_negative_serial_is_malformed(number: int) -> None:
+    request = bytearray(ask(serial=1))
+    place = request.rfind(b"\x02\x01\x01")
+    request[place + 2] = number
+    assert answer_bytes(bytes(request)) == MALFORMED
+
+
 @given(st.binary(max_size=200))
 def test_noise_is_malformed(data: bytes) -> None:
     assert answer_bytes(data) in (MALFORMED, UNAUTHORIZED)
