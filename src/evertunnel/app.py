@@ -198,14 +198,13 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
 
 
 def _run_gateway(installation: Installation) -> None:
-    address, port = split_endpoint(installation.config.listen.gate)
     radius_address, radius_port = split_endpoint(installation.config.listen.radius)
     process = GatewayProcess(
         installation.open_store(),
         SignerClient(installation.folder.signer_socket),
         installation.keystore,
         folder=installation.folder.path / "gateways",
-        gate_url=f"http://{address}:{port}",
+        gate_url=f"http://{installation.config.listen.gate}",
         radius_address=radius_address,
         radius_port=radius_port,
         clock=clock.now,
