@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "lab": NOUNS | {"connector", "vici_connection"},
     "state_folder": NOUNS | {"keystore"},
     "privileges": NOUNS,
+    "deadlines": NOUNS | {"actions", "storage"},
     "config": NOUNS,
     "supervisor": set(),
     "logs": set(),

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from evertunnel import clock, preload
 from evertunnel.actions.decide import Decider
 from evertunnel.config import Config, load_config, split_endpoint
+from evertunnel.deadlines import keep_deadlines
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.logs import set_up_logs
@@ -192,6 +193,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     )
     owner = installation.folder.path.stat().st_uid
     named = {find_user_id(user) for user in installation.config.administrators.users}
+    threading.Thread(target=keep_deadlines, args=(context.store, clock.now, threading.Event()), daemon=True).start()
     app = AdministratorsOnly(build_api(context), frozenset({0, owner, *named}))
     config = uvicorn.Config(app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False)
     _run_asgi((uvicorn.Server(config), listener))

@@ -15,6 +15,12 @@ HOLD = "certificate hold"
 WITHDRAWN = "privilege withdrawn"
 
 
+def verify_deniable(kind: SubjectKind) -> None:
+    """Raise InvalidInputError for a group: who is in it changes, and a denial stands on one immutable id."""
+    if kind not in _AUDIT:
+        raise InvalidInputError(f"a {kind.value} cannot be denied: deny a user or device, or add a network policy")
+
+
 def deny(
     store: Store,
     kind: SubjectKind,
@@ -35,6 +41,7 @@ def deny(
         raise InvalidInputError("give a reason: whoever reads the record later will want it")
     if until is not None and until <= now:
         raise InvalidInputError("the end of the denial is in the past")
+    verify_deniable(kind)
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
         standing = denials.find_standing(tx.connection, row.id, now)

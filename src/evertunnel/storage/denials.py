@@ -53,6 +53,15 @@ def lift_denials(tx: Transaction, subject_id: str, *, actor: str) -> int:
     return result.rowcount
 
 
+def lift_denial(tx: Transaction, denial_id: str, *, actor: str) -> None:
+    """Lift one."""
+    tx.connection.execute(
+        update(_denials)
+        .where(_denials.c.id == denial_id, _denials.c.lifted_at.is_(None))
+        .values(lifted_at=tx.now, lifted_by=actor)
+    )
+
+
 def get_denial(connection: Connection, denial_id: str) -> AnyRow:
     """A denial by id. Raises NotFoundError."""
     row = connection.execute(select(_denials).where(_denials.c.id == denial_id)).one_or_none()
