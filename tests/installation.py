@@ -135,7 +135,8 @@ def open_installation(path: Path, keys: Mapping[Authority, PrivateKey]) -> Insta
     """The installation of a database file."""
     store, clock = Store(f"sqlite:///{path}"), Clock()
     keystore = Keystore(path.parent)
-    keystore.create(owners={}, group=os.getgid())
+    if not (path.parent / "keys").exists():
+        keystore.create(owners={}, group=os.getgid())
     return Installation(store, LocalSigner(store, keys, ADDRESSES, clock), keys, keystore, clock)
 
 

@@ -7,6 +7,7 @@ from cryptography import x509
 
 from evertunnel.errors import NotFoundError
 from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.pki.keys import encode_public_key, generate_key
 from evertunnel.storage import authorities, certificates
 from tests.installation import Installation
 
@@ -102,8 +103,6 @@ def test_released_certificates_are_on_no_list_and_have_no_reason(installation: I
 
 
 def test_the_newest_valid_certificate_of_a_key_is_found(installation: Installation) -> None:
-    from evertunnel.pki.keys import encode_public_key, generate_key
-
     key = generate_key()
     public_key_der = encode_public_key(key.public_key())
     first = installation.issue(CertificateKind.USER, "alice@corp.example", key=key)
