@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "privileges": NOUNS,
     "deadlines": NOUNS | {"actions", "storage"},
     "config": NOUNS,
+    "installation": NOUNS | {"config", "pki", "privileges", "state_folder", "storage"},
     "supervisor": set(),
     "logs": set(),
     "preload": set(),

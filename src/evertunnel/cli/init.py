@@ -1,6 +1,5 @@
 """evertunnel init."""
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -46,7 +45,7 @@ def init(
         user_base=user_base,
     )
     try:
-        initialise(folder, options, actor=getpass.getuser())
+        initialise(folder, options)
     except DomainError as error:
         fail(str(error))
     typer.echo(f"Made an installation in {folder.path}.")
