@@ -58,11 +58,11 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
     installation = Installation(folder)
     if os.geteuid() == 0:
         folder.verify_reachable()
-    installation.find_administrators()
-    installation.verify_database()
     lock = folder.lock()
     with ExitStack() as stack:
         stack.callback(os.close, lock)
+        installation.find_administrators()
+        installation.verify_database()
         children = _build_children(installation, stack)
         supervise(children, on_ready=on_ready)
 

@@ -44,16 +44,16 @@ class Installation:
     def verify_database(self) -> None:
         """Raise InvalidInputError when there is no database of ours: children would say so once a second, for ever."""
         path = self.database_url.removeprefix("sqlite:///")
-        if path != self.database_url and not Path(path).is_file():
-            raise InvalidInputError(f"the database {path} does not exist")
         try:
+            if path != self.database_url and not Path(path).is_file():
+                raise InvalidInputError(f"the database {path} does not exist")
             store = self.open_store()
             try:
                 with store.read() as connection:
                     read_epoch(connection)
             finally:
                 store.close()
-        except (UnavailableError, SQLAlchemyError, ImportError) as error:
+        except (UnavailableError, SQLAlchemyError, ImportError, OSError) as error:
             reason = getattr(error, "orig", None) or error
             raise InvalidInputError(f"the database {path} cannot be used: {reason}") from error
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,18 +14,13 @@ from typing import Any
 
 import httpx2
 
+from tests.folders import make_folder
+
 USER_BASE = 61_900
 PUBLIC_NAME = "localhost"
 PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
 # The order in which `init --user-base` gives out numbers.
 OFFSETS = {"group": 0, "signer": 1, "radius": 2, "web-public": 3, "web-admin": 4, "gateway": 5, "gate": 6}
-
-
-def make_folder() -> Path:
-    """A folder our processes may enter; pytest's own are for root alone."""
-    folder = Path(tempfile.mkdtemp(prefix="evertunnel-test-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    return folder
 
 
 def find_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
