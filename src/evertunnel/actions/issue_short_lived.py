@@ -109,7 +109,11 @@ def issue_short_lived(
         tx.record_attempt(attempt)
     if not decision.granted:
         raise AccessDeniedError(decision.detail, attempt_id=attempt.id)
-    return fetch_certificate(store, signer, certificate_id)
+    try:
+        return fetch_certificate(store, signer, certificate_id)
+    except InvalidInputError as error:
+        # Taken back between the grant and its signing; why is nothing an outsider may read.
+        raise AccessDeniedError(str(error), attempt_id=attempt.id) from error
 
 
 def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, attempt_id: str) -> str:
