@@ -87,8 +87,8 @@ def issue(
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{csr} cannot be read: {error}")
     body: dict[str, Any] = {
-        "kind": "user" if user else "device",
-        "owner": user or device,
+        "kind": "device" if user is None else "user",
+        "owner": device if user is None else user,
         "csr": request_pem,
         "lifetime_seconds": None
         if lifetime_days is None
