@@ -32,6 +32,8 @@ class AdministratorsOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        if scope["type"] == "lifespan":  # of the server itself, and of no caller
+            await self._app(scope, receive, send)
         if scope["type"] != "http":  # nothing else is spoken here, so nothing else gets past the check
             return
         user_id = scope.get("state", {}).get("user_id")
