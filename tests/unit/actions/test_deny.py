@@ -1,6 +1,6 @@
 """Deny: one transaction after which nothing is granted, certificates are held and tunnels are to be cut."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select
@@ -173,6 +173,14 @@ def test_a_denial_cannot_have_ended_already(open_door: Installation) -> None:
     open_door.add_user()
     with pytest.raises(InvalidInputError, match="in the past"):
         open_door.do(deny, SubjectKind.USER, ALICE, reason="test", until=open_door.now)
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-23)), timezone(timedelta(hours=23))])
+def test_an_end_no_calendar_reaches_is_refused(open_door: Installation, zone: timezone) -> None:
+    open_door.add_user()
+    until = datetime(9999, 12, 31, 23, 59, tzinfo=zone)
+    with pytest.raises(InvalidInputError, match="more than a hundred years"):
+        open_door.do(deny, SubjectKind.USER, ALICE, reason="test", until=until)
 
 
 def test_a_group_cannot_be_denied_and_the_way_to_do_it_is_told(open_door: Installation) -> None:
