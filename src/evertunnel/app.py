@@ -20,14 +20,15 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.actions.decide import Decider
-from evertunnel.config import Config, load_config, split_endpoint
-from evertunnel.errors import InvalidInputError, UnavailableError
+from evertunnel.config import split_endpoint
+from evertunnel.deadlines import keep_deadlines
+from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
 from evertunnel.gateways.gateway_process import GatewayProcess
+from evertunnel.installation import PROCESSES, Installation
 from evertunnel.logs import set_up_logs
 from evertunnel.model import Authority, CertificateStatus, Gateway
-from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key
-from evertunnel.privileges import become, find_group_id, find_user_id
+from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
@@ -37,7 +38,6 @@ from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage import authorities, certificates
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
-from evertunnel.storage.schema_version import verify_schema
 from evertunnel.storage.store import Store
 from evertunnel.supervisor import Child, supervise
 from evertunnel.web.api.app import build_app as build_api
@@ -52,49 +52,16 @@ log = structlog.get_logger()
 
 assert preload.PRELOADED
 
-PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
-
-
-class Installation:
-    """One state folder with its configuration: what each process is built from."""
-
-    def __init__(self, folder: StateFolder) -> None:
-        self.folder = folder
-        self.config: Config = load_config(folder.path)
-        self.database_url = self.config.database_url or folder.database_url
-        self.keystore = folder.keystore
-        self.addresses = PublicAddresses(self.config.installation.public_url.rstrip("/"))
-
-    def open_store(self) -> Store:
-        """A connection to the database; after the fork."""
-        return Store(self.database_url)
-
-    def verify_database(self) -> None:
-        """Raise InvalidInputError unless the database is there and has this version's schema."""
-        store = self.open_store()
-        try:
-            verify_schema(store)
-        finally:
-            store.close()
-
-    def find_users(self) -> dict[str, int]:
-        """The user id of each process. Without root everything runs as whoever started it."""
-        if os.geteuid() != 0:
-            return dict.fromkeys(PROCESSES, os.geteuid())
-        processes = self.config.processes
-        return {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in PROCESSES}
-
-    def find_group(self) -> int:
-        """The group all processes share."""
-        return find_group_id(self.config.processes.group) if os.geteuid() == 0 else os.getegid()
-
 
 def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
     """Run all processes until SIGTERM or SIGINT. Raises InvalidInputError before anything was started."""
     installation = Installation(folder)
+    if os.geteuid() == 0:
+        folder.verify_reachable()
     lock = folder.lock()
     with ExitStack() as stack:
         stack.callback(os.close, lock)
+        installation.find_administrators()
         installation.verify_database()
         children = _build_children(installation, stack)
         supervise(children, on_ready=on_ready)
@@ -148,7 +115,11 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
                 listener.close()
         become(users[name], group)
         set_up_logs(process=name)
-        runs[name]()
+        try:
+            runs[name]()
+        except DomainError as error:
+            log.error("cannot run", error=str(error))
+            raise SystemExit(1) from error
 
     return [Child(name, partial(run, name)) for name in PROCESSES]
 
@@ -214,22 +185,22 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         seal=lambda secret, context: installation.keystore.seal(secret, context=context),
         clock=clock.now,
     )
-    owner = installation.folder.path.stat().st_uid
-    named = {find_user_id(user) for user in installation.config.administrators.users}
-    app = AdministratorsOnly(build_api(context), frozenset({0, owner, *named}))
-    config = uvicorn.Config(app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False)
+    threading.Thread(target=keep_deadlines, args=(context.store, clock.now, threading.Event()), daemon=True).start()
+    app = AdministratorsOnly(build_api(context), installation.find_administrators())
+    config = uvicorn.Config(
+        app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
+    )
     _run_asgi((uvicorn.Server(config), listener))
 
 
 def _run_gateway(installation: Installation) -> None:
-    address, port = split_endpoint(installation.config.listen.gate)
     radius_address, radius_port = split_endpoint(installation.config.listen.radius)
     process = GatewayProcess(
         installation.open_store(),
         SignerClient(installation.folder.signer_socket),
         installation.keystore,
         folder=installation.folder.path / "gateways",
-        gate_url=f"http://{address}:{port}",
+        gate_url=f"http://{installation.config.listen.gate}",
         radius_address=radius_address,
         radius_port=radius_port,
         clock=clock.now,
@@ -331,14 +302,14 @@ def _bind(endpoint: str, kind: socket.SocketKind, option: str) -> socket.socket:
 
 def _bind_unix(path: Path, *, owner: int, group: int) -> socket.socket:
     """A listening Unix socket that everybody may call; who calls is told by the kernel and judged by the server."""
-    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
+        path.unlink(missing_ok=True)
         listener.bind(str(path))
+        os.chown(path, owner, group)
+        path.chmod(0o666 if group == -1 else 0o660)
+        listener.listen(128)
     except OSError as error:
         listener.close()
         raise InvalidInputError(f"cannot listen on {path}: {error.strerror or error}") from error
-    os.chown(path, owner, group)
-    path.chmod(0o666 if group == -1 else 0o660)
-    listener.listen(128)
     return listener

@@ -1,6 +1,7 @@
 """The installation's configuration file, evertunnel.toml: the only reader of it. One clear line a mistake."""
 
 import ipaddress
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from evertunnel.errors import InvalidInputError
 
 FILE_NAME = "evertunnel.toml"
+# pydantic's words are for programmers.
+_PROBLEMS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a setting; is it a typing error, or in the wrong section?",
+    "string_type": 'must be a text in quotes, such as "x"',
+    "list_type": 'must be a list of texts, such as ["x", "y"]',
+    "model_type": "must be a section, such as [listen]",
+}
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
 def _verify_endpoint(text: str) -> str:
@@ -85,14 +95,20 @@ def load_config(state_folder: Path) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise InvalidInputError(f"{path}: {place}: {first['msg']}") from error
+        problem = _PROBLEMS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise InvalidInputError(f"{path}: {place}: {problem}") from error
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
     """address:port, the address numeric; IPv6 in brackets. Raises ValueError."""
     address, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{text!r} is not address:port, such as 127.0.0.1:1812")
-    address = address.removeprefix("[").removesuffix("]")
-    ipaddress.ip_address(address)
-    return address, int(port)
+    if not colon or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not address:port, such as 127.0.0.1:1812 or [::1]:1812")
+    bracketed = address.startswith("[") and address.endswith("]")
+    try:
+        parsed = ipaddress.ip_address(address[1:-1] if bracketed else address)
+    except ValueError:
+        raise ValueError(f"{text!r} does not begin with a numeric address, such as 127.0.0.1:1812") from None
+    if bracketed != (parsed.version == 6):
+        raise ValueError(f"{text!r}: an IPv6 address, and no other, stands in brackets, such as [::1]:1812")
+    return str(parsed), int(port)

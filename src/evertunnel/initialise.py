@@ -4,7 +4,7 @@ import grp
 import json
 import os
 import pwd
-import shutil
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,21 @@ from cryptography import x509
 
 from evertunnel import clock
 from evertunnel.actions.create_installation import NewInstallation, create_installation
-from evertunnel.config import FILE_NAME, Processes
-from evertunnel.errors import InvalidInputError
+from evertunnel.config import FILE_NAME, Processes, split_endpoint
+from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.keystore import Keystore
 from evertunnel.model import Authority
 from evertunnel.pki.issuance import PublicAddresses
-from evertunnel.pki.keys import generate_key
+from evertunnel.pki.keys import KEY_TYPES, generate_key
 from evertunnel.pki.names import verify_dns_name
-from evertunnel.privileges import find_group_id, find_user_id
+from evertunnel.privileges import find_group_id, find_user_id, find_user_name
 from evertunnel.signer import LocalSigner
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 
+# Plain HTTP, a host and perhaps a port or path, in ASCII: as it goes into certificates (RFC 5280 4.2.1.13).
+_PUBLIC_URL = re.compile(r"http://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 # The processes that own a folder of keys.
 _KEY_OWNERS = ("signer", "radius", "web-public", "gateway")
 # Which key each of our TLS servers has.
@@ -44,14 +46,15 @@ class InitOptions:
     user_base: int | None = None
 
 
-def initialise(folder: StateFolder, options: InitOptions, *, actor: str) -> None:
-    """Make an installation. Raises InvalidInputError; a folder made half is removed again."""
-    verify_dns_name(options.public_name)
-    if not options.organisation.strip() or not options.organisation.isprintable():
-        raise InvalidInputError("--organisation: give a printable name")
+def initialise(folder: StateFolder, options: InitOptions) -> None:
+    """Make an installation. Raises InvalidInputError, UnavailableError; what was made half is removed again."""
+    _verify_options(options)
+    folder.verify_empty()
+    as_root = os.geteuid() == 0
+    if as_root:
+        folder.verify_reachable()
     existed = folder.path.exists()
     processes = _build_processes(options.user_base)
-    as_root = os.geteuid() == 0
     if as_root and options.user_base is None:
         _ensure_accounts(processes)
     users = {
@@ -59,18 +62,39 @@ def initialise(folder: StateFolder, options: InitOptions, *, actor: str) -> None
         for name in (*_KEY_OWNERS, "web-admin", "gate")
     }
     group = find_group_id(processes.group) if as_root else os.getegid()
-    folder.create(group=group, gateway_owner=users["gateway"])
     try:
+        folder.create(group=group, gateway_owner=users["gateway"])
         _write_config(folder.path / FILE_NAME, options, processes)
-        _fill(folder, options, users, group, actor)
-    except BaseException:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        if existed:
-            folder.path.mkdir(exist_ok=True)
+        _fill(folder, options, users, group)
+    except BaseException as error:
+        folder.remove(keep=existed)
+        if isinstance(error, OSError):
+            raise UnavailableError(f"cannot make the installation: {error.filename}: {error.strerror}") from error
         raise
 
 
-def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], group: int, actor: str) -> None:
+def _verify_options(options: InitOptions) -> None:
+    """Raise InvalidInputError for the first option that would make certificates or a file that nobody can use."""
+    verify_dns_name(options.public_name)
+    if not options.organisation.strip() or not options.organisation.isprintable():
+        raise InvalidInputError("--organisation: give a printable name")
+    if not _PUBLIC_URL.fullmatch(options.public_url):
+        # Certificates carry it; clients ask about revocation before they have any other trust (RFC 5280 8).
+        raise InvalidInputError(
+            f"--public-url: {options.public_url!r} is not an address such as http://vpn.example.com"
+        )
+    if options.key_type not in KEY_TYPES:
+        raise InvalidInputError(f"--key-type: {options.key_type!r} is not one of {', '.join(KEY_TYPES)}")
+    for name, endpoint in (options.listen or {}).items():
+        try:
+            split_endpoint(endpoint)
+        except ValueError as error:
+            raise InvalidInputError(f"--listen-{name.removeprefix('public_')}: {error}") from None
+    if options.user_base is not None and not 0 < options.user_base < 2**31:
+        raise InvalidInputError("--user-base: give a number of a user")
+
+
+def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], group: int) -> None:
     keystore: Keystore = folder.keystore
     keystore.create(owners={name: users[name] for name in _KEY_OWNERS}, group=group)
     authority_keys = {authority: generate_key(options.key_type) for authority in Authority}
@@ -86,7 +110,13 @@ def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], grou
     try:
         upgrade_schema(store)
         wanted = NewInstallation(options.organisation, options.public_name, addresses, authority_keys, server_keys)
-        granted = create_installation(store, wanted, new_serial=x509.random_serial_number, actor=actor, now=clock.now())
+        granted = create_installation(
+            store,
+            wanted,
+            new_serial=x509.random_serial_number,
+            actor=find_user_name(os.getuid()),
+            now=clock.now(),
+        )
         signer = LocalSigner(store, authority_keys, addresses, clock.now)
         for certificate_id in granted.values():
             signer.sign(certificate_id)

@@ -15,6 +15,7 @@ from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_key
 
 _NONCE_BYTES = 12
+_SEALING_KEY_BYTES = 32
 
 
 class Keystore:
@@ -31,7 +32,9 @@ class Keystore:
             folder = self._folder / process
             folder.mkdir(mode=0o700)
             os.chown(folder, owner, -1)
-        self._write(self._folder / "secrets.key", secrets.token_bytes(32), mode=0o640, owner=-1, group=group)
+        self._write(
+            self._folder / "secrets.key", secrets.token_bytes(_SEALING_KEY_BYTES), mode=0o640, owner=-1, group=group
+        )
 
     def store_key(self, process: str, name: str, key: PrivateKey) -> None:
         """Keep a private key for a process alone. An existing one is not overwritten: raises InvalidInputError."""
@@ -46,6 +49,8 @@ class Keystore:
             return decode_private_key(path.read_bytes())
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
+        except InvalidInputError as error:
+            raise UnavailableError(f"the key {path} is damaged: {error}") from error
 
     def seal(self, secret: bytes, *, context: str) -> bytes:
         """Encrypt a secret for the database. It opens only under the same context (table, column, row)."""
@@ -56,7 +61,7 @@ class Keystore:
         """The secret of a sealed value. Raises UnavailableError when the key or the context is another one."""
         try:
             return self._cipher().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: cut off before the end of the nonce
             raise UnavailableError(
                 f"the sealed value of {context} does not open: is keys/secrets.key another one?"
             ) from error
@@ -64,19 +69,29 @@ class Keystore:
     def _cipher(self) -> AESGCM:
         path = self._folder / "secrets.key"
         try:
-            return AESGCM(path.read_bytes())
+            key = path.read_bytes()
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
+        if len(key) != _SEALING_KEY_BYTES:
+            raise UnavailableError(f"the key {path} is damaged: it has {len(key)} bytes and not {_SEALING_KEY_BYTES}")
+        return AESGCM(key)
 
     @staticmethod
     def _write(path: Path, data: bytes, *, mode: int, owner: int, group: int) -> None:
+        """All of it or nothing: half a key would be taken for the key, and never written again."""
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         except FileExistsError:
             raise InvalidInputError(f"{path} exists already") from None
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchown(descriptor, owner, group)
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
+        except OSError as error:
+            raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchown(descriptor, owner, group)
+                os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error

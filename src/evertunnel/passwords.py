@@ -26,7 +26,7 @@ def check_password(password_hash: str | None, password: str) -> bool:
         matches = _HASHER.verify(password_hash or _nobody(), password[:_MAXIMUM_LENGTH])
     except (VerificationError, InvalidHashError):
         return False
-    return matches and password_hash is not None
+    return matches and password_hash is not None and len(password) <= _MAXIMUM_LENGTH
 
 
 @lru_cache(maxsize=1)

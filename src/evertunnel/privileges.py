@@ -17,6 +17,14 @@ def find_user_id(name: str) -> int:
         raise InvalidInputError(f"there is no system user {name!r}; `evertunnel init` as root makes it") from None
 
 
+def find_user_name(user_id: int) -> str:
+    """The name of a user number, or words with the number when it has none."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user {user_id}"
+
+
 def find_group_id(name: str) -> int:
     """The number of a group name; a number stands for itself. Raises InvalidInputError."""
     if name.isdigit():

@@ -8,6 +8,7 @@ import json
 import socket
 import socketserver
 import struct
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 # What each process may ask for. A process that is not here may ask for nothing.
 ALLOWED: dict[str, Allowed] = {
-    "web-admin": frozenset(pair for pair in EVERYTHING if pair[0] is not CertificateKind.OCSP_SIGNER),
+    "web-admin": frozenset(pair for pair in EVERYTHING if pair[0] in (CertificateKind.USER, CertificateKind.DEVICE)),
     "web-public": frozenset(
         {
             (CertificateKind.SHORT_LIVED, Authority.ACCESS),
@@ -61,9 +62,12 @@ class SignerClient:
                     answer = json.loads(answers.readline(_MAXIMUM_LINE_BYTES))
         except (OSError, ValueError) as error:
             raise UnavailableError(f"the signer cannot be reached: {error}") from error
-        if "certificate" in answer:
-            return base64.b64decode(answer["certificate"])
-        raise _ERRORS.get(answer.get("kind"), UnavailableError)(answer.get("error", "the signer refused"))
+        match answer:
+            case {"certificate": str(text)} if text.isascii():
+                return base64.b64decode(text)
+            case {"kind": str(kind), "error": str(problem)}:
+                raise _ERRORS.get(kind, UnavailableError)(problem)
+        raise UnavailableError("the signer's answer cannot be understood")
 
 
 class SignerServer(socketserver.ThreadingUnixStreamServer):
@@ -78,6 +82,10 @@ class SignerServer(socketserver.ThreadingUnixStreamServer):
         self.socket = listener
         self.signer = signer
         self.users = users
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """A caller that went away before its answer; the default prints a traceback to standard error."""
+        log.warning("a caller went away", error=repr(sys.exception()))
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -94,7 +102,7 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             request = json.loads(self.rfile.readline(_MAXIMUM_LINE_BYTES))
             certificate_id = str(request["sign"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {"kind": "invalid", "error": "the request is not a line of JSON with the key sign"}
         try:
             allowed = EVERYTHING if process == "everything" else ALLOWED.get(process, frozenset())

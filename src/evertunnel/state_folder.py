@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +43,26 @@ class StateFolder:
         """Files we write for one gateway."""
         return self.path / "gateways" / gateway_name
 
+    def verify_empty(self) -> None:
+        """Raise InvalidInputError when there is something in the folder, or it is none."""
+        try:
+            if self.path.exists() and any(self.path.iterdir()):
+                raise InvalidInputError(f"{self.path} is not empty: give --state a new or empty folder")
+        except OSError as error:
+            raise InvalidInputError(f"{self.path} cannot be used: {error.strerror}") from error
+
+    def verify_reachable(self) -> None:
+        """Raise InvalidInputError when processes that gave up root could not come here."""
+        for folder in self.path.parents:
+            if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
+                raise InvalidInputError(
+                    f"the processes' users may not enter {folder}: choose another folder with --state, or chmod o+x it"
+                )
+
     def create(self, *, group: int, gateway_owner: int) -> None:
-        """Make the folders. Raises InvalidInputError when there is an installation, or no right to make one."""
+        """Make the folders. Raises InvalidInputError when there is no right or no room to."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
-                raise InvalidInputError(f"{self.path} is not empty: give --state a new or empty folder")
             os.chown(self.path, -1, group)
             self.path.chmod(0o755)
             # The set-group-id bit makes SQLite's side files readable for all our processes, whoever creates them.
@@ -61,6 +77,18 @@ class StateFolder:
                 folder.chmod(mode)
         except OSError as error:
             raise InvalidInputError(f"cannot make the state folder: {error.filename}: {error.strerror}") from error
+
+    def remove(self, *, keep: bool) -> None:
+        """Take back what was made; with `keep` the folder itself was there before and stays."""
+        if not self.path.is_dir():
+            return
+        for child in self.path.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child, ignore_errors=True)
+            else:
+                child.unlink(missing_ok=True)
+        if not keep:
+            self.path.rmdir()
 
     def lock(self) -> int:
         """Hold the folder for one `serve`. Raises InvalidInputError when another one runs. Returns the descriptor."""

@@ -29,7 +29,6 @@ class Child:
     run: Callable[[], None]
     pid: int = 0
     started: float = 0.0
-    failures: int = 0
 
 
 def supervise(children: list[Child], *, on_ready: Callable[[], None]) -> None:
@@ -75,6 +74,8 @@ def _start(child: Child, alive_reader: int, alive_writer: int) -> None:
         threading.Thread(target=_follow_supervisor, args=(alive_reader,), daemon=True).start()
         child.run()
         status = 0
+    except SystemExit as end:  # the child said why itself
+        status = end.code if isinstance(end.code, int) else 1
     except BaseException:
         log.exception("process failed", child=child.name)
     finally:
@@ -84,6 +85,9 @@ def _start(child: Child, alive_reader: int, alive_writer: int) -> None:
 def _follow_supervisor(alive_reader: int) -> None:
     os.read(alive_reader, 1)
     os.kill(os.getpid(), signal.SIGTERM)
+    # Nobody is left who would kill a process that does not end by itself.
+    time.sleep(_STOP_WITHIN_SECONDS)
+    os._exit(1)
 
 
 def _reap(children: list[Child]) -> None:

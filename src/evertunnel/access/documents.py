@@ -26,6 +26,10 @@ def read_text(value: Any, path: str, *, choices: Sequence[str] = ()) -> str:
     """A string, one of `choices` if given, or PolicyError."""
     if not isinstance(value, str) or not value:
         raise PolicyError(path, "must be a text that is not empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PolicyError(path, "holds half of a surrogate pair, which is no character") from None
     if choices and value not in choices:
         raise PolicyError(path, f"{value!r} is not one of {', '.join(choices)}")
     return value

@@ -4,6 +4,7 @@ Its permission grants or denies; when it grants, its settings must hold too (All
 later policy is tried.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from evertunnel.access.facts import Facts
 from evertunnel.model import TunnelKind
 
 _CONDITIONS = ("tunnel", "users", "groups", "devices", "gateways")
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 _SETTINGS = ("allowed_certificate_oids", "session_timeout_seconds")
 
 
@@ -44,22 +46,23 @@ def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
     if not isinstance(enabled, bool):
         raise PolicyError("$.enabled", "must be true or false")
     timeout = settings.get("session_timeout_seconds")
-    if timeout is not None and (not isinstance(timeout, int) or isinstance(timeout, bool) or not 60 <= timeout < 2**31):
+    if "session_timeout_seconds" in settings and (
+        not isinstance(timeout, int) or isinstance(timeout, bool) or not 60 <= timeout < 2**31
+    ):
         raise PolicyError("$.settings.session_timeout_seconds", "must be a number of seconds, at least 60")
-    tunnel = conditions.get("tunnel")
     kinds = [kind.value for kind in TunnelKind]
     return NetworkPolicy(
         name=name,
         enabled=enabled,
         grant=read_text(policy.get("permission"), "$.permission", choices=("grant", "deny")) == "grant",
-        tunnel=None if tunnel is None else TunnelKind(read_text(tunnel, "$.conditions.tunnel", choices=kinds)),
+        tunnel=TunnelKind(read_text(conditions["tunnel"], "$.conditions.tunnel", choices=kinds))
+        if "tunnel" in conditions
+        else None,
         users=_read_named(conditions, "users"),
         groups=_read_named(conditions, "groups"),
         devices=_read_named(conditions, "devices"),
         gateways=_read_named(conditions, "gateways"),
-        allowed_certificate_oids=frozenset(
-            read_texts(settings.get("allowed_certificate_oids"), "$.settings.allowed_certificate_oids")
-        ),
+        allowed_certificate_oids=_read_oids(settings),
         settings={} if timeout is None else {"session_timeout_seconds": timeout},
     )
 
@@ -70,6 +73,20 @@ def _read_named(conditions: Mapping[str, Any], name: str) -> frozenset[str]:
         # An empty list reads like "nobody" and would match everybody.
         raise PolicyError(path, "is empty: name at least one, or leave the condition out to match all")
     return frozenset(read_texts(conditions.get(name), path))
+
+
+def _read_oids(settings: Mapping[str, Any]) -> frozenset[str]:
+    path = "$.settings.allowed_certificate_oids"
+    if "allowed_certificate_oids" not in settings:
+        return frozenset()
+    texts = read_texts(settings["allowed_certificate_oids"], path)
+    if not texts:
+        # An empty list reads like "no certificate at all" and would demand nothing.
+        raise PolicyError(path, "is empty: name at least one usage, or leave the setting out to demand none")
+    for index, text in enumerate(texts):
+        if not _OID.fullmatch(text):
+            raise PolicyError(f"{path}[{index}]", f"{text!r} is not an object identifier such as 1.3.6.1.5.5.7.3.2")
+    return frozenset(texts)
 
 
 def find_unmatched_condition(policy: NetworkPolicy, facts: Facts) -> str | None:

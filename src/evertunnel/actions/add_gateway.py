@@ -49,6 +49,9 @@ def add_gateway(
     verify_dns_name(public_name)
     _verify_addresses("--radius-address", [radius_address])
     _verify_addresses("--dns", settings.dns)
+    _verify_addresses("--local-address", settings.local_addresses)
+    # As the kernel writes it: requests are matched by text.
+    radius_address = str(ip_address(radius_address))
     _verify_networks("--device-network", settings.device_networks)
     _verify_networks("--user-network", settings.user_networks)
     _verify_networks("--device-pool", [settings.device_pool])

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from evertunnel.actions.deny import HOLD
+from evertunnel.actions.deny import HOLD, verify_deniable
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.errors import NotFoundError
@@ -18,33 +18,20 @@ _COLUMN = {SubjectKind.USER: "user_id", SubjectKind.DEVICE: "device_id"}
 
 
 def allow(store: Store, kind: SubjectKind, name: str, *, actor: str, now: datetime) -> None:
-    """Lift every standing denial of a user or device. Revoked certificates stay revoked. Raises NotFoundError."""
+    """Lift every standing denial of a user or device. Revoked certificates stay revoked.
+
+    Raises NotFoundError, InvalidInputError.
+    """
+    verify_deniable(kind)
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
         if not denials.lift_denials(tx, row.id, actor=actor):
             raise NotFoundError(f"{row.name} is not denied")
-        _release(tx, kind, row, actor=actor)
+        release_subject(tx, kind, row, actor=actor, cause="allowed again")
 
 
-def allow_ended(store: Store, *, now: datetime) -> list[str]:
-    """Lift denials whose end has come. Returns whom that allowed; somebody else's standing denial keeps its hold."""
-    with store.read() as connection:
-        if not denials.list_ended(connection, now):
-            return []
-    allowed = []
-    with store.write(now) as tx:
-        for denial in denials.list_ended(tx.connection, now):
-            denials.lift_denial(tx, denial.id, actor=_TIME)
-            kind = SubjectKind(denial.subject_kind)
-            row = people.get_subject(tx.connection, kind, denial.subject_id)
-            if denials.find_standing(tx.connection, row.id, now) is None:
-                _release(tx, kind, row, actor=_TIME)
-                allowed.append(str(row.name))
-    return allowed
-
-
-def _release(tx: Transaction, kind: SubjectKind, row: AnyRow, *, actor: str) -> None:
-    """Nothing denies this subject any more."""
+def release_subject(tx: Transaction, kind: SubjectKind, row: AnyRow, *, actor: str, cause: str) -> None:
+    """A denial was lifted in this transaction: give back what no other denial still holds."""
     tx.raise_epoch(kind.value, row.id)
     held = [
         certificate
@@ -72,6 +59,6 @@ def _release(tx: Transaction, kind: SubjectKind, row: AnyRow, *, actor: str) -> 
         [gateway.id for gateway in gateways.list_gateways(tx.connection)],
         EffectSubject(kind.value),
         row.id,
-        cause="allowed again",
+        cause=cause,
     )
-    tx.record(AuditEntry(_AUDIT[kind], actor, row.name, row.id, {"certificates": len(signed)}))
+    tx.record(AuditEntry(_AUDIT[kind], actor, row.name, row.id, {"certificates": len(signed), "cause": cause}))

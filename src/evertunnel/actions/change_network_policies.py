@@ -9,12 +9,13 @@ from sqlalchemy import delete, insert, select, update
 from evertunnel.access.documents import PolicyError, read_object, read_texts
 from evertunnel.access.network_policies import compile_network_policy
 from evertunnel.audit import Audit, AuditEntry
-from evertunnel.errors import AlreadyExistsError, NotFoundError
+from evertunnel.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from evertunnel.model import SubjectKind
 from evertunnel.storage import gateways, people, tables
 from evertunnel.storage.snapshot import NETWORK_POLICIES
 from evertunnel.storage.store import Store, Transaction, new_id
 
+_MAXIMUM_NAME_LENGTH = 100
 _policies = tables.network_policies
 _NAMED = {"users": SubjectKind.USER, "groups": SubjectKind.GROUP, "devices": SubjectKind.DEVICE}
 
@@ -37,8 +38,9 @@ def insert_network_policy(
     tx: Transaction, name: str, document: Mapping[str, Any], *, position: int | None, actor: str
 ) -> str:
     """The same within a transaction."""
-    taken = tx.connection.execute(select(_policies.c.id).where(_policies.c.name_key == name.casefold())).first()
-    if taken is not None:
+    if not name.strip() or len(name) > _MAXIMUM_NAME_LENGTH or not name.isprintable():
+        raise InvalidInputError("a network policy's name is 1 to 100 printable characters")
+    if _find(tx, name) is not None:
         raise AlreadyExistsError(f"there is a network policy {name!r} already")
     resolved = _resolve(tx, document)
     compile_network_policy(name, resolved)
@@ -78,10 +80,14 @@ def remove_network_policy(store: Store, name: str, *, actor: str, now: datetime)
         tx.record(AuditEntry(Audit.NETWORK_POLICY_REMOVE, actor, row.name, row.id, {"document": row.document}))
 
 
-def _get(tx: Transaction, name: str) -> Any:
-    row = tx.connection.execute(
+def _find(tx: Transaction, name: str) -> Any:
+    return tx.connection.execute(
         select(_policies).where((_policies.c.name_key == name.casefold()) | (_policies.c.id == name))
     ).one_or_none()
+
+
+def _get(tx: Transaction, name: str) -> Any:
+    row = _find(tx, name)
     if row is None:
         raise NotFoundError(
             f"there is no network policy {name!r}; `evertunnel policy network list` shows those that exist"

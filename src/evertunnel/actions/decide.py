@@ -3,16 +3,17 @@
 Whoever records a grant refreshes and decides in that very transaction.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from evertunnel.access.conditional.policies import compile_access_policy
+from evertunnel.access.conditional.policies import AccessPolicy, compile_access_policy
 from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts
-from evertunnel.access.network_policies import compile_network_policy
-from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, TunnelKind, User
+from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
+from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, Reason, TunnelKind, User
 from evertunnel.pki.kinds import KINDS
 from evertunnel.storage import snapshot
 from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
@@ -104,11 +105,11 @@ class Decider:
 
     def decide_tunnel(self, facts: Facts) -> Decision:
         """May this tunnel come up, or stay up?"""
-        return decide_tunnel(self._policies, facts)
+        return self._explain(decide_tunnel(self._policies, facts))
 
     def decide_certificate(self, facts: Facts) -> Decision:
         """May a short-lived certificate be issued?"""
-        return decide_certificate(self._policies, facts)
+        return self._explain(decide_certificate(self._policies, facts))
 
     def _find_denial(self, subject_id: str | None, at: datetime) -> str:
         for denial in self._snapshot.denials.get(subject_id or "", ()):
@@ -116,14 +117,26 @@ class Decider:
                 return denial.reason or "no reason was given"
         return ""
 
+    def _explain(self, decision: Decision) -> Decision:
+        """Without this the record would say that no policy matches, which is true and helps nobody."""
+        if self._broken_policy and decision.reason in (Reason.NO_NETWORK_POLICY, Reason.NO_ACCESS_POLICY):
+            return replace(decision, detail=f"none counts while one of them cannot be read: {self._broken_policy}")
+        return decision
+
     def _compile(self) -> None:
+        reading = ""
+        policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
         try:
-            self._policies = Policies(
-                network=[compile_network_policy(name, document) for name, document in self._snapshot.network],
-                access=[compile_access_policy(document, resolved) for _, document, resolved in self._snapshot.access],
-            )
-            self._broken_policy = ""
+            for name, document in self._snapshot.network:
+                reading = name
+                policies[0].append(compile_network_policy(name, document))
+            for name, document, resolved in self._snapshot.access:
+                reading = name
+                policies[1].append(compile_access_policy(document, resolved))
         except PolicyError as error:
             # Leaving one policy out could leave out the one that denies. No policies at all means no.
             self._policies = Policies()
-            self._broken_policy = str(error)
+            self._broken_policy = f"policy {reading!r}: {error}"
+        else:
+            self._policies = Policies(*policies)
+            self._broken_policy = ""

@@ -1,6 +1,6 @@
 """Deny a user or device now: one transaction, after which nothing new is granted and every live tunnel is to be cut."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.effects import EffectKind, EffectSubject
@@ -12,7 +12,15 @@ from evertunnel.storage.store import Store
 _AUDIT = {SubjectKind.USER: Audit.USER_DENY, SubjectKind.DEVICE: Audit.DEVICE_DENY}
 _COLUMN = {SubjectKind.USER: "user_id", SubjectKind.DEVICE: "device_id"}
 HOLD = "certificate hold"
+# Later ones leave what a database and a calendar can hold.
+_LONGEST = timedelta(days=36_525)
 WITHDRAWN = "privilege withdrawn"
+
+
+def verify_deniable(kind: SubjectKind) -> None:
+    """Raise InvalidInputError for a group: who is in it changes, and a denial stands on one immutable id."""
+    if kind not in _AUDIT:
+        raise InvalidInputError(f"a {kind.value} cannot be denied: deny a user or device, or add a network policy")
 
 
 def deny(
@@ -35,6 +43,9 @@ def deny(
         raise InvalidInputError("give a reason: whoever reads the record later will want it")
     if until is not None and until <= now:
         raise InvalidInputError("the end of the denial is in the past")
+    if until is not None and until - now > _LONGEST:
+        raise InvalidInputError("the end of the denial is more than a hundred years away: leave it out to have none")
+    verify_deniable(kind)
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
         standing = denials.find_standing(tx.connection, row.id, now)

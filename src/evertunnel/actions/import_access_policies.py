@@ -1,9 +1,11 @@
 """Import, switch and remove conditional access policies. All of a file or nothing."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import delete, insert, select, update
 
 from evertunnel.access.conditional.policies import State, compile_access_policy, list_references
@@ -37,6 +39,7 @@ def import_access_policies(store: Store, data: Any, *, actor: str, now: datetime
 
 def insert_access_policy(tx: Transaction, document: Mapping[str, Any], *, actor: str) -> str:
     """Store one policy; returns its name. Raises PolicyError, AlreadyExistsError."""
+    _verify_plain(document)
     resolved: dict[str, str] = {}
     for path, kind, text in list_references(document):
         row = people.find_subject(tx.connection, SubjectKind(kind), text)
@@ -79,6 +82,15 @@ def remove_access_policy(store: Store, name: str, *, actor: str, now: datetime) 
         tx.record(AuditEntry(Audit.ACCESS_POLICY_REMOVE, actor, row.name, row.id, {"document": row.document}))
 
 
+def _verify_plain(document: Any) -> None:
+    """Raise PolicyError for what Python's JSON reader lets through and JSON itself, or the audit, cannot hold."""
+    try:
+        json.dumps(document, allow_nan=False)
+        orjson.dumps(document)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PolicyError("$", f"cannot be kept: {error}") from error
+
+
 def _find(tx: Transaction, name: str) -> Any:
     return tx.connection.execute(
         select(_policies).where((_policies.c.name == name) | (_policies.c.id == name))
@@ -99,5 +111,8 @@ def _split(data: Any) -> tuple[Sequence[Any], str]:
     if isinstance(data, list):
         return data, "$[{}]"
     if isinstance(data, Mapping) and isinstance(data.get("value"), list):
+        if data.get("@odata.nextLink"):
+            # The policy that blocks may be on the page that is missing.
+            raise PolicyError("$.@odata.nextLink", "the export goes on: fetch every page and import them together")
         return data["value"], "$.value[{}]"
     return [data], ""

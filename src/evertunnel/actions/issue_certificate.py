@@ -59,16 +59,19 @@ def issue_certificate(store: Store, signer: Signer, wanted: Wanted, *, actor: st
 def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
     """Store what may be signed, and return its id. Raises InvalidInputError."""
     rules = KINDS[wanted.kind]
-    authority = wanted.authority or next(iter(rules.authorities))
-    lifetime = wanted.lifetime_seconds or rules.default_lifetime_seconds
+    authority = _choose_authority(wanted)
+    lifetime = rules.default_lifetime_seconds if wanted.lifetime_seconds is None else wanted.lifetime_seconds
     if not 0 < lifetime <= rules.ceiling_lifetime_seconds:
         raise InvalidInputError(
-            f"a {wanted.kind.value} certificate may last at most {rules.ceiling_lifetime_seconds} seconds"
+            f"a {wanted.kind.value} certificate lasts more than nothing and at most "
+            f"{rules.ceiling_lifetime_seconds} seconds"
         )
     load_public_key(wanted.public_key_der)
     for owner in (wanted.user_id, wanted.device_id):
-        if owner and (standing := denials.find_standing(tx.connection, owner, tx.now)):
-            raise InvalidInputError(f"{wanted.name} is denied and gets no certificate: {standing.reason}")
+        standing = denials.find_standing(tx.connection, owner, tx.now) if owner else None
+        if standing is not None:
+            # Where somebody does not ask us, a certificate that is good would be a way in.
+            raise InvalidInputError(f"{wanted.name} gets no certificate while a denial stands: {standing.reason}")
     certificate_id = new_id()
     serial = x509.random_serial_number()
     not_after = (tx.now + timedelta(seconds=lifetime)).replace(microsecond=0)
@@ -105,6 +108,16 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
         )
     )
     return certificate_id
+
+
+def _choose_authority(wanted: Wanted) -> Authority:
+    authorities_of_kind = KINDS[wanted.kind].authorities
+    if wanted.authority is None and len(authorities_of_kind) == 1:
+        return next(iter(authorities_of_kind))
+    if wanted.authority not in authorities_of_kind:
+        named = wanted.authority.value if wanted.authority else "unnamed"
+        raise InvalidInputError(f"the {named} authority signs no {wanted.kind.value} certificates")
+    return wanted.authority
 
 
 def fetch_certificate(store: Store, signer: Signer, certificate_id: str) -> Issued:

@@ -37,6 +37,7 @@ from evertunnel.pki.requests import decode_request
 from evertunnel.protocols.enrolment import build_signed_text
 from evertunnel.storage import attempts, people
 from evertunnel.storage.store import Store, Transaction, new_id
+from evertunnel.storage.tables import AnyRow
 
 _FAILED_SIGN_INS_AT_MOST = 5
 _FAILED_SIGN_INS_WITHIN = timedelta(minutes=5)
@@ -89,8 +90,11 @@ def issue_short_lived(
     with store.write(now) as tx:
         decider.refresh(tx.connection)
         user = decider.find_user(user_row.id if user_row else None)
+        # Looked at again: hashing a password takes long enough for the certificate or the password to be taken away.
+        certificate = decider.find_certificate_by_id(certificate.id) if certificate else None
         device = decider.find_device(certificate.device_id if certificate else None)
-        decision = refusal or _decide(decider, user, device, certificate, request, now)
+        refusal = refusal or _find_taken_away(tx, decider, user_row, certificate, now)
+        decision = refusal or _decide(decider, user, device, request, now)
         attempt = Attempt(
             id=new_id(),
             at=now,
@@ -114,7 +118,11 @@ def issue_short_lived(
         tx.record_attempt(attempt)
     if not decision.granted:
         raise AccessDeniedError(decision.detail, attempt_id=attempt.id)
-    return fetch_certificate(store, signer, certificate_id)
+    try:
+        return fetch_certificate(store, signer, certificate_id)
+    except InvalidInputError as error:
+        # Taken back between the grant and its signing; why is nothing an outsider may read.
+        raise AccessDeniedError(str(error), attempt_id=attempt.id) from error
 
 
 def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, attempt_id: str) -> str:
@@ -142,23 +150,40 @@ def _prove_device(
         _verify_signature(request.device_certificate_der, request.device_signature, signed)
     except (InvalidSignature, InvalidInputError, ValueError):
         return _proof_failed("the device did not sign this request with its key"), None
+    return _find_certificate_refusal(decider, certificate, now), certificate
+
+
+def _find_certificate_refusal(decider: Decider, certificate: Certificate, now: datetime) -> Decision | None:
     if certificate.status is not CertificateStatus.VALID and not _is_denied(decider, certificate, now):
-        return _proof_failed(f"the device certificate is {certificate.status.value}"), certificate
+        return _proof_failed(f"the device certificate is {certificate.status.value}")
     if now >= certificate.not_after:
-        return _proof_failed("the device certificate has ended"), certificate
-    return None, certificate
+        return _proof_failed("the device certificate has ended")
+    return None
+
+
+def _find_taken_away(
+    tx: Transaction, decider: Decider, user_row: AnyRow | None, certificate: Certificate | None, now: datetime
+) -> Decision | None:
+    """What was proven before this transaction began and is no longer so."""
+    if certificate is None or user_row is None:
+        return None
+    current = people.find_subject(tx.connection, SubjectKind.USER, user_row.id)
+    if current is None or current.password_hash != user_row.password_hash:
+        return Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, "the password was changed meanwhile")
+    return _find_certificate_refusal(decider, certificate, now)
 
 
 def _decide(
     decider: Decider,
     user: User | None,
     device: Device | None,
-    certificate: Certificate | None,
     request: ShortLivedRequest,
     now: datetime,
 ) -> Decision:
-    if user is None or device is None or certificate is None:
-        return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "user or device is gone")
+    if user is None:
+        return Decision(Outcome.REFUSED, Reason.USER_UNKNOWN, "the user is gone")
+    if device is None:
+        return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "the device is gone")
     facts: Facts = decider.gather_facts(
         at=now, tunnel=None, user=user, device=device, client_address=request.client_address
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import clean, print_json, print_table, short_time
+from evertunnel.cli.output import print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Attempts: every try to connect, with cause and fix.")
 
@@ -62,7 +62,7 @@ def show(context: typer.Context, attempt: str, json: JSON = False) -> None:
     if json:
         print_json(found)
         return
-    typer.echo(f"{found['kind']}, {found['outcome']} at {short_time(found['at'])} UTC: {found['reason']}")
+    say(f"{found['kind']}, {found['outcome']} at {short_time(found['at'])} UTC: {found['reason']}")
     for label, key in (
         ("User", "user"),
         ("Device", "device"),
@@ -73,16 +73,16 @@ def show(context: typer.Context, attempt: str, json: JSON = False) -> None:
         ("Session", "session_id"),
     ):
         if found[key]:
-            typer.echo(f"  {label + ':':15}{clean(found[key])}")
-    typer.echo(f"  {'NPS reason:':15}{found['nps_reason_code']}")
+            say(f"  {label + ':':15}{found[key]}")
+    say(f"  {'NPS reason:':15}{found['nps_reason_code']}")
     typer.echo("Steps")
     for step in found["steps"]:
-        typer.echo(f"  {step['at_ms']:9.1f} ms  {clean(step['text'])}")
+        say(f"  {step['at_ms']:9.1f} ms  {step['text']}")
     if found["policies"]:
         typer.echo("Policies")
         for result in found["policies"]:
             kind = "network" if result["kind"] == "network" else "conditional access"
-            typer.echo(f"  {result['result']:22}{kind}: {clean(result['policy'])}: {clean(result['detail'])}")
-    typer.echo(f"Cause: {clean(found['cause'])}")
-    typer.echo(f"       {clean(found['detail'])}")
-    typer.echo(f"What to do: {clean(found['fix'])}")
+            say(f"  {result['result']:22}{kind}: {result['policy']}: {result['detail']}")
+    say(f"Cause: {found['cause']}")
+    say(f"       {found['detail']}")
+    say(f"What to do: {found['fix']}")

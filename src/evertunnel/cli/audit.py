@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import clean, print_json, print_table, short_time
+from evertunnel.cli.output import print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="The audit: who changed what, in a chain that shows tampering.")
 
@@ -57,8 +57,8 @@ def verify(
         print_json(result)
     elif result["problems"]:
         for problem in result["problems"]:
-            typer.echo(clean(problem))
+            say(problem)
     else:
-        typer.echo(f"{result['batches']} batches, all as they were committed. Head: {result['head']}")
+        say(f"{result['batches']} batches, all as they were committed. Head: {result['head']}")
     if result["problems"]:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import fail, print_json, print_table, short_time
+from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
 
@@ -39,12 +39,23 @@ def list_certificates(context: typer.Context, json: JSON = False) -> None:
 
 
 @app.command()
-def show(context: typer.Context, certificate: str) -> None:
+def show(context: typer.Context, certificate: str, json: JSON = False) -> None:
     """Show one, with its PEM.
 
     Example: evertunnel certificate show 0123456789abcdef
     """
-    print_json(API(context).get("certificates", certificate))
+    found: dict[str, Any] = API(context).get("certificates", certificate)
+    if json:
+        print_json(found)
+        return
+    say(f"{found['kind']} certificate {found['id']} of {found['name']}, {found['status']}")
+    say(f"  {'Serial:':13}{found['serial']}, by the {found['authority']} authority")
+    say(f"  {'Valid (UTC):':13}{short_time(found['not_before'])} to {short_time(found['not_after'])}")
+    say(f"  {'Granted by:':13}{found['granted_by']}")
+    if found["revoked_at"]:
+        say(f"  {'Since:':13}{short_time(found['revoked_at'])}, {found['revocation_reason']}")
+    for line in (found["pem"] or "").splitlines():
+        say(line)
 
 
 @app.command()
@@ -76,21 +87,29 @@ def issue(
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{csr} cannot be read: {error}")
     body: dict[str, Any] = {
-        "kind": "user" if user else "device",
-        "owner": user or device,
+        "kind": "device" if user is None else "user",
+        "owner": device if user is None else user,
         "csr": request_pem,
-        "lifetime_seconds": None if lifetime_days is None else round(lifetime_days * 86400),
+        "lifetime_seconds": None
+        if lifetime_days is None
+        else read_number(lifetime_days, "--lifetime-days", times=86400),
     }
+    if pkcs12 and key is None:
+        fail("--pkcs12 needs the private key, which stays with whoever made the request", code=2)
+    # Everything that can fail here fails before a certificate is issued that nobody then has.
+    password = _read_password() if pkcs12 else None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"cannot write {error.filename}: {error.strerror}")
     api = API(context)
     issued = api.post("certificates", body=body)
     authorities = {row["name"]: row["pem"] for row in api.get("authorities")}
-    if pkcs12 and key is None:
-        fail("--pkcs12 needs the private key, which stays with whoever made the request", code=2)
     try:
-        write_files(out, issued, authorities, key, pkcs12_password=_read_password() if pkcs12 else None)
+        write_files(out, issued, authorities, key, pkcs12_password=password)
     except OSError as error:
         fail(f"cannot write {error.filename}: {error.strerror}")
-    typer.echo(f"Wrote {body['kind']} certificate {issued['id']} to {out}{os.sep}.")
+    say(f"Wrote {body['kind']} certificate {issued['id']} to {out}{os.sep}.")
 
 
 @app.command()
@@ -106,7 +125,7 @@ def revoke(
     Example: evertunnel certificate revoke 0123456789abcdef --reason "key compromise"
     """
     API(context).post("certificates", certificate, "revocation", body={"reason": reason})
-    typer.echo(f"Revoked {certificate}.")
+    say(f"Revoked {certificate}.")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import clean, print_json, print_table, short_time
+from evertunnel.cli.output import print_json, print_table, say, short_time
 
 deny_app = typer.Typer(no_args_is_help=True, help="Deny a user or device now, and see every gateway confirm it.")
 allow_app = typer.Typer(no_args_is_help=True, help="Take a denial back.")
@@ -84,7 +84,7 @@ def allow_user(context: typer.Context, name: str) -> None:
     Example: evertunnel allow user alice@corp.example
     """
     API(context).delete("denials", "user", name)
-    typer.echo(f"{name} is allowed again.")
+    say(f"{name} is allowed again.")
 
 
 @allow_app.command("device")
@@ -94,7 +94,7 @@ def allow_device(context: typer.Context, name: str) -> None:
     Example: evertunnel allow device laptop1.corp.example
     """
     API(context).delete("denials", "device", name)
-    typer.echo(f"{name} is allowed again.")
+    say(f"{name} is allowed again.")
 
 
 def _deny(
@@ -119,7 +119,7 @@ def _deny(
     }
     denial = api.post("denials", body=body)
     if not json:
-        typer.echo(f"{name} is denied: no new tunnel from now on.")
+        say(f"{name} is denied: no new tunnel from now on.")
     deadline = time.monotonic() + wait
     while (open_gateways := _unconfirmed(denial)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -129,10 +129,10 @@ def _deny(
     else:
         for row in denial["gateways"]:
             if row["state"] == "confirmed":
-                typer.echo(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
+                say(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
             else:
-                why = clean(row["last_error"] or "no answer yet")
-                typer.echo(f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {why}")
+                why = row["last_error"] or "no answer yet"
+                say(f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {why}")
     if open_gateways:
         raise typer.Exit(1)
 

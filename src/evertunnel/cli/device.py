@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import print_json, print_table
+from evertunnel.cli.output import print_json, print_table, read_number, say
 
 app = typer.Typer(no_args_is_help=True, help="Devices: the computers that connect.")
 
@@ -46,7 +46,7 @@ def add(context: typer.Context, name: str) -> None:
     Example: evertunnel device add laptop1.corp.example
     """
     API(context).post("devices", body={"name": name})
-    typer.echo(f"Added device {name}.")
+    say(f"Added device {name}.")
 
 
 @app.command()
@@ -60,7 +60,7 @@ def change(
     Example: evertunnel device change laptop1.corp.example --disable
     """
     API(context).patch("devices", name, body={"enabled": enable})
-    typer.echo(f"Changed device {name}.")
+    say(f"Changed device {name}.")
 
 
 @app.command()
@@ -70,7 +70,7 @@ def assign(context: typer.Context, name: str, user: str) -> None:
     Example: evertunnel device assign laptop1.corp.example alice@corp.example
     """
     API(context).put("devices", name, "users", user)
-    typer.echo(f"{name} is assigned to {user}.")
+    say(f"{name} is assigned to {user}.")
 
 
 @app.command()
@@ -80,7 +80,7 @@ def unassign(context: typer.Context, name: str, user: str) -> None:
     Example: evertunnel device unassign laptop1.corp.example alice@corp.example
     """
     API(context).delete("devices", name, "users", user)
-    typer.echo(f"{name} is no longer assigned to {user}.")
+    say(f"{name} is no longer assigned to {user}.")
 
 
 @app.command()
@@ -94,6 +94,6 @@ def report(
 
     Example: evertunnel device report laptop1.corp.example --not-compliant
     """
-    life = None if life_hours is None else round(life_hours * 3600)
+    life = None if life_hours is None else read_number(life_hours, "--life-hours", times=3600)
     API(context).post("devices", name, "reports", body={"compliant": compliant, "life_seconds": life})
-    typer.echo(f"{name} is {'compliant' if compliant else 'not compliant'}.")
+    say(f"{name} is {'compliant' if compliant else 'not compliant'}.")

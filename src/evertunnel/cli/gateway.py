@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import print_json, print_table
+from evertunnel.cli.output import print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
 
@@ -71,5 +71,5 @@ def add(
         "encap": encap,
     }
     API(context).post("gateways", body=body)
-    typer.echo(f"Added gateway {name}. Its strongswan.conf fragment is STATE/gateways/{name}/strongswan.conf:")
+    say(f"Added gateway {name}. Its strongswan.conf fragment is STATE/gateways/{name}/strongswan.conf:")
     typer.echo("include it from /etc/strongswan.conf and restart strongSwan once.")

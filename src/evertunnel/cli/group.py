@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import fail, print_json, print_table
+from evertunnel.cli.output import fail, print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Groups of users, devices and groups; policies name them.")
 
@@ -43,7 +43,7 @@ def add(context: typer.Context, name: str) -> None:
     Example: evertunnel group add "VPN Users"
     """
     API(context).post("groups", body={"name": name})
-    typer.echo(f"Added group {name}.")
+    say(f"Added group {name}.")
 
 
 @app.command()
@@ -60,7 +60,7 @@ def join(
     """
     kind, member = _pick(user, device, member_group)
     API(context).put("groups", group, "members", kind, member)
-    typer.echo(f"{member} is in {group}.")
+    say(f"{member} is in {group}.")
 
 
 @app.command()
@@ -77,7 +77,7 @@ def leave(
     """
     kind, member = _pick(user, device, member_group)
     API(context).delete("groups", group, "members", kind, member)
-    typer.echo(f"{member} is no longer in {group}.")
+    say(f"{member} is no longer in {group}.")
 
 
 def _pick(user: str | None, device: str | None, group: str | None) -> tuple[str, str]:

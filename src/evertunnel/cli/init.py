@@ -1,12 +1,11 @@
 """evertunnel init."""
 
-import getpass
 from typing import Annotated
 
 import typer
 
 from evertunnel.cli.client import get_folder
-from evertunnel.cli.output import fail
+from evertunnel.cli.output import fail, say
 from evertunnel.errors import DomainError
 
 
@@ -46,10 +45,10 @@ def init(
         user_base=user_base,
     )
     try:
-        initialise(folder, options, actor=getpass.getuser())
+        initialise(folder, options)
     except DomainError as error:
         fail(str(error))
-    typer.echo(f"Made an installation in {folder.path}.")
-    typer.echo(f"The authorities' keys are in {folder.path}/keys/signer and the key that seals secrets is")
-    typer.echo(f"{folder.path}/keys/secrets.key: keep copies of both apart from backups of the database.")
+    say(f"Made an installation in {folder.path}.")
+    say(f"The authorities' keys are in {folder.path}/keys/signer and the key that seals secrets is")
+    say(f"{folder.path}/keys/secrets.key: keep copies of both apart from backups of the database.")
     typer.echo("Next: evertunnel serve, then evertunnel policy set-up and evertunnel gateway add.")

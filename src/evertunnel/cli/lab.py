@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from evertunnel.cli.output import fail
+from evertunnel.cli.output import fail, print_json, say
 from evertunnel.errors import DomainError
 
 app = typer.Typer(no_args_is_help=True, help="A private network on this machine to try everything in; needs root.")
@@ -24,14 +24,14 @@ def up(folder: Folder = _FOLDER) -> None:
 
     lab = Lab(folder)
     try:
-        lab.up(lambda text: typer.echo(f"  {text}"))
+        lab.up(lambda text: say(f"  {text}"))
     except DomainError as error:
         fail(str(error))
-    typer.echo(f"The lab is up. Its installation: evertunnel --state {lab.state} session list")
+    say(f"The lab is up. Its installation: evertunnel --state {lab.state} session list")
 
 
 @app.command()
-def status(folder: Folder = _FOLDER) -> None:
+def status(folder: Folder = _FOLDER, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say what of the lab runs.
 
     Example: evertunnel lab status
@@ -39,10 +39,13 @@ def status(folder: Folder = _FOLDER) -> None:
     from evertunnel.lab.lab import Lab
 
     running = Lab(folder).processes.list_running()
+    if json:
+        print_json([{"process": name, "pid": pid} for name, pid in running.items()])
+        return
     if not running:
         fail(f"no lab is up in {folder}")
     for name, pid in running.items():
-        typer.echo(f"{name:20}running, pid {pid}")
+        say(f"{name:20}running, pid {pid}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """What commands print: tables for people, JSON for programs. Text of others cannot drive the terminal."""
 
 import json
+import math
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,11 @@ _DANGEROUS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 def clean(text: object) -> str:
     """Text that shows as it is: every character a terminal or the eye could be fooled by becomes �."""
     return "".join("�" if unicodedata.category(character) in _DANGEROUS else character for character in str(text))
+
+
+def say(text: str) -> None:
+    """One line; names in it may come from anywhere."""
+    typer.echo(clean(text))
 
 
 def print_json(value: Any) -> None:
@@ -32,6 +38,13 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *
     widths = [max(len(heading), *(len(row[index]) for row in cells)) for index, heading in enumerate(headings)]
     for line in (headings, *cells):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def read_number(value: float, option: str, *, times: int) -> int:
+    """A number of seconds from a number of hours or days; ends the command when it is none."""
+    if not math.isfinite(value):
+        fail(f"{option}: {value} is not a number to count with", code=2)
+    return round(value * times)
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import clean, fail, print_json, print_table
+from evertunnel.cli.output import fail, print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Network policies and conditional access policies.")
 network_app = typer.Typer(no_args_is_help=True, help="Network policies: ordered, the first match decides.")
@@ -85,7 +85,7 @@ def add_network(
 
     Example: evertunnel policy network add Contractors --deny --group Contractors --position 1
     """
-    conditions: dict[str, Any] = {
+    conditions = {
         "tunnel": tunnel,
         "users": user,
         "groups": group,
@@ -95,11 +95,11 @@ def add_network(
     settings = {"allowed_certificate_oids": certificate_oid, "session_timeout_seconds": session_timeout}
     document = {
         "permission": "deny" if deny else "grant",
-        "conditions": {key: value for key, value in conditions.items() if value},
-        "settings": {key: value for key, value in settings.items() if value},
+        "conditions": _list_given(conditions),
+        "settings": _list_given(settings),
     }
     API(context).post("policies", "network", body={"name": name, "document": document, "position": position})
-    typer.echo(f"Added network policy {name}.")
+    say(f"Added network policy {name}.")
 
 
 @network_app.command("switch")
@@ -113,7 +113,7 @@ def switch_network(
     Example: evertunnel policy network switch Contractors --off
     """
     API(context).patch("policies", "network", name, body={"enabled": on})
-    typer.echo(f"Switched {name} {'on' if on else 'off'}.")
+    say(f"Switched {name} {'on' if on else 'off'}.")
 
 
 @network_app.command("remove")
@@ -123,7 +123,7 @@ def remove_network(context: typer.Context, name: str) -> None:
     Example: evertunnel policy network remove Contractors
     """
     API(context).delete("policies", "network", name)
-    typer.echo(f"Removed {name}.")
+    say(f"Removed {name}.")
 
 
 @access_app.command("list")
@@ -159,13 +159,16 @@ def import_access(context: typer.Context, file: Path) -> None:
     try:
         if file.stat().st_size > _MAXIMUM_FILE_BYTES:
             fail(f"{file} is larger than 4 MiB")
-        data = json_module.loads(file.read_text(encoding="utf-8-sig"))
+        # Bytes, because PowerShell writes UTF-16 where others write UTF-8, and JSON shows which.
+        data = json_module.loads(file.read_bytes())
     except json_module.JSONDecodeError as error:
         fail(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}")
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}")
+    except (UnicodeDecodeError, RecursionError) as error:
         fail(f"{file} cannot be read: {error}")
     names = API(context).post("policies", "access", body=data)["names"]
-    typer.echo(f"Imported {len(names)}: {clean(', '.join(names))}.")
+    say(f"Imported {len(names)}: {', '.join(names)}.")
 
 
 @access_app.command("switch")
@@ -175,7 +178,7 @@ def switch_access(context: typer.Context, name: str, state: str) -> None:
     Example: evertunnel policy access switch "Block contractors" report-only
     """
     API(context).patch("policies", "access", name, body={"state": state})
-    typer.echo(f"{name} is {state}.")
+    say(f"{name} is {state}.")
 
 
 @access_app.command("remove")
@@ -185,7 +188,12 @@ def remove_access(context: typer.Context, name: str) -> None:
     Example: evertunnel policy access remove "Block contractors"
     """
     API(context).delete("policies", "access", name)
-    typer.echo(f"Removed {name}.")
+    say(f"Removed {name}.")
+
+
+def _list_given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given. An empty text or a zero was given too, and the server says what is wrong with it."""
+    return {key: value for key, value in options.items() if value is not None and value != []}
 
 
 def _describe(values: dict[str, Any], names: dict[str, str]) -> str:

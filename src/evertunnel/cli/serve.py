@@ -3,7 +3,7 @@
 import typer
 
 from evertunnel.cli.client import get_folder
-from evertunnel.cli.output import fail
+from evertunnel.cli.output import fail, say
 from evertunnel.errors import DomainError
 
 
@@ -18,6 +18,6 @@ def serve(context: typer.Context) -> None:
     folder = get_folder(context)
     set_up_logs(process="supervisor")
     try:
-        run(folder, on_ready=lambda: typer.echo(f"Serving {folder.path}. Stop with Ctrl-C."))
+        run(folder, on_ready=lambda: say(f"Serving {folder.path}. Stop with Ctrl-C."))
     except DomainError as error:
         fail(str(error))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import fail, print_json, print_table
+from evertunnel.cli.output import fail, print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Users: the people who connect.")
 
@@ -21,7 +21,10 @@ def read_password(*, confirm: bool = True) -> str:
     """From the terminal, or one line of standard input."""
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
-    line = sys.stdin.readline().rstrip("\n")
+    try:
+        line = sys.stdin.readline().rstrip("\n")
+    except UnicodeDecodeError:
+        fail("what came on standard input is no text")
     if not line:
         fail("no password came on standard input")
     return line
@@ -57,7 +60,7 @@ def add(
     """
     body = {"name": name, "display_name": display_name, "password": read_password() if password else None}
     API(context).post("users", body=body)
-    typer.echo(f"Added user {name}.")
+    say(f"Added user {name}.")
 
 
 @app.command()
@@ -73,4 +76,4 @@ def change(
     """
     body = {"password": read_password() if password else None, "enabled": enable}
     API(context).patch("users", name, body=body)
-    typer.echo(f"Changed user {name}.")
+    say(f"Changed user {name}.")

@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,8 @@ def request_certificate(
 
     Raises AccessDeniedError with what the server tells outsiders, InvalidInputError, UnavailableError.
     """
+    if not server_url.lower().startswith("https://"):
+        raise InvalidInputError(f"{server_url} does not begin with https://, and a password goes to nothing else")
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     csr_der = request.public_bytes(Encoding.DER)
@@ -74,7 +77,7 @@ def request_certificate(
         ) as client:
             # The name in the URL is what the server's certificate must prove, wherever it is reached.
             post = partial(client.post, extensions={"sni_hostname": url.host})
-            nonce = base64.b64decode(_read(post("/v1/nonces"))["nonce"])
+            nonce = _decode(_read(post("/v1/nonces")), "nonce")
             signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
             answer = _read(
                 post(
@@ -89,28 +92,56 @@ def request_certificate(
                     },
                 )
             )
-    except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError) as error:
         raise UnavailableError(f"{server_url} cannot be reached: {error}") from error
+    return _build_certificate(answer, key)
+
+
+def _build_certificate(answer: Mapping[str, object], key: ec.EllipticCurvePrivateKey) -> ShortLivedCertificate:
+    """What the server sent, if it is a certificate for the key made here."""
+    chain = answer.get("chain")
+    try:
+        certificate = x509.load_der_x509_certificate(_decode(answer, "certificate"))
+        below_root = [x509.load_der_x509_certificate(_decode({"chain": text}, "chain")) for text in _as_list(chain)]
+    except ValueError as error:
+        raise UnavailableError(f"the server sent a certificate that cannot be read: {error}") from error
+    if certificate.public_key() != key.public_key():
+        raise UnavailableError("the server sent a certificate for another key")
     return ShortLivedCertificate(
         key_pem=key.private_bytes(
             Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode(),
-        certificate_pem=_to_pem(answer["certificate"]),
-        chain_pem=tuple(_to_pem(text) for text in answer["chain"]),
+        certificate_pem=certificate.public_bytes(Encoding.PEM).decode(),
+        chain_pem=tuple(authority.public_bytes(Encoding.PEM).decode() for authority in below_root),
     )
 
 
-def _read(response: httpx2.Response) -> dict[str, str]:
-    if response.is_success:
-        found: dict[str, str] = response.json()
-        return found
+def _read(response: httpx2.Response) -> Mapping[str, object]:
+    """A JSON object, or the error it stands for."""
     try:
-        detail = str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        detail = f"the server answered {response.status_code}"
+        found = response.json()
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        found = {}
+    if response.is_success:
+        return found
+    detail = found.get("detail")
+    text = detail if isinstance(detail, str) else f"the server answered {response.status_code}"
     if response.status_code == 403:
-        raise AccessDeniedError(detail)
-    raise (InvalidInputError if response.status_code == 422 else UnavailableError)(detail)
+        raise AccessDeniedError(text)
+    raise (InvalidInputError if response.status_code == 422 else UnavailableError)(text)
+
+
+def _decode(answer: Mapping[str, object], name: str) -> bytes:
+    try:
+        return base64.b64decode(str(answer[name]), validate=True)
+    except (KeyError, ValueError):
+        raise UnavailableError(f"the server's answer has no {name} that can be read") from None
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _sign(device: DeviceIdentity, signed: bytes) -> bytes:
@@ -121,7 +152,3 @@ def _sign(device: DeviceIdentity, signed: bytes) -> bytes:
 
 def _encode(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _to_pem(text: str) -> str:
-    return x509.load_der_x509_certificate(base64.b64decode(text)).public_bytes(Encoding.PEM).decode()

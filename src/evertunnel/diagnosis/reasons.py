@@ -148,7 +148,7 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.DEVICE_NOT_COMPLIANT: Explanation(
         "Conditional access demands a compliant device, and this one is not known to be (Entra shows 53000 for this).",
-        "Mend what the compliance source complains of, then report it: evertunnel device report NAME --compliant yes.",
+        "Mend what the compliance source complains of, then report it: evertunnel device report NAME --compliant.",
         65,
     ),
     Reason.METHOD_REFUSED: Explanation(

@@ -11,7 +11,6 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from evertunnel.actions.allow import allow_ended
 from evertunnel.actions.issue_certificate import Signer, Wanted, issue_certificate
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.local_gateway import LocalGateway
@@ -64,8 +63,6 @@ class GatewayProcess:
                 look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                 try:
                     self._start_new()
-                    for name in allow_ended(self._store, now=self._clock()):
-                        log.info("denial ended", subject=name)
                 except UnavailableError as error:
                     log.warning("cannot look for gateways", error=str(error))
             stopped.wait(_POLL_SECONDS)

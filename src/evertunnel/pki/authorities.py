@@ -13,7 +13,10 @@ from evertunnel.pki.extensions import (
 from evertunnel.pki.issuance import BACKDATE, PublicAddresses
 from evertunnel.pki.keys import PrivateKey, signing_hash
 from evertunnel.pki.kinds import AUTHORITY_USAGES
-from evertunnel.pki.names import build_subject
+from evertunnel.pki.names import build_subject, shorten
+
+# Leaves room for the title and the generation, by which the authorities are told apart.
+_MAXIMUM_ORGANISATION_BYTES = 32
 
 _LIFETIME = {
     Authority.ROOT: timedelta(days=20 * 365),
@@ -46,7 +49,8 @@ def build_authority(
     The subject carries a generation, so that two generations never share a name and a chain is found by name
     alone (Entra's "VPN root CA gen 1" keeps one name for all, and clients pick the wrong one).
     """
-    subject = build_subject(f"{organisation[:32]} {_TITLE[authority]} CA {generation}")
+    short_name = shorten(organisation, _MAXIMUM_ORGANISATION_BYTES).strip()
+    subject = build_subject(f"{short_name} {_TITLE[authority]} CA {generation}")
     builder = (
         x509.CertificateBuilder()
         .serial_number(serial)

@@ -1,5 +1,6 @@
 """Key pairs: the algorithms we accept and make."""
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -10,6 +11,8 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 KEY_TYPES = ("p256", "p384", "rsa3072", "rsa4096")
 _MINIMUM_RSA_BITS = 2048
+# Windows reads keys up to 16,384 bits; each login checks a signature, whose cost grows with the square of the length.
+_MAXIMUM_RSA_BITS = 8192
 _CURVES = ("secp256r1", "secp384r1")
 
 
@@ -29,13 +32,13 @@ def load_public_key(public_key_der: bytes) -> PublicKey:
     """The public key of a SubjectPublicKeyInfo, if Windows and strongSwan both take it. Raises InvalidInputError."""
     try:
         key = serialization.load_der_public_key(public_key_der)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidInputError("the public key cannot be read") from error
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return key
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MINIMUM_RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey) and _MINIMUM_RSA_BITS <= key.key_size <= _MAXIMUM_RSA_BITS:
         return key
-    raise InvalidInputError("the public key must be ECDSA P-256 or P-384, or RSA of at least 2048 bits")
+    raise InvalidInputError("the public key must be ECDSA P-256 or P-384, or RSA of 2,048 to 8,192 bits")
 
 
 def encode_public_key(key: PublicKey) -> bytes:
@@ -54,7 +57,7 @@ def decode_private_key(pem: bytes) -> PrivateKey:
     """The private key of a PEM file. Raises InvalidInputError."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidInputError("the private key cannot be read: it must be unencrypted PEM") from error
     if isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
         return key

@@ -1,6 +1,7 @@
 """Names in certificates: what may stand in them, and how they are written."""
 
 import re
+import unicodedata
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -9,11 +10,14 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.pki import oids
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+# ASCII: without it, ignoring case lets letters through that fold to ASCII ones (the Kelvin sign for k).
+_DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 _USER_PART = re.compile(r"[^\x00-\x20\x7f\"(),:;<>@\[\\\]/*?|]{1,64}")
 _MAXIMUM_NAME_LENGTH = 253
-# X.520 ub-common-name: OpenSSL refuses to build longer ones.
-_MAXIMUM_COMMON_NAME_LENGTH = 64
+# X.520 ub-common-name, which OpenSSL and `cryptography` count in bytes.
+_MAXIMUM_COMMON_NAME_BYTES = 64
+# A length below 128 is one byte in DER.
+_MAXIMUM_PRINCIPAL_NAME_BYTES = 127
 
 
 def verify_dns_name(name: str) -> None:
@@ -27,12 +31,22 @@ def verify_user_name(name: str) -> None:
     user, at, domain = name.partition("@")
     if not at or not _USER_PART.fullmatch(user) or not user.isprintable():
         raise InvalidInputError(f"{name!r} is not a user name such as alice@corp.example")
+    if unicodedata.normalize("NFKC", user) != user:
+        # Two names that look alike and differ in bytes would be two users.
+        raise InvalidInputError(f"{name!r} is written with compatibility or decomposed characters: use the plain ones")
     verify_dns_name(domain)
+    if len(name.encode()) > _MAXIMUM_PRINCIPAL_NAME_BYTES:
+        raise InvalidInputError(f"the user name {name[:40]!r}... is longer than {_MAXIMUM_PRINCIPAL_NAME_BYTES} bytes")
+
+
+def shorten(text: str, maximum_bytes: int) -> str:
+    """The beginning of a text that fits into so many bytes of UTF-8."""
+    return text.encode()[:maximum_bytes].decode(errors="ignore")
 
 
 def build_subject(common_name: str, *, serial_number: str = "") -> x509.Name:
     """CN, and a serialNumber that makes the name unique among certificates of one device."""
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAXIMUM_COMMON_NAME_LENGTH])]
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, shorten(common_name, _MAXIMUM_COMMON_NAME_BYTES))]
     if serial_number:
         attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial_number))
     return x509.Name(attributes)
@@ -41,18 +55,6 @@ def build_subject(common_name: str, *, serial_number: str = "") -> x509.Name:
 def build_principal_name(name: str) -> x509.OtherName:
     """The user principal name as a subject alternative name: UTF8String inside an otherName."""
     text = name.encode()
-    if len(text) > 127:
-        raise InvalidInputError(f"the user name {name[:40]!r}... is longer than 127 bytes")
+    if len(text) > _MAXIMUM_PRINCIPAL_NAME_BYTES:
+        raise InvalidInputError(f"the user name {name[:40]!r}... is longer than {_MAXIMUM_PRINCIPAL_NAME_BYTES} bytes")
     return x509.OtherName(oids.USER_PRINCIPAL_NAME, bytes([0x0C, len(text)]) + text)
-
-
-def find_principal_name(certificate: x509.Certificate) -> str | None:
-    """The first user principal name among the subject alternative names, or None."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    for other in names.get_values_for_type(x509.OtherName):
-        if other.type_id == oids.USER_PRINCIPAL_NAME and other.value[:1] == b"\x0c":
-            return other.value[2:].decode("utf-8", "replace")
-    return None

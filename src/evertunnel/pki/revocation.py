@@ -6,7 +6,8 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from evertunnel.pki.keys import PrivateKey, signing_hash
@@ -115,6 +116,8 @@ class Responder:
             nonce = _find_nonce(request)
         except Exception:  # several requests in one, broken DER, odd algorithms: all the asker's doing
             return MALFORMED
+        if serial < 0:  # no serial of anybody's (RFC 5280 4.1.2.2), and an answer cannot be built about one
+            return MALFORMED
         if asked != (name_hash, key_hash):
             return UNAUTHORIZED
         state = state_of(serial)
@@ -155,5 +158,18 @@ def _find_nonce(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
 
 def _issuer_hashes(issuer: x509.Certificate, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
     """Hash of the issuer's name and of its key bits, as a CertID has them (RFC 6960 4.1.1)."""
-    probe = ocsp.OCSPRequestBuilder().add_certificate(issuer, issuer, algorithm).build()
-    return probe.issuer_name_hash, probe.issuer_key_hash
+    return _hash(issuer.subject.public_bytes(), algorithm), _hash(_key_bits(issuer), algorithm)
+
+
+def _key_bits(certificate: x509.Certificate) -> bytes:
+    """What stands in the BIT STRING subjectPublicKey, without its tag, length and number of unused bits."""
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+
+
+def _hash(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+    digest = hashes.Hash(algorithm)
+    digest.update(data)
+    return digest.finalize()

@@ -55,7 +55,11 @@ def lift_denials(tx: Transaction, subject_id: str, *, actor: str) -> int:
 
 def lift_denial(tx: Transaction, denial_id: str, *, actor: str) -> None:
     """Lift one."""
-    tx.connection.execute(update(_denials).where(_denials.c.id == denial_id).values(lifted_at=tx.now, lifted_by=actor))
+    tx.connection.execute(
+        update(_denials)
+        .where(_denials.c.id == denial_id, _denials.c.lifted_at.is_(None))
+        .values(lifted_at=tx.now, lifted_by=actor)
+    )
 
 
 def get_denial(connection: Connection, denial_id: str) -> AnyRow:

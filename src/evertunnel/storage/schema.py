@@ -5,19 +5,24 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
+from evertunnel.errors import UnavailableError
 from evertunnel.storage import tables
 from evertunnel.storage.store import Store, create_ledger
 
 
 def upgrade_schema(store: Store) -> None:
-    """Bring a database, empty ones included, to this version's schema; all or nothing."""
-    with store.engine.connect().execution_options(write=True) as connection, connection.begin():
-        configuration = _configure()
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "head")
-        if connection.execute(select(tables.ledger.c.id)).first() is None:
-            create_ledger(connection)
+    """Bring a database, empty ones included, to this version's schema; all or nothing. Raises UnavailableError."""
+    try:
+        with store.engine.connect().execution_options(write=True) as connection, connection.begin():
+            configuration = _configure()
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+            if connection.execute(select(tables.ledger.c.id)).first() is None:
+                create_ledger(connection)
+    except DBAPIError as error:
+        raise UnavailableError(f"the database cannot be made or upgraded: {error.orig}") from error
 
 
 def _configure() -> Config:

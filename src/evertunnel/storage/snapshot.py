@@ -103,7 +103,8 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         .distinct()
         .limit(_FOLLOW_AT_MOST + 1)
     ).all()
-    if snapshot.epoch == 0 or len(rows) > _FOLLOW_AT_MOST:
+    # An epoch below ours is a database put back from a copy: what came between is in no row of it.
+    if snapshot.epoch == 0 or epoch < snapshot.epoch or len(rows) > _FOLLOW_AT_MOST:
         _load_all(connection, snapshot)
         changes = _EVERYTHING
     else:

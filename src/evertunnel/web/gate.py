@@ -45,6 +45,7 @@ class Gate:
         self._clock = clock
         self._decider = Decider()
         self._watch: Watch | None = None
+        self._behind = self._paths_due = True
         self._paths: list[tuple[Gateway, str]] = []
         self._lock = threading.Lock()
 
@@ -97,14 +98,19 @@ class Gate:
 
     def _follow(self) -> None:
         """One pragma a request; the database itself is read only when somebody committed."""
-        if self._watch is not None and not self._watch.changed():
-            return
         if self._watch is None:
             self._watch = Watch(self._store)
+        # Stays behind until it was followed: what a failed read missed is not announced a second time.
+        self._behind = self._watch.changed() or self._behind
+        if not self._behind:
+            return
         with self._store.read() as connection:
             changes = self._decider.refresh(connection)
-        if changes.kinds:
+        self._paths_due = self._paths_due or bool(changes.kinds)
+        if self._paths_due:
             self._paths = [
                 (gateway, self._unseal_path(gateway, sealed.gate_path))
                 for gateway, sealed in self._decider.list_gateways()
             ]
+            self._paths_due = False
+        self._behind = False

@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import structlog
 from cryptography import x509
 
 from evertunnel.actions.issue_certificate import Signer, Wanted, issue_certificate
+from evertunnel.errors import UnavailableError
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.keys import encode_public_key, generate_key
 from evertunnel.pki.revocation import Responder
@@ -14,6 +16,11 @@ from evertunnel.storage import authorities
 from evertunnel.storage.store import Store
 
 _RENEW_AFTER = timedelta(days=3)
+_TRY_AGAIN_AFTER = timedelta(minutes=1)
+# An answer is good for an hour and must not outlive the certificate of whoever signed it.
+_LAST_USE = timedelta(hours=2)
+
+log = structlog.get_logger()
 
 
 class OCSPSigner:
@@ -29,18 +36,24 @@ class OCSPSigner:
         self._clock = clock
         self._lock = threading.Lock()
         self._responder: Responder | None = None
-        self._renew_at = clock()
+        self._renew_at = self._ends_at = clock()
 
     def responder(self) -> Responder:
         """The responder, made at the first call and renewed in time."""
         with self._lock:
             now = self._clock()
             if self._responder is None or now >= self._renew_at:
-                self._responder = self._make(now)
-                self._renew_at = now + _RENEW_AFTER
+                try:
+                    self._responder, self._ends_at = self._make(now)
+                    self._renew_at = now + _RENEW_AFTER
+                except UnavailableError as error:
+                    if self._responder is None or now >= self._ends_at - _LAST_USE:
+                        raise
+                    log.warning("cannot renew the OCSP signer, the old one is still good", error=str(error))
+                    self._renew_at = now + _TRY_AGAIN_AFTER
             return self._responder
 
-    def _make(self, now: datetime) -> Responder:
+    def _make(self, now: datetime) -> tuple[Responder, datetime]:
         key = generate_key("p256")
         issued = issue_certificate(
             self._store,
@@ -56,4 +69,5 @@ class OCSPSigner:
         )
         with self._store.read() as connection:
             issuer = authorities.load_authorities(connection)[self._authority]
-        return Responder(issuer, x509.load_der_x509_certificate(issued.certificate_der), key)
+        certificate = x509.load_der_x509_certificate(issued.certificate_der)
+        return Responder(issuer, certificate, key), certificate.not_valid_after_utc

@@ -150,6 +150,6 @@ def _resolve(texts: tuple[str, ...], resolved: Mapping[str, str], path: str) -> 
 def _refuse_unless_empty(document: Mapping[str, Any], path: str, known: tuple[str, ...]) -> None:
     """Everything set that we do not evaluate would be a condition silently dropped: refuse it."""
     for key, value in document.items():
-        if key in known or "@odata" in key or value is None or value in ([], {}, "", False):
+        if key in known or "@odata" in key or value is None or value is False or value in ([], {}, ""):
             continue
         raise PolicyError(f"{path}.{key}", "cannot be evaluated yet; remove it or leave the policy out")

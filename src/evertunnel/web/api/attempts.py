@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from evertunnel.diagnosis.reasons import explain
-from evertunnel.model import Reason
-from evertunnel.storage import attempts
+from evertunnel.model import Outcome, Reason, SubjectKind
+from evertunnel.storage import attempts, people
 from evertunnel.web.api.context import Context
 
 router = APIRouter(prefix="/v1/attempts", tags=["attempts"])
@@ -19,12 +19,15 @@ def list_attempts(
     *,
     user: str | None = None,
     device: str | None = None,
-    outcome: str | None = None,
-    reason: str | None = None,
+    outcome: Outcome | None = None,
+    reason: Reason | None = None,
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """The newest first."""
+    """The newest first. A user or device nobody knows is an error: a typing error must not look like quiet."""
     with context.store.read() as connection:
+        for kind, name in ((SubjectKind.USER, user), (SubjectKind.DEVICE, device)):
+            if name is not None:
+                people.get_subject(connection, kind, name)
         rows = attempts.list_attempts(
             connection,
             user=user,

@@ -1,10 +1,10 @@
 """Denials, and how far their effects are confirmed."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from evertunnel.actions.allow import allow
 from evertunnel.actions.deny import deny
@@ -22,7 +22,7 @@ class NewDenial(BaseModel):
     kind: SubjectKind
     name: str
     reason: str
-    until: datetime | None = None
+    until: AwareDatetime | None = None
     revoke: bool = False
 
 

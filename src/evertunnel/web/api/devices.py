@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from evertunnel.access.facts import COMPLIANT
 from evertunnel.actions.add_device import add_device
@@ -37,7 +37,7 @@ class Report(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     compliant: bool
-    life_seconds: int | None = None
+    life_seconds: int | None = Field(default=None, gt=0, le=366 * 86400)
 
 
 @router.get("")

@@ -41,13 +41,13 @@ def add(body: NewGroup, context: Context, actor: Actor) -> dict[str, str]:
     return {"id": add_group(context.store, body.name, actor=actor, now=context.clock()), "name": body.name}
 
 
-@router.put("/{group}/members/{kind}/{member}", status_code=204)
+@router.put("/{group:path}/members/{kind}/{member:path}", status_code=204)
 def join(group: str, kind: SubjectKind, member: str, context: Context, actor: Actor) -> None:
     """Put a member in."""
     join_group(context.store, group, kind, member, actor=actor, now=context.clock())
 
 
-@router.delete("/{group}/members/{kind}/{member}", status_code=204)
+@router.delete("/{group:path}/members/{kind}/{member:path}", status_code=204)
 def leave(group: str, kind: SubjectKind, member: str, context: Context, actor: Actor) -> None:
     """Take a member out."""
     leave_group(context.store, group, kind, member, actor=actor, now=context.clock())

@@ -32,15 +32,18 @@ class AdministratorsOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http":
-            user_id = scope.get("state", {}).get("user_id")
-            if user_id not in self._administrators:
-                body = json.dumps({"title": "Only administrators may use this socket.", "status": 403}).encode()
-                headers = [(b"content-type", b"application/problem+json")]
-                await send({"type": "http.response.start", "status": 403, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
-                return
-            scope["state"]["actor"] = _name(user_id)
+        if scope["type"] == "lifespan":  # of the server itself, and of no caller
+            await self._app(scope, receive, send)
+        if scope["type"] != "http":  # nothing else is spoken here, so nothing else gets past the check
+            return
+        user_id = scope.get("state", {}).get("user_id")
+        if user_id not in self._administrators:
+            body = json.dumps({"title": "Only administrators may use this socket.", "status": 403}).encode()
+            headers = [(b"content-type", b"application/problem+json")]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        scope["state"]["actor"] = _name(user_id)
         await self._app(scope, receive, send)
 
 

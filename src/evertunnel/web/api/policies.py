@@ -73,13 +73,13 @@ def add_network(body: NewNetworkPolicy, context: Context, actor: Actor) -> dict[
     return {"id": policy_id, "name": body.name}
 
 
-@router.patch("/network/{name}", status_code=204)
+@router.patch("/network/{name:path}", status_code=204)
 def switch_network(name: str, body: Switch, context: Context, actor: Actor) -> None:
     """Switch a network policy on or off."""
     network.switch_network_policy(context.store, name, enabled=body.enabled, actor=actor, now=context.clock())
 
 
-@router.delete("/network/{name}", status_code=204)
+@router.delete("/network/{name:path}", status_code=204)
 def remove_network(name: str, context: Context, actor: Actor) -> None:
     """Remove a network policy."""
     network.remove_network_policy(context.store, name, actor=actor, now=context.clock())
@@ -100,13 +100,13 @@ def import_access(body: Annotated[Any, Body()], context: Context, actor: Actor) 
     return {"names": names}
 
 
-@router.patch("/access/{name}", status_code=204)
+@router.patch("/access/{name:path}", status_code=204)
 def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor) -> None:
     """Switch a conditional access policy on, off or to report-only."""
     access.switch_access_policy(context.store, name, body.state, actor=actor, now=context.clock())
 
 
-@router.delete("/access/{name}", status_code=204)
+@router.delete("/access/{name:path}", status_code=204)
 def remove_access(name: str, context: Context, actor: Actor) -> None:
     """Remove a conditional access policy."""
     access.remove_access_policy(context.store, name, actor=actor, now=context.clock())

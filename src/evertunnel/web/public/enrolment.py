@@ -11,18 +11,23 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest, issue_short_lived
 from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableError
 from evertunnel.storage.store import Store
+from evertunnel.web.bodies import BoundedBodies
 
 _NONCE_BYTES = 32
 _NONCE_SECONDS = 60.0
 _NONCES_AT_MOST = 10_000
 _MAXIMUM_TEXT = 24_000
+_MAXIMUM_BODY_BYTES = 128 * 1024  # three such texts, a name, a password, and JSON around them
 
 
 def _decode(text: str) -> bytes:
@@ -89,9 +94,17 @@ class Nonces:
         return given is not None and time.monotonic() - given <= _NONCE_SECONDS
 
 
-def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> FastAPI:
+def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> ASGIApp:
     """The ASGI application."""
     app = FastAPI(title="Evertunnel enrolment", openapi_url=None)
+
+    @app.exception_handler(RequestValidationError)
+    def explain_input(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Never with what was sent, as the default is: it has a password in it.
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body") or "the request"
+        return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)
+
     nonces = Nonces()
     decider = Decider()
     one_at_a_time = threading.Lock()  # the decider is not shared between threads; argon2 wants memory
@@ -128,4 +141,4 @@ def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> Fa
             chain=[base64.b64encode(der).decode() for der in issued.chain_der],
         )
 
-    return app
+    return BoundedBodies(app, _MAXIMUM_BODY_BYTES)

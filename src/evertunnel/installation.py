@@ -1,0 +1,61 @@
+"""One state folder with its configuration: what every process is built from, and what must hold before any starts."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from evertunnel.config import Config, load_config
+from evertunnel.errors import InvalidInputError, UnavailableError
+from evertunnel.pki.issuance import PublicAddresses
+from evertunnel.privileges import find_group_id, find_user_id
+from evertunnel.state_folder import StateFolder
+from evertunnel.storage.schema_version import verify_schema
+from evertunnel.storage.store import Store
+
+PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+
+
+class Installation:
+    """What `init` made in a folder."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self.folder = folder
+        self.config: Config = load_config(folder.path)
+        self.database_url = self.config.database_url or folder.database_url
+        self.keystore = folder.keystore
+        self.addresses = PublicAddresses(self.config.installation.public_url.rstrip("/"))
+
+    def open_store(self) -> Store:
+        """A connection to the database; after the fork."""
+        return Store(self.database_url)
+
+    def find_users(self) -> dict[str, int]:
+        """The user id of each process. Without root everything runs as whoever started it."""
+        if os.geteuid() != 0:
+            return dict.fromkeys(PROCESSES, os.geteuid())
+        processes = self.config.processes
+        return {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in PROCESSES}
+
+    def find_administrators(self) -> frozenset[int]:
+        """User ids that may use the admin socket. Raises InvalidInputError for a name nobody has."""
+        owner = self.folder.path.stat().st_uid
+        return frozenset({0, owner, *(find_user_id(user) for user in self.config.administrators.users)})
+
+    def verify_database(self) -> None:
+        """Raise InvalidInputError without a database of this version: children would say so once a second, for ever."""
+        path = self.database_url.removeprefix("sqlite:///")
+        if path != self.database_url and not Path(path).is_file():
+            raise InvalidInputError(f"the database {path} does not exist")
+        try:
+            store = self.open_store()
+        except (UnavailableError, SQLAlchemyError, ImportError, OSError) as error:
+            raise InvalidInputError(f"the database {path} cannot be used: {error}") from error
+        try:
+            verify_schema(store)
+        finally:
+            store.close()
+
+    def find_group(self) -> int:
+        """The group all processes share."""
+        return find_group_id(self.config.processes.group) if os.geteuid() == 0 else os.getegid()

@@ -1,0 +1,214 @@
+"""Short-lived certificates: the device proves itself, the user signs in, conditional access decides."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select
+
+from evertunnel.actions.assign_device import assign_device
+from evertunnel.actions.change_device import change_device
+from evertunnel.actions.change_user import change_user
+from evertunnel.actions.deny import deny
+from evertunnel.actions.import_access_policies import import_access_policies, switch_access_policy
+from evertunnel.actions.issue_short_lived import ShortLivedRequest
+from evertunnel.actions.report_device import report_device
+from evertunnel.actions.revoke_certificate import revoke_certificate
+from evertunnel.errors import InvalidInputError
+from evertunnel.model import Authority, CertificateKind, Reason, SubjectKind
+from evertunnel.pki.keys import PrivateKey
+from evertunnel.storage import tables
+from evertunnel.storage.store import Store, Transaction
+from tests.installation import ALICE, LAPTOP, Installation, copy_installation
+from tests.unit.access.samples import make_document
+from tests.unit.actions.enrolling import Ready, ReadyTemplate, make_ready
+from tests.unit.pki.samples import make_key, make_request
+
+Template = tuple[Path, Mapping[Authority, PrivateKey]]
+
+
+@pytest.fixture(scope="module")
+def ready_template(template: Template, tmp_path_factory: pytest.TempPathFactory) -> ReadyTemplate:
+    """Made once."""
+    path = tmp_path_factory.mktemp("ready") / "evertunnel.db"
+    installation = copy_installation(template[0], path, template[1])
+    ready = make_ready(installation, make_key("p256", "device"))
+    installation.store.close()
+    return ReadyTemplate(path, template[1], ready)
+
+
+@pytest.fixture
+def ready(ready_template: ReadyTemplate, tmp_path: Path) -> Iterator[Ready]:
+    """Everything as it must be, for this test alone."""
+    ready = ready_template.copy(tmp_path / "evertunnel.db")
+    yield ready
+    ready.installation.store.close()
+
+
+@pytest.mark.parametrize("key_type", ["p256", "p384", "rsa2048"])
+def test_a_certificate_of_an_hour_is_issued_for_the_requests_key(installation: Installation, key_type: str) -> None:
+    certificate = make_ready(installation, make_key(key_type, "device")).issue()
+    assert certificate.public_key() == make_key().public_key()
+    assert certificate.not_valid_after_utc == installation.now + timedelta(hours=1)
+    assert certificate.subject.rfc4514_string() == f"CN={ALICE}"
+
+
+def test_a_grant_is_recorded_with_everything_that_led_to_it(ready: Ready) -> None:
+    certificate = ready.issue()
+    row = ready.find_attempt()
+    assert (row.kind, row.outcome, row.reason) == ("certificate", "granted", "granted")
+    assert (row.user_id, row.device_id, row.client_address) == (ready.user_id, ready.device_id, "192.0.2.7")
+    story = json.loads(row.story)
+    assert [text for _, text in story["steps"]] == [
+        f"request for {ALICE!r}, its key proven by the request's own signature",
+        "the device proved its key over this request",
+        f"{ALICE} signed in with a password",
+        "conditional access is satisfied",
+    ]
+    assert [policy[2] for policy in story["policies"]] == ["success"]
+    with ready.installation.store.read() as connection:
+        issued = connection.execute(select(tables.certificates).where(tables.certificates.c.attempt_id == row.id)).one()
+    assert int(issued.serial, 16) == certificate.serial_number
+
+
+def make_user_certificate(ready: Ready) -> bytes:
+    return ready.installation.issue(
+        CertificateKind.USER, ALICE, key=ready.device_key, user_id=ready.user_id
+    ).certificate_der
+
+
+# Everything an attacker may show instead of a device of ours; none of it leads to a look at the password.
+UNPROVEN: dict[str, Callable[[Ready], ShortLivedRequest]] = {
+    "no certificate": lambda ready: ready.ask(device_certificate_der=b""),
+    "noise for a certificate": lambda ready: ready.ask(device_certificate_der=b"noise"),
+    "a certificate and a byte": lambda ready: ready.ask(device_certificate_der=ready.device_certificate_der + b"\0"),
+    "a user's certificate": lambda ready: ready.ask(device_certificate_der=make_user_certificate(ready)),
+    "no signature": lambda ready: replace(ready.ask(), device_signature=b""),
+    "noise for a signature": lambda ready: ready.ask(device_signature=b"noise"),
+    "another key": lambda ready: ready.ask(
+        device_signature=ready.sign(ready.ask(device_signature=b"-"), make_key("p256", "thief"))
+    ),
+    "a signature for another nonce": lambda ready: replace(ready.ask(), nonce=b"m" * 32),
+    "a signature for another user": lambda ready: replace(ready.ask(), user_name="bob@corp.example"),
+    "a signature for another key": lambda ready: replace(ready.ask(), csr_der=make_request(make_key("p384"))),
+}
+
+
+@pytest.mark.parametrize("what", UNPROVEN)
+def test_without_proof_of_a_device_nothing_is_granted_and_no_password_is_tried(ready: Ready, what: str) -> None:
+    row = ready.refuse(UNPROVEN[what](ready))
+    assert row.reason == Reason.DEVICE_PROOF_FAILED.value
+    assert "signed in" not in row.story
+    assert row.user_id is None
+
+
+def test_the_devices_proof_is_looked_at_before_the_password(ready: Ready) -> None:
+    wrong_both = ready.ask(device_signature=b"noise", password="wrong")
+    assert ready.refuse(wrong_both).reason == Reason.DEVICE_PROOF_FAILED.value
+    assert ready.refuse(ready.ask(password="wrong")).reason == Reason.SIGN_IN_FAILED.value
+
+
+def take_away(ready: Ready, what: str) -> None:
+    do = ready.installation.do
+    actions: dict[str, Callable[[], Any]] = {
+        "revoked": lambda: do(revoke_certificate, ready.device_certificate_id, reason="key compromise"),
+        "ended": lambda: ready.installation.clock.forward(days=366),
+        "user denied": lambda: do(deny, SubjectKind.USER, ALICE, reason="left"),
+        "device denied": lambda: do(deny, SubjectKind.DEVICE, LAPTOP, reason="stolen"),
+        "device denied and revoked": lambda: do(deny, SubjectKind.DEVICE, LAPTOP, reason="stolen", revoke=True),
+        "user disabled": lambda: do(change_user, ALICE, enabled=False),
+        "device disabled": lambda: do(change_device, LAPTOP, enabled=False),
+        "not assigned": lambda: do(assign_device, LAPTOP, ALICE, assigned=False),
+        "not compliant": lambda: do(report_device, LAPTOP, "compliant", value=False, source="administrator"),
+        "blocked": lambda: do(import_access_policies, make_document("block", name="block")),
+        "password changed": lambda: do(change_user, ALICE, password="another password"),
+    }
+    actions[what]()
+
+
+TAKEN_AWAY = {
+    "revoked": Reason.DEVICE_PROOF_FAILED,
+    "ended": Reason.DEVICE_PROOF_FAILED,
+    "user denied": Reason.USER_DENIED,
+    "device denied": Reason.DEVICE_DENIED,
+    "device denied and revoked": Reason.DEVICE_DENIED,
+    "user disabled": Reason.USER_DISABLED,
+    "device disabled": Reason.DEVICE_DISABLED,
+    "not assigned": Reason.DEVICE_NOT_ASSIGNED,
+    "not compliant": Reason.DEVICE_NOT_COMPLIANT,
+    "blocked": Reason.BLOCKED_BY_ACCESS_POLICY,
+    "password changed": Reason.SIGN_IN_FAILED,
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_each_refusal_has_its_own_reason(ready: Ready, what: str) -> None:
+    take_away(ready, what)
+    assert ready.refuse().reason == TAKEN_AWAY[what].value
+
+
+class Interrupted(Store):
+    """A store on which something happens just before the next transaction begins."""
+
+    def __init__(self, url: str, event: Callable[[], None]) -> None:
+        super().__init__(url)
+        self._event: Callable[[], None] | None = event
+
+    @contextmanager
+    def write(self, now: datetime) -> Iterator[Transaction]:
+        """The event, then the transaction."""
+        event, self._event = self._event, None
+        if event is not None:
+            event()
+        with super().write(now) as tx:
+            yield tx
+
+
+@pytest.mark.parametrize("what", ["revoked", "user denied", "device disabled", "not assigned", "password changed"])
+def test_what_is_taken_away_between_proof_and_grant_counts(ready: Ready, tmp_path: Path, what: str) -> None:
+    store = Interrupted(f"sqlite:///{tmp_path}/evertunnel.db", lambda: take_away(ready, what))
+    installation = replace(ready.installation, store=store)
+    assert replace(ready, installation=installation).refuse().reason == TAKEN_AWAY[what].value
+    store.close()
+
+
+def test_no_policy_means_no_certificate(ready: Ready) -> None:
+    for state in ("off", "report-only"):
+        ready.installation.do(switch_access_policy, "policy", state)
+        assert ready.refuse().reason == Reason.NO_ACCESS_POLICY.value
+
+
+@pytest.mark.parametrize("name", ["bob@corp.example", "nobody@corp.example", "\x00' OR 1=1"])
+def test_a_user_who_is_not_ours_cannot_be_told_from_a_wrong_password(ready: Ready, name: str) -> None:
+    ready.installation.add_user("bob@corp.example")  # exists, and has no password here
+    row = ready.refuse(ready.ask(user_name=name))
+    assert (row.reason, row.detail) == (Reason.SIGN_IN_FAILED.value, "user name or password is wrong")
+
+
+def test_a_name_in_another_case_is_the_same_user_and_the_certificate_has_the_stored_one(ready: Ready) -> None:
+    certificate = ready.issue(ready.ask(user_name=ALICE.upper()))
+    assert certificate.subject.rfc4514_string() == f"CN={ALICE}"
+
+
+def test_a_request_that_cannot_be_read_is_bad_input_and_no_attempt(ready: Ready) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        ready.issue(ready.ask(csr_der=b"noise"))
+    with ready.installation.store.read() as connection:
+        assert connection.execute(select(tables.attempts)).all() == []
+
+
+def test_names_in_the_request_are_ignored(ready: Ready) -> None:
+    csr_der = make_request(subject="administrator@corp.example", names=["evil.example"])
+    certificate = ready.issue(ready.ask(csr_der=csr_der))
+    assert b"evil" not in certificate.public_bytes(Encoding.DER)
+    assert certificate.subject.rfc4514_string() == f"CN={ALICE}"
+
+
+def test_a_long_claimed_name_is_cut_in_the_record(ready: Ready) -> None:
+    assert len(ready.refuse(ready.ask(user_name="x" * 5000)).claimed_identity) == 256
