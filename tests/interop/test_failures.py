@@ -99,7 +99,7 @@ DAMAGES: dict[str, tuple[Callable[[Server], object], str]] = {
         "file is not a database",
     ),
     "an empty database": (
-        lambda server: (server.state / "data" / "evertunnel.db").write_bytes(b""), "no such table: ledger",
+        lambda server: (server.state / "data" / "evertunnel.db").write_bytes(b""), "run `evertunnel upgrade`",
     ),
     "another kind of database": (
         lambda server: (server.state / "evertunnel.toml").write_text(

@@ -31,6 +31,10 @@ def build_context(
     return context
 
 
+class NotAcknowledgedError(AssertionError):
+    """The server said something where only the acknowledgement of a fragment may stand."""
+
+
 class Client:
     """One login. Feed it EAP-Requests; `alert` is what the server's TLS said, empty if nothing."""
 
@@ -79,7 +83,8 @@ class Client:
 
     def _answer_tls(self, flags: int, body: bytes) -> bytes:
         if self._outgoing:
-            assert (flags, body) == (0, b""), "our fragment was not acknowledged"
+            if (flags, body) != (0, b""):
+                raise NotAcknowledgedError("our fragment was not acknowledged")
             return self._outgoing.pop(0)
         if flags & LENGTH:
             body = body[4:]

@@ -5,11 +5,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
 
 from evertunnel.errors import UnavailableError
 from evertunnel.storage import tables
-from evertunnel.storage.store import Store, create_ledger
+from evertunnel.storage.store import UNAVAILABLE, Store, create_ledger, explain
 
 
 def upgrade_schema(store: Store) -> None:
@@ -21,8 +20,8 @@ def upgrade_schema(store: Store) -> None:
             command.upgrade(configuration, "head")
             if connection.execute(select(tables.ledger.c.id)).first() is None:
                 create_ledger(connection)
-    except DBAPIError as error:
-        raise UnavailableError(f"the database cannot be made or upgraded: {error.orig}") from error
+    except UNAVAILABLE as error:
+        raise UnavailableError(f"the database cannot be made or upgraded: {explain(error)}") from error
 
 
 def _configure() -> Config:

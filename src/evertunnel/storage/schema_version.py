@@ -1,7 +1,6 @@
 """Which schema this version needs. Apart from the migrations: every start asks, and Alembic takes long to load."""
 
-from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import inspect, text
 
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.storage.store import Store
@@ -13,9 +12,11 @@ def verify_schema(store: Store) -> None:
     """Raise InvalidInputError unless the database has exactly this version's schema."""
     try:
         with store.read() as connection:
-            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    except (UnavailableError, DatabaseError):
-        found = None
+            known = inspect(connection).has_table("alembic_version")
+            query = text("SELECT version_num FROM alembic_version")
+            found = connection.execute(query).scalar_one_or_none() if known else None
+    except UnavailableError as error:
+        raise InvalidInputError(str(error)) from error
     if found != CURRENT:
         raise InvalidInputError(
             f"the database has schema {found or 'none'}, this version needs {CURRENT}: run `evertunnel upgrade`"

@@ -27,7 +27,12 @@ from evertunnel.storage.tables import encode_time
 GENESIS_HASH = bytes(32)
 
 # Locked for too long, disk full, file damaged or gone, no free connection: by SQLAlchemy's name and the driver's.
-_UNAVAILABLE = (DatabaseError, PoolTimeoutError, sqlite3.DatabaseError)
+UNAVAILABLE = (DatabaseError, PoolTimeoutError, sqlite3.DatabaseError)
+
+
+def explain(error: Exception) -> str:
+    """What the driver said, without SQLAlchemy's words around it."""
+    return str(getattr(error, "orig", None) or error)
 
 
 def new_id() -> str:
@@ -57,8 +62,8 @@ class Store:
         try:
             with self._engine.connect() as connection, connection.begin():
                 yield connection
-        except _UNAVAILABLE as error:
-            raise UnavailableError(f"the database cannot be read: {error}") from error
+        except UNAVAILABLE as error:
+            raise UnavailableError(f"the database cannot be read: {explain(error)}") from error
 
     @contextmanager
     def write(self, now: datetime) -> Iterator["Transaction"]:
@@ -68,8 +73,8 @@ class Store:
                 transaction = Transaction(connection, self._statements, now)
                 yield transaction
                 transaction.seal()
-        except _UNAVAILABLE as error:
-            raise UnavailableError(f"the database cannot be written: {error}") from error
+        except UNAVAILABLE as error:
+            raise UnavailableError(f"the database cannot be written: {explain(error)}") from error
 
 
 class Watch:
