@@ -22,7 +22,9 @@ def init(
     listen_http: Annotated[str, typer.Option(help="address:port for CRL and OCSP.")] = "0.0.0.0:80",
     listen_https: Annotated[str, typer.Option(help="address:port for enrolment.")] = "0.0.0.0:443",
     listen_gate: Annotated[str, typer.Option(help="address:port that gateways ask about devices.")] = "127.0.0.1:8118",
-    user_base: Annotated[int | None, typer.Option(hidden=True)] = None,
+    user_base: Annotated[
+        int | None, typer.Option(hidden=True, help="Number the users of the processes from here.")
+    ] = None,
 ) -> None:
     """Make an installation: authorities, keys, database.
 
