@@ -37,7 +37,7 @@ def own_certificate(bench: Bench, process: str, key_name: str) -> tuple[str, str
     """Certificate and key of one of our own processes; the test is root and may read what thieves may not."""
     key = Keystore(bench.lab.state).load_key(process, key_name)
     for row in bench.rows("certificate", "list"):
-        pem = str(json.loads(bench.run("certificate", "show", row["id"]).stdout)["pem"])
+        pem = str(json.loads(bench.run("certificate", "show", row["id"], "--json").stdout)["pem"])
         public_key = x509.load_pem_x509_certificate(pem.encode()).public_key()
         assert isinstance(public_key, PublicKey)
         if encode_public_key(public_key) == encode_public_key(key.public_key()):
