@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from evertunnel.cli.client import API
+from evertunnel.cli.client import API, get_folder
 from evertunnel.cli.output import print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
@@ -71,5 +71,6 @@ def add(
         "encap": encap,
     }
     API(context).post("gateways", body=body)
-    say(f"Added gateway {name}. Its strongswan.conf fragment is STATE/gateways/{name}/strongswan.conf:")
+    fragment = get_folder(context).gateway_folder(name) / "strongswan.conf"
+    say(f"Added gateway {name}. Its part of strongswan.conf is {fragment}:")
     typer.echo("include it from /etc/strongswan.conf and restart strongSwan once.")
