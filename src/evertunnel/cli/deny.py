@@ -134,6 +134,8 @@ def _deny(
                 why = row["last_error"] or "no answer yet"
                 say(f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {why}")
     if open_gateways:
+        if not json:
+            say("It is tried until it is confirmed; `evertunnel gateway list` counts what is not.")
         raise typer.Exit(1)
 
 
