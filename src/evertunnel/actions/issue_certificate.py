@@ -12,7 +12,7 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.issuance import BACKDATE
 from evertunnel.pki.keys import load_public_key
-from evertunnel.pki.kinds import KINDS
+from evertunnel.pki.kinds import DAY, KINDS
 from evertunnel.storage import authorities, certificates, denials
 from evertunnel.storage.store import Store, Transaction, new_id
 
@@ -64,7 +64,7 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
     if not 0 < lifetime <= rules.ceiling_lifetime_seconds:
         raise InvalidInputError(
             f"a {wanted.kind.value} certificate lasts more than nothing and at most "
-            f"{rules.ceiling_lifetime_seconds} seconds"
+            f"{rules.ceiling_lifetime_seconds} seconds ({rules.ceiling_lifetime_seconds / DAY:g} days)"
         )
     load_public_key(wanted.public_key_der)
     for owner in (wanted.user_id, wanted.device_id):

@@ -54,7 +54,7 @@ def build_app(context: APIContext) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def _explain_input(_request: Request, error: RequestValidationError) -> JSONResponse:
         first: dict[str, Any] = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "body")
+        place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
         return _problem(422, f"{place}: {first['msg']}")
 
     return app
