@@ -50,6 +50,8 @@ def verify(
 ) -> None:
     """Compute the hash chain anew. Exit 1 when anything was changed.
 
+    A batch is what one transaction recorded, the head the hash of the last: note it somewhere else.
+
     Example: evertunnel audit verify
     """
     result = API(context).get("audit", "verification", expect=expect)
