@@ -42,7 +42,8 @@ class Demo:
         finally:
             self._end_connect()
             if keep:
-                self._say(f"kept: evertunnel --state {self._lab.state} session list; evertunnel lab down ends it")
+                command = sys.argv[0]
+                self._say(f"kept: {command} --state {self._lab.state} session list; {command} lab down ends it")
             else:
                 self._lab.down()
         return self._differ
