@@ -101,3 +101,5 @@ def _verify_networks(option: str, networks: list[str]) -> None:
             ip_network(network)
         except ValueError as error:
             raise InvalidInputError(f"{option}: {network!r} is not a network such as 10.20.0.0/16: {error}") from None
+        if "/" not in network:
+            raise InvalidInputError(f"{option}: {network!r} has no prefix length; one address is {ip_network(network)}")

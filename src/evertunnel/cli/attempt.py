@@ -19,7 +19,7 @@ def list_attempts(
     device: Annotated[str | None, typer.Option(help="Of this device.")] = None,
     outcome: Annotated[str | None, typer.Option(help="granted, refused or failed.")] = None,
     reason: Annotated[str | None, typer.Option(help="For example device_not_compliant.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     json: JSON = False,
 ) -> None:
     """List attempts, the newest first.

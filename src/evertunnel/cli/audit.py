@@ -15,7 +15,7 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_audit(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     json: JSON = False,
 ) -> None:
     """List audit entries, the newest first.

@@ -100,6 +100,8 @@ def issue(
     password = _read_password() if pkcs12 else None
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            fail(f"{out} is not empty, and keys are not overwritten: choose another folder")
     except OSError as error:
         fail(f"cannot write {error.filename}: {error.strerror}")
     api = API(context)

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 import time
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,10 @@ def connect(
     from evertunnel.connector.tunnel import TunnelPlan, bring_up, find_tunnels, take_down
     from evertunnel.vici_connection import ViciConnection
 
+    if not server.lower().startswith("https://"):
+        fail(f"--server: {server} does not begin with https://, and a password goes to nothing else", code=2)
+    for text in network:
+        _verify_network(text)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopped.set())
@@ -78,3 +83,10 @@ def connect(
     finally:
         with contextlib.suppress(DomainError):
             take_down(vici, _NAME, key_id=key_id)
+
+
+def _verify_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        fail(f"--network: {text} is not a network such as 10.20.0.0/16: {error}", code=2)

@@ -42,8 +42,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *
 
 def read_number(value: float, option: str, *, times: int) -> int:
     """A number of seconds from a number of hours or days; ends the command when it is none."""
-    if not math.isfinite(value):
-        fail(f"{option}: {value} is not a number to count with", code=2)
+    if not math.isfinite(value) or value <= 0:
+        fail(f"{option}: {value} is not a number above zero", code=2)
     return round(value * times)
 
 

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Sessions: tunnels that are up, or 
 def list_sessions(
     context: typer.Context,
     past: Annotated[bool, typer.Option("--past", help="Also those that ended.")] = False,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List sessions.

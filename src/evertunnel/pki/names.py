@@ -22,7 +22,9 @@ _MAXIMUM_PRINCIPAL_NAME_BYTES = 127
 
 def verify_dns_name(name: str) -> None:
     """Raise InvalidInputError unless `name` is a host name as certificates and DNS take it (RFC 1123 2.1)."""
-    if len(name) > _MAXIMUM_NAME_LENGTH or not _DNS_NAME.fullmatch(name):
+    # No top-level domain is a number: what ends in one is an address, which certificates carry elsewhere.
+    numeric = name.rpartition(".")[2].isdecimal()
+    if numeric or len(name) > _MAXIMUM_NAME_LENGTH or not _DNS_NAME.fullmatch(name):
         raise InvalidInputError(f"{name!r} is not a DNS name such as laptop1.corp.example")
 
 
