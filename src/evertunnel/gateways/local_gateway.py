@@ -28,7 +28,7 @@ from evertunnel.actions.follow_tunnel import (
     record_unrecognised,
 )
 from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
-from evertunnel.errors import UnavailableError
+from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.rate_limit import RateLimit
@@ -52,6 +52,8 @@ _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _STORIES_AT_MOST = 2000
 _LINES_AT_MOST = 60
+# Then a look at what else is due: a flood of events must not keep a denial waiting.
+_EVENTS_AT_ONCE = 200
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
 # Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
@@ -88,6 +90,7 @@ class LocalGateway:
         self._stories: OrderedDict[int, list[str]] = OrderedDict()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
+        self._load_due = False
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
         self._threads = [
@@ -126,47 +129,48 @@ class LocalGateway:
     def _work(self) -> None:
         watch = Watch(self._store)
         # Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look.
-        load_due, load_at, reconcile_at, effects_at = False, 0.0, 0.0, 0.0
+        load_at = reconcile_at = effects_at = 0.0
         while not self._stopped.is_set():
             try:
-                if self._handle_events():
-                    load_due, load_at = True, 0.0
+                self._handle_events()
                 self._record_refusals()
                 uptime = time.monotonic()
-                if load_due and uptime >= load_at:
+                if self._load_due and uptime >= load_at:
                     load_at = uptime + _RECONNECT_EVERY_SECONDS
                     self._load()
-                    load_due, reconcile_at, effects_at = False, 0.0, 0.0
+                    self._load_due, reconcile_at, effects_at = False, 0.0, 0.0
                 changed = watch.changed()
                 if changed:
                     with self._store.read() as connection:
                         self._refresh(connection)
                 if self._unenforced.kinds and self._enforce():
-                    load_due, load_at = True, 0.0
+                    self._load_due = True
                 if changed or uptime >= effects_at:
                     done = self._effects.perform_pending()
                     effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
                 if uptime >= reconcile_at:
                     reconcile_at = uptime + _RECONCILE_EVERY_SECONDS
                     self._reconcile()
-            except UnavailableError as error:
-                log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+            except Exception as error:  # nobody would start this thread again, and denials would wait for ever
+                if isinstance(error, DomainError):
+                    log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+                else:
+                    log.exception("gateway work failed", gateway=self._gateway.name)
+                reconcile_at = 0.0  # the event in hand is lost
                 self._stopped.wait(_RECONNECT_EVERY_SECONDS)
         watch.close()
 
-    def _handle_events(self) -> bool:
-        """Handle what came, waiting a moment for the first. True when the gateway's connection is new."""
-        fresh = False
-        try:
-            event = self._events.get(timeout=_POLL_SECONDS)
-            while True:
-                if event is None:
-                    fresh = True
-                else:
-                    self._handle(*event)
-                event = self._events.get_nowait()
-        except queue.Empty:
-            return fresh
+    def _handle_events(self) -> None:
+        """Handle what came, waiting a moment for the first. Says when the gateway's connection is new."""
+        for position in range(_EVENTS_AT_ONCE):
+            try:
+                event = self._events.get(timeout=0 if position else _POLL_SECONDS)
+            except queue.Empty:
+                return
+            if event is None:
+                self._load_due = True
+            else:
+                self._handle(*event)
 
     def _handle(self, name: str, message: Section) -> None:
         if name == "log":
