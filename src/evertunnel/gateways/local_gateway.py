@@ -22,6 +22,7 @@ from evertunnel.actions.follow_tunnel import (
     TunnelReport,
     close_session,
     follow_rekey,
+    is_recorded,
     join_user_session,
     open_device_session,
     record_device_refusal,
@@ -194,7 +195,11 @@ class LocalGateway:
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
             if up and kind is TunnelKind.DEVICE:
-                granted = open_device_session(tx, self._decider, self._gateway, report).granted
+                # Recorded before: what was taken away since then is an effect, or ends with the next look.
+                granted = (
+                    is_recorded(tx, self._gateway, report)
+                    or open_device_session(tx, self._decider, self._gateway, report).granted
+                )
             elif up:
                 granted = join_user_session(tx, self._gateway, report)
                 if not granted:
