@@ -49,6 +49,7 @@ from evertunnel.vici_connection import Section, ViciConnection
 _POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _RECONCILE_EVERY_SECONDS = 5.0
+_LOAD_EVERY_SECONDS = 24 * 3600.0  # its certificate may have been renewed
 _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _STORIES_AT_MOST = 2000
@@ -131,15 +132,17 @@ class LocalGateway:
         watch = Watch(self._store)
         # Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look.
         load_at = reconcile_at = effects_at = 0.0
+        load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
         while not self._stopped.is_set():
             try:
                 self._handle_events()
                 self._record_refusals()
                 uptime = time.monotonic()
-                if self._load_due and uptime >= load_at:
+                if (self._load_due or uptime >= load_again_at) and uptime >= load_at:
                     load_at = uptime + _RECONNECT_EVERY_SECONDS
                     self._load()
                     self._load_due, reconcile_at, effects_at = False, 0.0, 0.0
+                    load_again_at = uptime + _LOAD_EVERY_SECONDS
                 changed = watch.changed()
                 if changed:
                     with self._store.read() as connection:
