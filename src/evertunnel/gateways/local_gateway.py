@@ -28,7 +28,7 @@ from evertunnel.actions.follow_tunnel import (
     record_device_refusal,
     record_unrecognised,
 )
-from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
+from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences, reconcile_gateway
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
@@ -52,6 +52,7 @@ _RECONCILE_EVERY_SECONDS = 5.0
 _LOAD_EVERY_SECONDS = 24 * 3600.0  # its certificate may have been renewed
 _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
+_LOOK_AGAIN_SECONDS = 0.25
 _STORIES_AT_MOST = 2000
 _LINES_AT_MOST = 60
 # Then a look at what else is due: a flood of events must not keep a denial waiting.
@@ -93,6 +94,7 @@ class LocalGateway:
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._load_due = False
+        self._doubted = False
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
         self._threads = [
@@ -153,8 +155,8 @@ class LocalGateway:
                     done = self._effects.perform_pending()
                     effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
                 if uptime >= reconcile_at:
-                    reconcile_at = uptime + _RECONCILE_EVERY_SECONDS
-                    self._reconcile()
+                    certain = self._reconcile()
+                    reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
             except Exception as error:  # nobody would start this thread again, and denials would wait for ever
                 if isinstance(error, DomainError):
                     log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
@@ -282,7 +284,8 @@ class LocalGateway:
             log.info("sessions lost what entitled them", gateway=self._gateway.name, sessions=len(ended))
         return GATEWAY in changes.kinds
 
-    def _reconcile(self) -> None:
+    def _reconcile(self) -> bool:
+        """Look at the gateway. False: something must be looked at again before it is acted on."""
         tunnels = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
         listed = [
             ListedTunnel(tunnel.kind, _report(tunnel), tunnel.bytes_in, tunnel.bytes_out)
@@ -291,9 +294,14 @@ class LocalGateway:
         ]
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
-            cut = reconcile_gateway(tx, self._decider, self._gateway, listed)
+            # All of them count at the second look: whoever rekeys without end would be new at each.
+            differences = list_differences(tx, self._gateway, listed)
+            doubtful = frozenset() if self._doubted else differences
+            cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
+        self._doubted = bool(doubtful)
         for number in cut:
             self._vici.terminate(number)
+        return not self._doubted
 
 
 def _hide_gate(line: str) -> str:

@@ -14,9 +14,10 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.gateways.local_gateway import LocalGateway, _report
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
-from evertunnel.model import Gateway
-from evertunnel.storage import tables
-from tests.installation import LAPTOP, Installation
+from evertunnel.model import Gateway, Session, SessionState, TunnelKind
+from evertunnel.storage import sessions, tables
+from tests.installation import ALICE, LAPTOP, Installation
+from tests.unit.gateways.tunnels import Tunnels, make_tunnel
 
 LINE = ("log", {"group": "IKE", "ikesa-uniqueid": "1", "msg": "received packet"})
 
@@ -82,3 +83,37 @@ def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
     with installation.store.read() as connection:
         assert len(connection.execute(select(tables.sessions)).all()) == 1
         assert len(connection.execute(select(tables.attempts)).all()) == 1
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["a rekey", "nobody's"])
+def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
+    installation: Installation, gateway: LocalGateway, told: bool
+) -> None:
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    user_id = installation.add_user()
+    certificate_id = installation.issue_user(user_id)
+    old, new = make_tunnel(7, ALICE), make_tunnel(8, ALICE)
+    spis = _report(read_tunnel("evertunnel-user", old)).spis
+    session = Session(
+        "s1", TunnelKind.USER, SessionState.UP, "g1", 7, installation.now,
+        user_id=user_id, certificate_id=certificate_id, spis=spis,
+    )  # fmt: skip
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(tx, [session])
+    gateway._vici = tunnels = Tunnels(new)
+    assert not gateway._reconcile()
+    assert list(tunnels.tunnels) == [8]
+    if told:
+        gateway._handle("ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
+    assert gateway._reconcile()
+    assert list(tunnels.tunnels) == ([8] if told else [])
+    with installation.store.read() as connection:
+        state = connection.execute(select(tables.sessions.c.state)).scalar_one()
+    assert state == ("up" if told else "ended")
+
+
+def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: LocalGateway) -> None:
+    for number in (7, 8):
+        gateway._vici = tunnels = Tunnels(make_tunnel(number, ALICE))
+        gateway._reconcile()
+    assert not tunnels.tunnels
