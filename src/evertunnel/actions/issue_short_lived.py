@@ -6,6 +6,7 @@ make us hash passwords or guess them.
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -57,9 +58,15 @@ class ShortLivedRequest:
 
 
 def issue_short_lived(
-    store: Store, signer: Signer, decider: Decider, request: ShortLivedRequest, *, now: datetime
+    store: Store,
+    signer: Signer,
+    decider: Decider,
+    request: ShortLivedRequest,
+    *,
+    now: datetime,
+    records_strangers: Callable[[], bool] = lambda: True,
 ) -> Issued:
-    """Decide, record, grant and sign.
+    """Decide, record, grant and sign. Who proved no device of ours is recorded only while `records_strangers` says so.
 
     Raises AccessDeniedError (recorded as an attempt), InvalidInputError, UnavailableError.
     """
@@ -75,6 +82,8 @@ def issue_short_lived(
         user_row = people.find_subject(connection, SubjectKind.USER, request.user_name)
     note(f"request for {request.user_name!r}, its key proven by the request's own signature")
     refusal, certificate = _prove_device(decider, request, now)
+    if refusal is not None and certificate is None and not records_strangers():
+        raise AccessDeniedError(refusal.detail)
     if refusal is None:
         note("the device proved its key over this request")
         if _count_failed_sign_ins(store, certificate, now) >= _FAILED_SIGN_INS_AT_MOST:

@@ -32,7 +32,6 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences,
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
-from evertunnel.gateways.rate_limit import RateLimit
 from evertunnel.gateways.strongswan import (
     GatewayModel,
     build_authorities,
@@ -41,6 +40,7 @@ from evertunnel.gateways.strongswan import (
 )
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
+from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import sessions
 from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
