@@ -170,13 +170,13 @@ def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.
     due, checked = True, time.monotonic()
     while not stopped.wait(_POLL_SECONDS):
         uptime = time.monotonic()
-        if due or watch.changed() or uptime - checked > _CHECK_SECONDS:
-            checked = uptime
-            try:
+        try:
+            if due or watch.changed() or uptime - checked > _CHECK_SECONDS:
+                checked = uptime
                 for authority in signer.publish_revocations():
                     log.info("revocation list published", authority=authority.value)
                 due = False
-            except UnavailableError as error:
-                log.warning("cannot publish revocations", error=str(error))
-                due = True
+        except Exception as error:  # nobody would start this thread again, and the lists would grow old
+            log.warning("cannot publish revocations", error=str(error) or repr(error))
+            due = True
     watch.close()

@@ -1,5 +1,7 @@
 """The signer: signs what a stored, granted row says within its ceilings, and nothing else; keeps lists up to date."""
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +17,9 @@ from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind, SubjectKind
 from evertunnel.pki.kinds import KINDS
-from evertunnel.signer import EVERYTHING, LocalSigner
+from evertunnel.signer import EVERYTHING, LocalSigner, publish_until_stopped
 from evertunnel.storage import authorities, tables
+from evertunnel.storage.store import Watch
 from evertunnel.storage.tables import AnyRow
 from tests.installation import ADDRESSES, ADMIN, ALICE, Installation
 from tests.unit.pki.samples import CA, bend, make_grant
@@ -222,3 +225,25 @@ def test_one_authority_that_is_away_does_not_keep_the_others_from_publishing(ins
     without_root = {name: key for name, key in installation.keys.items() if name is not Authority.ROOT}
     signer = LocalSigner(installation.store, without_root, ADDRESSES, installation.clock)
     assert set(signer.publish_revocations()) == set(Authority) - {Authority.ROOT}
+
+
+def test_revocation_lists_are_published_again_after_the_database_was_away(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([UnavailableError("the database cannot be read: disk I/O error")])
+    changed = Watch.changed
+
+    def fail_once(watch: Watch) -> bool:
+        for failure in failures:
+            raise failure
+        return changed(watch)
+
+    monkeypatch.setattr(Watch, "changed", fail_once)
+    stopped = threading.Event()
+    thread = threading.Thread(target=publish_until_stopped, args=(installation.signer, installation.store, stopped))
+    thread.start()
+    time.sleep(0.4)
+    alive = thread.is_alive()
+    stopped.set()
+    thread.join()
+    assert alive

@@ -125,6 +125,7 @@ class Decider:
 
     def _compile(self) -> None:
         reading = ""
+        self._policies = Policies()  # whatever happens below, what stood before counts no longer
         policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
         try:
             for name, document in self._snapshot.network:
@@ -135,7 +136,6 @@ class Decider:
                 policies[1].append(compile_access_policy(document, resolved))
         except PolicyError as error:
             # Leaving one policy out could leave out the one that denies. No policies at all means no.
-            self._policies = Policies()
             self._broken_policy = f"policy {reading!r}: {error}"
         else:
             self._policies = Policies(*policies)

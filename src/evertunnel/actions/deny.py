@@ -37,7 +37,7 @@ def deny(
     """Return the denial's id. It stands on the immutable id: renaming or re-enrolling does not shake it off.
 
     Certificates go on hold, or with `revoke` are revoked for good. Raises NotFoundError, InvalidInputError,
-    AlreadyExistsError when a denial stands.
+    AlreadyExistsError when a denial stands that lasts as long.
     """
     if not reason.strip():
         raise InvalidInputError("give a reason: whoever reads the record later will want it")
@@ -49,7 +49,8 @@ def deny(
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
         standing = denials.find_standing(tx.connection, row.id, now)
-        if standing is not None and not revoke:
+        longer = standing is not None and standing.until is not None and (until is None or until > standing.until)
+        if standing is not None and not revoke and not longer:
             raise AlreadyExistsError(
                 f"{row.name} is denied already, since {standing.denied_at:%F %T} UTC: {standing.reason}"
             )

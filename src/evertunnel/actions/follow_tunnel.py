@@ -18,6 +18,7 @@ from evertunnel.model import (
 )
 from evertunnel.storage import sessions
 from evertunnel.storage.store import Transaction, new_id
+from evertunnel.storage.tables import AnyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class TunnelReport:
     virtual_addresses: str
     certificate_id: str | None = None
     story: tuple[str, ...] = ()
+
+
+def is_recorded(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
+    """Whether the tunnel has its session already: a look at the gateway may come before its report."""
+    return any(row.spis == report.spis for row in _list_sessions(tx, gateway, report))
 
 
 def open_device_session(tx: Transaction, decider: Decider, gateway: Gateway, report: TunnelReport) -> Decision:
@@ -104,7 +110,7 @@ def _build_session(tx: Transaction, attempt: Attempt, gateway: Gateway, report: 
 
 def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
     """A user tunnel came up: the pending session of its number is up. False when there is none, and it must be cut."""
-    for row in sessions.list_live_of_gateway(tx.connection, gateway.id):
+    for row in _list_sessions(tx, gateway, report):
         if row.kind != TunnelKind.USER.value or row.unique_id != report.unique_id:
             continue
         if row.spis == report.spis:
@@ -159,7 +165,7 @@ def record_device_refusal(
 
 def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> None:
     """A tunnel is gone."""
-    for row in sessions.list_live_of_gateway(tx.connection, gateway.id):
+    for row in _list_sessions(tx, gateway, report):
         same = row.spis == report.spis if row.spis else row.unique_id == report.unique_id
         if same:
             came_up = row.state != SessionState.PENDING.value
@@ -168,6 +174,10 @@ def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> No
 
 def follow_rekey(tx: Transaction, gateway: Gateway, old: TunnelReport, new: TunnelReport) -> None:
     """A rekey gave a tunnel another number and other indexes."""
-    for row in sessions.list_live_of_gateway(tx.connection, gateway.id):
+    for row in _list_sessions(tx, gateway, old):
         if row.spis == old.spis:
             sessions.update_session(tx, row.id, unique_id=new.unique_id, spis=new.spis)
+
+
+def _list_sessions(tx: Transaction, gateway: Gateway, report: TunnelReport) -> list[AnyRow]:
+    return sessions.list_live_of_tunnel(tx.connection, gateway.id, spis=report.spis, unique_id=report.unique_id)

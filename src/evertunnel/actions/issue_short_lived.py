@@ -6,6 +6,7 @@ make us hash passwords or guess them.
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -57,9 +58,15 @@ class ShortLivedRequest:
 
 
 def issue_short_lived(
-    store: Store, signer: Signer, decider: Decider, request: ShortLivedRequest, *, now: datetime
+    store: Store,
+    signer: Signer,
+    decider: Decider,
+    request: ShortLivedRequest,
+    *,
+    now: datetime,
+    records_strangers: Callable[[], bool] = lambda: True,
 ) -> Issued:
-    """Decide, record, grant and sign.
+    """Decide, record, grant and sign. Who proved no device of ours is recorded only while `records_strangers` says so.
 
     Raises AccessDeniedError (recorded as an attempt), InvalidInputError, UnavailableError.
     """
@@ -75,13 +82,15 @@ def issue_short_lived(
         user_row = people.find_subject(connection, SubjectKind.USER, request.user_name)
     note(f"request for {request.user_name!r}, its key proven by the request's own signature")
     refusal, certificate = _prove_device(decider, request, now)
+    if refusal is not None and certificate is None and not records_strangers():
+        raise AccessDeniedError(refusal.detail)
     if refusal is None:
         note("the device proved its key over this request")
-        if _count_failed_sign_ins(store, certificate, request, now) >= _FAILED_SIGN_INS_AT_MOST:
+        if _count_failed_sign_ins(store, certificate, now) >= _FAILED_SIGN_INS_AT_MOST:
             refusal = Decision(
                 Outcome.REFUSED,
                 Reason.TOO_MANY_SIGN_INS,
-                f"{_FAILED_SIGN_INS_AT_MOST} sign-ins as {request.user_name!r} failed here within five minutes",
+                f"{_FAILED_SIGN_INS_AT_MOST} sign-ins failed on this device within five minutes",
             )
         elif not check_password(user_row.password_hash if user_row else None, request.password):
             refusal = Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, "user name or password is wrong")
@@ -197,16 +206,16 @@ def _decide(
     return decision
 
 
-def _count_failed_sign_ins(
-    store: Store, certificate: Certificate | None, request: ShortLivedRequest, now: datetime
-) -> int:
-    """Failures of this user on this device. Only a device that proved its key gets here, and only it is held back."""
+def _count_failed_sign_ins(store: Store, certificate: Certificate | None, now: datetime) -> int:
+    """Failures on this device. Only a device that proved its key gets here, and only it is held back.
+
+    Whatever name was claimed: each way to write one, or one user after the other, would be five more guesses.
+    """
     assert certificate is not None
     with store.read() as connection:
         return attempts.count_failures(
             connection,
             device_id=certificate.device_id,
-            claimed_identity=request.user_name,
             reason=Reason.SIGN_IN_FAILED,
             since=now - _FAILED_SIGN_INS_WITHIN,
         )

@@ -1,6 +1,6 @@
 """What a gateway has against what it should have: tunnels nobody granted, sessions whose tunnel is gone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -31,10 +31,27 @@ class ListedTunnel:
     bytes_out: int
 
 
-def reconcile_gateway(tx: Transaction, decider: Decider, gateway: Gateway, listed: Sequence[ListedTunnel]) -> list[int]:
+def list_differences(tx: Transaction, gateway: Gateway, listed: Sequence[ListedTunnel]) -> frozenset[str]:
+    """Indexes of tunnels that no session has, and ids of sessions whose tunnel is not listed.
+
+    A rekey that the gateway did not report yet looks like both: only what a second look shows again is so.
+    """
+    rows = {row.spis: row.id for row in sessions.list_live_of_gateway(tx.connection, gateway.id) if row.spis}
+    tunnels = {tunnel.report.spis for tunnel in listed}
+    return frozenset(tunnels - rows.keys()) | {row_id for spis, row_id in rows.items() if spis not in tunnels}
+
+
+def reconcile_gateway(
+    tx: Transaction,
+    decider: Decider,
+    gateway: Gateway,
+    listed: Sequence[ListedTunnel],
+    *,
+    doubtful: Set[str] = frozenset(),
+) -> list[int]:
     """Bring sessions in line with the tunnels listed. Returns the numbers of tunnels that must be cut now.
 
-    The decider must have been refreshed in this transaction.
+    `doubtful` are differences to leave alone. The decider must have been refreshed in this transaction.
     """
     cut: list[int] = []
     live = sessions.list_live_of_gateway(tx.connection, gateway.id)
@@ -47,6 +64,8 @@ def reconcile_gateway(tx: Transaction, decider: Decider, gateway: Gateway, liste
             if row.state == SessionState.ENDING.value:
                 cut.append(tunnel.report.unique_id)
             continue
+        if tunnel.report.spis in doubtful:
+            continue
         if tunnel.kind is TunnelKind.DEVICE:
             granted = open_device_session(tx, decider, gateway, tunnel.report).granted
         else:
@@ -55,7 +74,7 @@ def reconcile_gateway(tx: Transaction, decider: Decider, gateway: Gateway, liste
                 record_unrecognised(tx, gateway, tunnel.report, tunnel.kind)
         if not granted:
             cut.append(tunnel.report.unique_id)
-    _close_missing(tx, live, seen)
+    _close_missing(tx, [row for row in live if row.id not in doubtful], seen)
     sessions.store_traffic(tx, {row_id: (tunnel.bytes_in, tunnel.bytes_out) for row_id, tunnel in seen.items()})
     end_unentitled_sessions(tx, decider, sessions.list_live_of_gateway(tx.connection, gateway.id))
     return cut

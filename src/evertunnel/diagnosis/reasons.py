@@ -63,8 +63,8 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         16,
     ),
     Reason.TOO_MANY_SIGN_INS: Explanation(
-        "Too many sign-ins as this user failed on this device within five minutes, so the password was not looked at.",
-        "Wait five minutes. If it was not the user who tried, deny the device and look who has it.",
+        "Too many sign-ins failed on this device within five minutes, so the password was not looked at.",
+        "Wait five minutes. If it was not its user who tried, deny the device and look who has it.",
         64,
     ),
     Reason.IDENTITY_MISMATCH: Explanation(

@@ -1,6 +1,6 @@
 """Performs a gateway's pending effects, and says so only after the gateway shows that it is so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from evertunnel.effects import Effect, EffectKind, EffectSubject
 from evertunnel.errors import UnavailableError
 from evertunnel.gateways.tunnels import find_device_certificate_id, read_tunnel
-from evertunnel.model import SubjectKind
+from evertunnel.model import CertificateStatus, SubjectKind, TunnelKind
 from evertunnel.storage import certificates, effect_queue, people, sessions
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
@@ -55,46 +55,68 @@ class EffectWorker:
         self._vici.flush_certificates()
         if effect.kind is EffectKind.FLUSH:
             return True
-        numbers = self._find_numbers(effect)
+        with self._store.read() as connection:
+            live = sessions.list_live_of_gateway(connection, effect.gateway_id)
+            claims = _list_claims(connection, effect)
+        # What is known goes first: to list ten thousand tunnels takes a while.
+        numbers = [row.unique_id for row in live if _concerns(effect, row)]
         for number in numbers:
             self._vici.terminate(number)
-        return not any(self._vici.list_tunnels(number) for number in numbers) and not self._find_half_open(effect)
+        for number in self._find_claimed(effect, claims):
+            self._vici.terminate(number)
+        if any(self._vici.list_tunnels(number) for number in numbers):
+            return False
+        return not self._find_claimed(effect, claims, live)
 
-    def _find_numbers(self, effect: Effect) -> list[int]:
-        with self._store.read() as connection:
-            numbers = [row.unique_id for row in _list_concerned(connection, effect)]
-        return numbers + [number for number in self._find_half_open(effect) if number not in numbers]
-
-    def _find_half_open(self, effect: Effect) -> list[int]:
+    def _find_claimed(self, effect: Effect, claims: frozenset[str], live: Sequence[AnyRow] = ()) -> list[int]:
         """Tunnels of the subject that are on their way up or not joined yet, by what they claim to be.
 
-        A claim is enough to cut: whoever claims to be somebody denied loses only his own tunnel.
+        A claim is enough to cut: whoever claims to be somebody denied loses only his own tunnel. With `live` also user
+        tunnels that no session explains: one that was rekeyed just now has another number than the one that was cut.
         """
         if effect.subject_kind is EffectSubject.SESSION:
             return []
+        spis, numbers = {row.spis for row in live}, {row.unique_id for row in live}
         found = []
         for section in self._vici.list_tunnels():
             tunnel = read_tunnel(section["name"], section)
-            if tunnel.kind is not None and self._claims(effect, tunnel.claimed_identity):
+            if tunnel.kind is None:
+                continue
+            unexplained = tunnel.spis not in spis and tunnel.unique_id not in numbers
+            if _read_claim(effect, tunnel.claimed_identity) in claims or (
+                live and unexplained and tunnel.established and tunnel.kind is TunnelKind.USER
+            ):
                 found.append(tunnel.unique_id)
         return found
 
-    def _claims(self, effect: Effect, identity: str) -> bool:
-        with self._store.read() as connection:
-            if effect.subject_kind is EffectSubject.USER:
-                row = people.find_subject(connection, SubjectKind.USER, effect.subject_id)
-                return row is not None and identity.casefold() == row.name_key
-            certificate_id = find_device_certificate_id(identity)
-            certificate = certificates.find_certificate(connection, certificate_id) if certificate_id else None
-            return certificate is not None and certificate.device_id == effect.subject_id
+
+def _list_claims(connection: Connection, effect: Effect) -> frozenset[str]:
+    """What the effect's subject calls itself, as `_read_claim` reads it: a user's name, a device's certificates."""
+    match effect.subject_kind:
+        case EffectSubject.USER:
+            row = people.find_subject(connection, SubjectKind.USER, effect.subject_id)
+            return frozenset() if row is None else frozenset({row.name_key})
+        case EffectSubject.DEVICE:
+            statuses = [status.value for status in CertificateStatus]
+            rows = certificates.list_of_subject(connection, "device_id", effect.subject_id, statuses)
+            return frozenset(row.id for row in rows)
+        case EffectSubject.SESSION:
+            return frozenset()
+
+
+def _read_claim(effect: Effect, identity: str) -> str | None:
+    return identity.casefold() if effect.subject_kind is EffectSubject.USER else find_device_certificate_id(identity)
 
 
 def _list_concerned(connection: Connection, effect: Effect) -> list[AnyRow]:
     """Live sessions on the effect's gateway that it is to end."""
+    return [row for row in sessions.list_live_of_gateway(connection, effect.gateway_id) if _concerns(effect, row)]
+
+
+def _concerns(effect: Effect, row: AnyRow) -> bool:
     column = {
         EffectSubject.USER: "user_id",
         EffectSubject.DEVICE: "device_id",
         EffectSubject.SESSION: "id",
     }[effect.subject_kind]
-    live = sessions.list_live_of_gateway(connection, effect.gateway_id)
-    return [row for row in live if getattr(row, column) == effect.subject_id]
+    return bool(getattr(row, column) == effect.subject_id)

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -25,6 +25,8 @@ from evertunnel.storage.tables import AnyRow
 
 _POLL_SECONDS = 0.1
 _LOOK_EVERY_SECONDS = 5.0
+# Each gateway is loaded anew once a day, so this is soon enough to try more than once.
+_RENEW_BEFORE = timedelta(days=30)
 
 log = structlog.get_logger()
 
@@ -126,7 +128,11 @@ class GatewayProcess:
         public_key_der = encode_public_key(key.public_key())
         with self._store.read() as connection:
             found = certificates.find_valid_for_key(connection, public_key_der)
-        if found is not None and found.subject_name == row.public_name:
+        if (
+            found is not None
+            and found.subject_name == row.public_name
+            and found.not_after - self._clock() > _RENEW_BEFORE
+        ):
             return x509.load_der_x509_certificate(found.certificate_der)
         issued = issue_certificate(
             self._store,

@@ -22,16 +22,16 @@ from evertunnel.actions.follow_tunnel import (
     TunnelReport,
     close_session,
     follow_rekey,
+    is_recorded,
     join_user_session,
     open_device_session,
     record_device_refusal,
     record_unrecognised,
 )
-from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
-from evertunnel.errors import UnavailableError
+from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences, reconcile_gateway
+from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
-from evertunnel.gateways.rate_limit import RateLimit
 from evertunnel.gateways.strongswan import (
     GatewayModel,
     build_authorities,
@@ -40,6 +40,7 @@ from evertunnel.gateways.strongswan import (
 )
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
+from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import sessions
 from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
@@ -48,10 +49,14 @@ from evertunnel.vici_connection import Section, ViciConnection
 _POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _RECONCILE_EVERY_SECONDS = 5.0
+_LOAD_EVERY_SECONDS = 24 * 3600.0  # its certificate may have been renewed
 _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
+_LOOK_AGAIN_SECONDS = 0.25
 _STORIES_AT_MOST = 2000
 _LINES_AT_MOST = 60
+# Then a look at what else is due: a flood of events must not keep a denial waiting.
+_EVENTS_AT_ONCE = 200
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
 # Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
@@ -88,6 +93,8 @@ class LocalGateway:
         self._stories: OrderedDict[int, list[str]] = OrderedDict()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
+        self._load_due = False
+        self._doubted = False
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
         self._threads = [
@@ -126,47 +133,50 @@ class LocalGateway:
     def _work(self) -> None:
         watch = Watch(self._store)
         # Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look.
-        load_due, load_at, reconcile_at, effects_at = False, 0.0, 0.0, 0.0
+        load_at = reconcile_at = effects_at = 0.0
+        load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
         while not self._stopped.is_set():
             try:
-                if self._handle_events():
-                    load_due, load_at = True, 0.0
+                self._handle_events()
                 self._record_refusals()
                 uptime = time.monotonic()
-                if load_due and uptime >= load_at:
+                if (self._load_due or uptime >= load_again_at) and uptime >= load_at:
                     load_at = uptime + _RECONNECT_EVERY_SECONDS
                     self._load()
-                    load_due, reconcile_at, effects_at = False, 0.0, 0.0
+                    self._load_due, reconcile_at, effects_at = False, 0.0, 0.0
+                    load_again_at = uptime + _LOAD_EVERY_SECONDS
                 changed = watch.changed()
                 if changed:
                     with self._store.read() as connection:
                         self._refresh(connection)
                 if self._unenforced.kinds and self._enforce():
-                    load_due, load_at = True, 0.0
+                    self._load_due = True
                 if changed or uptime >= effects_at:
                     done = self._effects.perform_pending()
                     effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
                 if uptime >= reconcile_at:
-                    reconcile_at = uptime + _RECONCILE_EVERY_SECONDS
-                    self._reconcile()
-            except UnavailableError as error:
-                log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+                    certain = self._reconcile()
+                    reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
+            except Exception as error:  # nobody would start this thread again, and denials would wait for ever
+                if isinstance(error, DomainError):
+                    log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+                else:
+                    log.exception("gateway work failed", gateway=self._gateway.name)
+                reconcile_at = 0.0  # the event in hand is lost
                 self._stopped.wait(_RECONNECT_EVERY_SECONDS)
         watch.close()
 
-    def _handle_events(self) -> bool:
-        """Handle what came, waiting a moment for the first. True when the gateway's connection is new."""
-        fresh = False
-        try:
-            event = self._events.get(timeout=_POLL_SECONDS)
-            while True:
-                if event is None:
-                    fresh = True
-                else:
-                    self._handle(*event)
-                event = self._events.get_nowait()
-        except queue.Empty:
-            return fresh
+    def _handle_events(self) -> None:
+        """Handle what came, waiting a moment for the first. Says when the gateway's connection is new."""
+        for position in range(_EVENTS_AT_ONCE):
+            try:
+                event = self._events.get(timeout=0 if position else _POLL_SECONDS)
+            except queue.Empty:
+                return
+            if event is None:
+                self._load_due = True
+            else:
+                self._handle(*event)
 
     def _handle(self, name: str, message: Section) -> None:
         if name == "log":
@@ -190,7 +200,11 @@ class LocalGateway:
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
             if up and kind is TunnelKind.DEVICE:
-                granted = open_device_session(tx, self._decider, self._gateway, report).granted
+                # Recorded before: what was taken away since then is an effect, or ends with the next look.
+                granted = (
+                    is_recorded(tx, self._gateway, report)
+                    or open_device_session(tx, self._decider, self._gateway, report).granted
+                )
             elif up:
                 granted = join_user_session(tx, self._gateway, report)
                 if not granted:
@@ -270,7 +284,8 @@ class LocalGateway:
             log.info("sessions lost what entitled them", gateway=self._gateway.name, sessions=len(ended))
         return GATEWAY in changes.kinds
 
-    def _reconcile(self) -> None:
+    def _reconcile(self) -> bool:
+        """Look at the gateway. False: something must be looked at again before it is acted on."""
         tunnels = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
         listed = [
             ListedTunnel(tunnel.kind, _report(tunnel), tunnel.bytes_in, tunnel.bytes_out)
@@ -279,9 +294,14 @@ class LocalGateway:
         ]
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
-            cut = reconcile_gateway(tx, self._decider, self._gateway, listed)
+            # All of them count at the second look: whoever rekeys without end would be new at each.
+            differences = list_differences(tx, self._gateway, listed)
+            doubtful = frozenset() if self._doubted else differences
+            cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
+        self._doubted = bool(doubtful)
         for number in cut:
             self._vici.terminate(number)
+        return not self._doubted
 
 
 def _hide_gate(line: str) -> str:

@@ -35,16 +35,13 @@ def list_attempts(
     return list(connection.execute(statement))
 
 
-def count_failures(
-    connection: Connection, *, device_id: str | None, claimed_identity: str, reason: Reason, since: datetime
-) -> int:
-    """How many attempts of a device under a claimed name ended for a reason after a moment."""
+def count_failures(connection: Connection, *, device_id: str | None, reason: Reason, since: datetime) -> int:
+    """How many attempts of a device ended for a reason after a moment."""
     return connection.execute(
         select(func.count())
         .select_from(_attempts)
         .where(
             _attempts.c.device_id == device_id,
-            _attempts.c.claimed_identity == claimed_identity,
             _attempts.c.reason == reason.value,
             _attempts.c.at > since,
         )

@@ -33,13 +33,15 @@ def insert_denial(
 
 
 def find_standing(connection: Connection, subject_id: str, now: datetime) -> AnyRow | None:
-    """A denial that holds at a moment."""
+    """A denial that holds at a moment; of several the one that holds for longest."""
     return connection.execute(
-        select(_denials).where(
+        select(_denials)
+        .where(
             _denials.c.subject_id == subject_id,
             _denials.c.lifted_at.is_(None),
             or_(_denials.c.until.is_(None), _denials.c.until > now),
         )
+        .order_by(_denials.c.until.is_(None).desc(), _denials.c.until.desc())
     ).first()
 
 

@@ -87,6 +87,21 @@ def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow
     )
 
 
+def list_live_of_tunnel(connection: Connection, gateway_id: str, *, spis: str, unique_id: int) -> list[AnyRow]:
+    """Those of a gateway that may be this tunnel's, by its indexes or its number, the newest first."""
+    return list(
+        connection.execute(
+            select(_sessions)
+            .where(
+                _sessions.c.gateway_id == gateway_id,
+                _sessions.c.state.in_(LIVE),
+                (_sessions.c.spis == spis) | (_sessions.c.unique_id == unique_id),
+            )
+            .order_by(_sessions.c.created_at.desc())
+        )
+    )
+
+
 def list_live_of_subject(connection: Connection, kind: SubjectKind, subject_id: str) -> list[AnyRow]:
     """Live sessions of a user or of a device (its user tunnels included)."""
     column = _sessions.c.user_id if kind is SubjectKind.USER else _sessions.c.device_id

@@ -93,8 +93,8 @@ class Watch:
         version = self._read("PRAGMA data_version")
         if version == self._version:
             return False
-        self._version = version
         epoch = self._read("SELECT epoch FROM ledger")
+        self._version = version  # only now: a change whose epoch could not be read is asked for again
         if epoch == self._epoch:
             return False
         self._epoch = epoch

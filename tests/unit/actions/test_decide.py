@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from evertunnel.actions import decide
 from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_membership import join_group
 from evertunnel.actions.change_network_policies import add_network_policy
@@ -84,6 +85,20 @@ def test_a_stored_policy_that_cannot_be_read_lets_nobody_in_and_is_named(install
     assert decision.detail.startswith(f"none counts while one of them cannot be read: policy '{name}': $")
     facts = installation.decider.gather_facts(at=installation.now, tunnel=None)
     assert "cannot be read" in installation.decider.decide_certificate(facts).detail
+
+
+def test_after_a_bug_in_reading_policies_the_old_ones_count_no_longer(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate_id = installation.issue_user(installation.add_user())
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    assert installation.decide(certificate_id).granted
+    installation.do(add_network_policy, "nobody", {"permission": "deny"}, position=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(decide, "compile_network_policy", lambda *_: {}["a bug"])
+        with pytest.raises(KeyError):
+            installation.refresh()
+    assert not installation.decide(certificate_id).granted
 
 
 def test_a_policy_that_was_mended_counts_again(installation: Installation) -> None:

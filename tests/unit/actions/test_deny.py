@@ -8,6 +8,7 @@ from sqlalchemy import select
 from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
+from evertunnel.actions.end_denials import end_denials
 from evertunnel.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from evertunnel.model import CertificateKind, CertificateStatus, Reason, Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import effect_queue, people, sessions, tables
@@ -86,6 +87,19 @@ def test_a_second_denial_is_told_about_the_first(open_door: Installation) -> Non
     open_door.do(deny, SubjectKind.USER, ALICE, reason="first")
     with pytest.raises(AlreadyExistsError, match=r"is denied already, since 2026-05-04 12:00:00 UTC: first"):
         open_door.do(deny, SubjectKind.USER, ALICE, reason="second")
+
+
+def test_a_denial_is_made_to_last_longer_without_a_moment_of_access(open_door: Installation) -> None:
+    certificate_id = open_door.issue_user(open_door.add_user())
+    tomorrow = open_door.now + timedelta(days=1)
+    open_door.do(deny, SubjectKind.USER, ALICE, reason="first", until=tomorrow)
+    with pytest.raises(AlreadyExistsError, match="first"):
+        open_door.do(deny, SubjectKind.USER, ALICE, reason="shorter", until=tomorrow - timedelta(hours=1))
+    open_door.do(deny, SubjectKind.USER, ALICE, reason="for good")
+    with pytest.raises(AlreadyExistsError, match="for good"):
+        open_door.do(deny, SubjectKind.USER, ALICE, reason="not longer", until=tomorrow + timedelta(days=1))
+    end_denials(open_door.store, now=open_door.clock.forward(days=2))
+    assert open_door.decide(certificate_id).reason is Reason.USER_DENIED
 
 
 def test_a_denial_stands_on_the_id_whatever_name_is_given_later(open_door: Installation) -> None:

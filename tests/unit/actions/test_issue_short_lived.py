@@ -212,3 +212,13 @@ def test_names_in_the_request_are_ignored(ready: Ready) -> None:
 
 def test_a_long_claimed_name_is_cut_in_the_record(ready: Ready) -> None:
     assert len(ready.refuse(ready.ask(user_name="x" * 5000)).claimed_identity) == 256
+
+
+def test_guessing_ends_after_five_tries_on_a_device_however_the_name_is_written(ready: Ready) -> None:
+    names = (ALICE, ALICE.upper(), ALICE.title(), ready.user_id, "somebody@corp.example")
+    for name in names:
+        assert ready.refuse(ready.ask(user_name=name, password="a guess")).reason == Reason.SIGN_IN_FAILED.value
+    assert ready.refuse(ready.ask(user_name=ALICE.capitalize())).reason == Reason.TOO_MANY_SIGN_INS.value
+    assert ready.refuse().reason == Reason.TOO_MANY_SIGN_INS.value
+    ready.installation.clock.forward(minutes=5, seconds=1)
+    ready.issue()

@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -98,6 +99,19 @@ def test_a_watch_notices_what_others_commit_once(installation: Installation) -> 
     with installation.store.read() as connection:
         read_epoch(connection)
     assert not watch.changed()
+    watch.close()
+
+
+def test_a_watch_that_could_not_read_notices_the_change_when_it_can(installation: Installation) -> None:
+    watch = Watch(installation.store)
+    with installation.store.write(BEGINNING) as tx:
+        tx.raise_epoch("user", "u")
+    driver: Any = watch._connection.driver_connection
+    driver.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_READ else 0)
+    with pytest.raises(UnavailableError, match="prohibited"):
+        watch.changed()
+    driver.set_authorizer(None)
+    assert watch.changed()
     watch.close()
 
 

@@ -12,6 +12,8 @@ from evertunnel.access.documents import PolicyError, read_object, read_text, rea
 
 # The application our tunnels are. "VPN Server" is what Entra names the service principal of its VPN certificates.
 APPLICATIONS = frozenset({"evertunnel", "vpn", "vpn server"})
+# Words of Graph that can only mean other applications. An id could be anybody's, ours in Entra included.
+_OTHER_APPLICATIONS = frozenset({"none", "office365", "microsoftadminportals"})
 _INERT = (
     "id",
     "displayName",
@@ -124,15 +126,21 @@ def _applies_to_tunnels(value: Any) -> bool:
     path = "$.conditions.applications"
     applications = read_object(value, path)
     _refuse_unless_empty(applications, path, ("includeApplications", "excludeApplications"))
-    include = {
-        text.lower() for text in read_texts(applications.get("includeApplications"), f"{path}.includeApplications")
-    }
+    texts = read_texts(applications.get("includeApplications"), f"{path}.includeApplications")
+    include = {text.lower() for text in texts}
     exclude = {
         text.lower() for text in read_texts(applications.get("excludeApplications"), f"{path}.excludeApplications")
     }
     if not include:
         raise PolicyError(f"{path}.includeApplications", 'names no application: use ["All"] or ["VPN"]')
     wanted = APPLICATIONS | {"all"}
+    for index, text in enumerate(texts if not include & wanted else ()):
+        if text.lower() not in _OTHER_APPLICATIONS:
+            # Taken for another application, a policy that blocks the VPN would silently block nothing.
+            problem = (
+                f"{text!r} is an application we do not know: write VPN if it is the VPN, else leave the policy out"
+            )
+            raise PolicyError(f"{path}.includeApplications[{index}]", problem)
     return bool(include & wanted) and not exclude & wanted
 
 

@@ -20,6 +20,7 @@ from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest, issue_short_lived
 from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableError
+from evertunnel.rate_limit import RateLimit
 from evertunnel.storage.store import Store
 from evertunnel.web.bodies import BoundedBodies
 
@@ -27,6 +28,8 @@ _NONCE_BYTES = 32
 _NONCE_SECONDS = 60.0
 _NONCES_AT_MOST = 10_000
 _MAXIMUM_TEXT = 24_000
+# Anybody may ask, and each refusal is a row: of those who prove no device no more than this a second are recorded.
+_STRANGERS_PER_SECOND = 20
 _MAXIMUM_BODY_BYTES = 128 * 1024  # three such texts, a name, a password, and JSON around them
 
 
@@ -107,6 +110,7 @@ def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> AS
 
     nonces = Nonces()
     decider = Decider()
+    strangers = RateLimit(per_second=_STRANGERS_PER_SECOND)
     one_at_a_time = threading.Lock()  # the decider is not shared between threads; argon2 wants memory
 
     @app.post("/v1/nonces")
@@ -129,9 +133,17 @@ def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> AS
         )
         try:
             with one_at_a_time:
-                issued = issue_short_lived(store, signer, decider, wanted, now=clock())
+                issued = issue_short_lived(
+                    store,
+                    signer,
+                    decider,
+                    wanted,
+                    now=clock(),
+                    records_strangers=lambda: strangers.allows(time.monotonic()),
+                )
         except AccessDeniedError as error:
-            raise HTTPException(403, f"{error.public} Reference {error.attempt_id}.") from error
+            reference = f" Reference {error.attempt_id}." if error.attempt_id else ""
+            raise HTTPException(403, error.public + reference) from error
         except InvalidInputError as error:
             raise HTTPException(422, str(error)) from error
         except UnavailableError as error:

@@ -116,6 +116,16 @@ def test_applications_tell_whether_it_is_about_tunnels(applications: dict[str, A
     assert policy.applies_to_tunnels is applies
 
 
+@pytest.mark.parametrize("application", ["b71a1b0f-7e0f-4a0b-9c39-3d1f3c2e5a10", "VNP"])
+def test_an_application_that_could_be_ours_is_refused_and_not_taken_for_another(application: str) -> None:
+    applications = {"includeApplications": ["Office365", application]}
+    with pytest.raises(PolicyError, match="write VPN if it is the VPN") as caught:
+        compile_access_policy(make_document("block", applications=applications), {})
+    assert caught.value.path == "$.conditions.applications.includeApplications[1]"
+    beside = {"includeApplications": [application, "VPN"], "excludeApplications": [application]}
+    assert compile_access_policy(make_document("block", applications=beside), {}).applies_to_tunnels
+
+
 def test_one_control_needs_no_operator() -> None:
     document = change(make_document("compliantDevice"), "$.grantControls", {"builtInControls": ["compliantDevice"]})
     assert compile_access_policy(document, {}).controls == ("compliantDevice",)

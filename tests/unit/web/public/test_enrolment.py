@@ -2,6 +2,7 @@
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,14 @@ def test_the_oldest_nonce_gives_way_when_there_are_too_many() -> None:
         nonces.give()
     assert not nonces.take(first)
     assert nonces.take(second)
+
+
+def test_strangers_do_not_fill_the_record_and_keep_nobody_out(client: TestClient, ready: Ready) -> None:
+    began = time.monotonic()
+    for _ in range(100):
+        answer = ask(client, ready, device_signature=b"forged")
+        assert answer.status_code == 403
+    most = 21 + 20 * (time.monotonic() - began)
+    assert 20 <= len(list_attempts(ready)) <= min(most, 99)
+    assert answer.json() == {"detail": "Access was refused."}
+    assert ask(client, ready).status_code == 200

@@ -1,0 +1,74 @@
+"""Effects on a gateway whose tunnels change at moments that no real one can be made to choose (tests/lab has that)."""
+
+from typing import Any
+
+from sqlalchemy import event
+
+from evertunnel.actions.deny import deny
+from evertunnel.actions.follow_tunnel import TunnelReport, follow_rekey
+from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.model import Gateway, Session, SessionState, SubjectKind, TunnelKind
+from evertunnel.storage import effect_queue, sessions
+from tests.installation import ALICE, Installation
+from tests.unit.gateways.tunnels import Tunnels, make_tunnel
+
+
+def deny_alice(installation: Installation, *numbers: int) -> tuple[str, str]:
+    """Alice has a tunnel up with each number, and is denied. Returns the gateway and the denial."""
+    gateway_id, user_id = installation.add_gateway(), installation.add_user()
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(
+            tx,
+            [
+                Session(
+                    f"s{number}", TunnelKind.USER, SessionState.UP, gateway_id, number, installation.now,
+                    user_id=user_id, spis=f"{number:016x}:{number:016x}",
+                )
+                for number in numbers
+            ],
+        )  # fmt: skip
+    return gateway_id, installation.do(deny, SubjectKind.USER, ALICE, reason="left")
+
+
+def find_state(installation: Installation, denial_id: str) -> str:
+    with installation.store.read() as connection:
+        (effect,) = effect_queue.list_of_denial(connection, denial_id)
+    return str(effect.state)
+
+
+def test_a_tunnel_that_was_rekeyed_meanwhile_is_not_confirmed_to_be_gone(installation: Installation) -> None:
+    gateway_id, denial_id = deny_alice(installation, 7)
+    gateway = Tunnels(make_tunnel(8, "anonymous@corp.example"))  # it was 7; nobody told us yet
+    worker = EffectWorker(installation.store, gateway_id, gateway, installation.clock)
+    assert not worker.perform_pending()
+    assert find_state(installation, denial_id) == "pending"
+    old, new = (TunnelReport(number, f"{number:016x}:{number:016x}", "", "", "") for number in (7, 8))
+    with installation.store.write(installation.now) as tx:
+        follow_rekey(tx, Gateway(gateway_id, "gw1", "127.0.0.1", enabled=True), old, new)
+    assert worker.perform_pending()
+    assert find_state(installation, denial_id) == "confirmed"
+    assert not gateway.tunnels
+
+
+def test_a_tunnel_not_joined_yet_is_cut_by_its_claim_and_others_stay(installation: Installation) -> None:
+    gateway_id, denial_id = deny_alice(installation, 7)
+    gateway = Tunnels(make_tunnel(7, ALICE), make_tunnel(9, ALICE.upper()), make_tunnel(10, "bob@corp.example"))
+    gateway.tunnels[10]["state"] = "CONNECTING"
+    assert EffectWorker(installation.store, gateway_id, gateway, installation.clock).perform_pending()
+    assert find_state(installation, denial_id) == "confirmed"
+    assert list(gateway.tunnels) == [10]
+
+
+def test_the_work_in_the_database_does_not_grow_with_the_tunnels(installation: Installation) -> None:
+    gateway_id, _ = deny_alice(installation, *range(1, 101))
+    gateway = Tunnels(*(make_tunnel(number, f"user{number}@corp.example") for number in range(200, 300)))
+    for tunnel in gateway.tunnels.values():
+        tunnel["state"] = "CONNECTING"
+    statements: list[Any] = []
+    event.listen(installation.store.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    with installation.store.read() as connection:
+        (effect,) = effect_queue.list_pending(connection, gateway_id)
+    worker = EffectWorker(installation.store, gateway_id, gateway, installation.clock)
+    statements.clear()
+    assert worker._perform(effect)
+    assert len(statements) < 5

@@ -1,0 +1,119 @@
+"""The thread that keeps one gateway: nothing that comes from outside may keep it from its work, or end it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from evertunnel.actions.change_network_policies import add_network_policy
+from evertunnel.actions.follow_tunnel import open_device_session
+from evertunnel.errors import InvalidInputError
+from evertunnel.gateways.local_gateway import LocalGateway, _report
+from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
+from evertunnel.gateways.tunnels import read_tunnel
+from evertunnel.model import Gateway, Session, SessionState, TunnelKind
+from evertunnel.storage import sessions, tables
+from tests.installation import ALICE, LAPTOP, Installation
+from tests.unit.gateways.tunnels import Tunnels, make_tunnel
+
+LINE = ("log", {"group": "IKE", "ikesa-uniqueid": "1", "msg": "received packet"})
+
+
+def fail_to_load() -> tuple[GatewayModel, str]:
+    raise InvalidInputError("the signer refused")
+
+
+@pytest.fixture
+def gateway(installation: Installation, tmp_path: Path) -> Iterator[LocalGateway]:
+    """One whose strongSwan is not there."""
+    gateway = LocalGateway(
+        installation.store,
+        Gateway("g1", "gw1", "127.0.0.1", enabled=True),
+        str(tmp_path / "nothing.vici"),
+        load_model=fail_to_load,
+        clock=installation.clock,
+    )
+    yield gateway
+    if gateway._threads[1].is_alive():
+        gateway.stop()
+
+
+def test_a_flood_of_events_lets_other_work_be_done(gateway: LocalGateway) -> None:
+    for _ in range(1000):
+        gateway._events.put(LINE)
+    rounds = 0
+    while not gateway._events.empty():
+        gateway._handle_events()
+        rounds += 1
+    assert rounds == 5
+
+
+@pytest.mark.parametrize("event", [None, ("ike-rekey", {"evertunnel-user": {}})], ids=["loading", "an odd event"])
+def test_its_thread_goes_on_after_whatever_fails(
+    gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch, event: tuple[str, dict[str, dict[str, str]]] | None
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    gateway._events.put(event)
+    gateway._threads[1].start()
+    time.sleep(0.3)
+    assert gateway._threads[1].is_alive()
+
+
+def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
+    installation: Installation, gateway: LocalGateway
+) -> None:
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    gateway_id = installation.add_gateway()
+    certificate_id = installation.issue_device(installation.add_device())
+    installation.refresh()
+    found = installation.decider.find_gateway(gateway_id)
+    assert found is not None
+    gateway._gateway = found
+    section = {
+        "uniqueid": "7", "state": "ESTABLISHED", "initiator-spi": "a", "responder-spi": "b",
+        "remote-id": f"CN={LAPTOP}, serialNumber={certificate_id}",
+    }  # fmt: skip
+    report = _report(read_tunnel(DEVICE_CONNECTION, section))
+    with installation.store.write(installation.now) as tx:
+        assert open_device_session(tx, installation.decider, found, report).granted
+    gateway._handle("ike-updown", {"up": "yes", DEVICE_CONNECTION: section})
+    with installation.store.read() as connection:
+        assert len(connection.execute(select(tables.sessions)).all()) == 1
+        assert len(connection.execute(select(tables.attempts)).all()) == 1
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["a rekey", "nobody's"])
+def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
+    installation: Installation, gateway: LocalGateway, told: bool
+) -> None:
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    user_id = installation.add_user()
+    certificate_id = installation.issue_user(user_id)
+    old, new = make_tunnel(7, ALICE), make_tunnel(8, ALICE)
+    spis = _report(read_tunnel("evertunnel-user", old)).spis
+    session = Session(
+        "s1", TunnelKind.USER, SessionState.UP, "g1", 7, installation.now,
+        user_id=user_id, certificate_id=certificate_id, spis=spis,
+    )  # fmt: skip
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(tx, [session])
+    gateway._vici = tunnels = Tunnels(new)
+    assert not gateway._reconcile()
+    assert list(tunnels.tunnels) == [8]
+    if told:
+        gateway._handle("ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
+    assert gateway._reconcile()
+    assert list(tunnels.tunnels) == ([8] if told else [])
+    with installation.store.read() as connection:
+        state = connection.execute(select(tables.sessions.c.state)).scalar_one()
+    assert state == ("up" if told else "ended")
+
+
+def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: LocalGateway) -> None:
+    for number in (7, 8):
+        gateway._vici = tunnels = Tunnels(make_tunnel(number, ALICE))
+        gateway._reconcile()
+    assert not tunnels.tunnels
