@@ -1,7 +1,7 @@
 """EapHostConfig, the XML in which Windows keeps an EAP method: written and read.
 
-Namespaces and order: Microsoft's EAP schemas (`C:\\Windows\\schemas\\EAPHost`, `...\\EAPMethods`). Reading goes by local
-names, because writers in the wild get namespaces and order wrong and Windows takes them.
+Namespaces and order: Microsoft's EAP schemas (`C:\\Windows\\schemas\\EAPHost`, `...\\EAPMethods`). Reading goes by
+local names, because writers in the wild get namespaces and order wrong and Windows takes them.
 """
 
 from collections.abc import Iterable

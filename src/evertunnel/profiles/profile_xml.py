@@ -1,7 +1,7 @@
 """ProfileXML, written: the order of elements, spelling and doubling that each way to Windows wants.
 
 No single document suits all: Intune compares what it sent with what Windows gives back and fails for ever when a
-character differs, the published XSD demands another order, and the WMI bridge takes most. Windows itself reads any order.
+character differs, the published XSD demands another order, the WMI bridge takes most. Windows itself reads any order.
 """
 
 from collections.abc import Iterable
@@ -40,37 +40,117 @@ class Target(StrEnum):
 
 
 _ORDER = {
-    Target.INTUNE: (
-        "AlwaysOn AlwaysOnActive RememberCredentials DeviceTunnel LockDown EdpModeId DnsSuffix TrustedNetworkDetection "
-        "DisableAdvancedOptionsEditButton DisableDisconnectButton ByPassForLocal Proxy DeviceCompliance AppTrigger "
-        "NativeProfile Route TrafficFilter DomainNameInformation RegisterDNS NetworkOutageTime IPv4InterfaceMetric "
-        "IPv6InterfaceMetric UseRasCredentials DataEncryption PrivateNetwork DisableIKEv2Fragmentation"
-    ).split(),
-    Target.SCHEMA: (
-        "ProfileName EdpModeId RememberCredentials AlwaysOn DnsSuffix TrustedNetworkDetection "
-        "DisableAdvancedOptionsEditButton DisableDisconnectButton LockDown DeviceTunnel RegisterDNS ByPassForLocal Proxy "
-        "DeviceCompliance AppTrigger DomainNameInformation TrafficFilter NativeProfile Route"
-    ).split(),
-    Target.WMI: (
-        "EdpModeId RememberCredentials DnsSuffix RegisterDNS TrustedNetworkDetection AlwaysOn AlwaysOnActive LockDown "
-        "DeviceTunnel ByPassForLocal DataEncryption DisableAdvancedOptionsEditButton DisableDisconnectButton "
-        "DisableIKEv2Fragmentation IPv4InterfaceMetric IPv6InterfaceMetric NetworkOutageTime PrivateNetwork "
-        "UseRasCredentials Proxy DeviceCompliance AppTrigger DomainNameInformation TrafficFilter NativeProfile Route"
-    ).split(),
+    Target.INTUNE: [
+        "AlwaysOn",
+        "AlwaysOnActive",
+        "RememberCredentials",
+        "DeviceTunnel",
+        "LockDown",
+        "EdpModeId",
+        "DnsSuffix",
+        "TrustedNetworkDetection",
+        "DisableAdvancedOptionsEditButton",
+        "DisableDisconnectButton",
+        "ByPassForLocal",
+        "Proxy",
+        "DeviceCompliance",
+        "AppTrigger",
+        "NativeProfile",
+        "Route",
+        "TrafficFilter",
+        "DomainNameInformation",
+        "RegisterDNS",
+        "NetworkOutageTime",
+        "IPv4InterfaceMetric",
+        "IPv6InterfaceMetric",
+        "UseRasCredentials",
+        "DataEncryption",
+        "PrivateNetwork",
+        "DisableIKEv2Fragmentation",
+    ],
+    Target.SCHEMA: [
+        "ProfileName",
+        "EdpModeId",
+        "RememberCredentials",
+        "AlwaysOn",
+        "DnsSuffix",
+        "TrustedNetworkDetection",
+        "DisableAdvancedOptionsEditButton",
+        "DisableDisconnectButton",
+        "LockDown",
+        "DeviceTunnel",
+        "RegisterDNS",
+        "ByPassForLocal",
+        "Proxy",
+        "DeviceCompliance",
+        "AppTrigger",
+        "DomainNameInformation",
+        "TrafficFilter",
+        "NativeProfile",
+        "Route",
+    ],
+    Target.WMI: [
+        "EdpModeId",
+        "RememberCredentials",
+        "DnsSuffix",
+        "RegisterDNS",
+        "TrustedNetworkDetection",
+        "AlwaysOn",
+        "AlwaysOnActive",
+        "LockDown",
+        "DeviceTunnel",
+        "ByPassForLocal",
+        "DataEncryption",
+        "DisableAdvancedOptionsEditButton",
+        "DisableDisconnectButton",
+        "DisableIKEv2Fragmentation",
+        "IPv4InterfaceMetric",
+        "IPv6InterfaceMetric",
+        "NetworkOutageTime",
+        "PrivateNetwork",
+        "UseRasCredentials",
+        "Proxy",
+        "DeviceCompliance",
+        "AppTrigger",
+        "DomainNameInformation",
+        "TrafficFilter",
+        "NativeProfile",
+        "Route",
+    ],
 }
 _NATIVE_ORDER = {
-    Target.INTUNE: (
-        "Servers RoutingPolicyType NativeProtocolType ProtocolList L2tpPsk Authentication CryptographySuite "
-        "DisableClassBasedDefaultRoute PlumbIKEv2TSAsRoutes"
-    ).split(),
-    Target.SCHEMA: (
-        "Servers RoutingPolicyType NativeProtocolType L2tpPsk DisableClassBasedDefaultRoute PlumbIKEv2TSAsRoutes "
-        "CryptographySuite Authentication"
-    ).split(),
-    Target.WMI: (
-        "Servers RoutingPolicyType NativeProtocolType ProtocolList L2tpPsk DisableClassBasedDefaultRoute "
-        "PlumbIKEv2TSAsRoutes CryptographySuite Authentication"
-    ).split(),
+    Target.INTUNE: [
+        "Servers",
+        "RoutingPolicyType",
+        "NativeProtocolType",
+        "ProtocolList",
+        "L2tpPsk",
+        "Authentication",
+        "CryptographySuite",
+        "DisableClassBasedDefaultRoute",
+        "PlumbIKEv2TSAsRoutes",
+    ],
+    Target.SCHEMA: [
+        "Servers",
+        "RoutingPolicyType",
+        "NativeProtocolType",
+        "L2tpPsk",
+        "DisableClassBasedDefaultRoute",
+        "PlumbIKEv2TSAsRoutes",
+        "CryptographySuite",
+        "Authentication",
+    ],
+    Target.WMI: [
+        "Servers",
+        "RoutingPolicyType",
+        "NativeProtocolType",
+        "ProtocolList",
+        "L2tpPsk",
+        "DisableClassBasedDefaultRoute",
+        "PlumbIKEv2TSAsRoutes",
+        "CryptographySuite",
+        "Authentication",
+    ],
 }
 SUITE_ELEMENTS = {
     "authentication_transform": "AuthenticationTransformConstants",

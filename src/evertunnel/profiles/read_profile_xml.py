@@ -53,7 +53,8 @@ def _read_profile(reader: XMLReader, root: Node, name: str) -> Profile:
     if native is None:
         reader.report(
             Level.ERROR, "native-profile", "", root, _TOP, "there is no NativeProfile",
-            "a profile for the built-in client needs one; plug-in profiles are not read", "add NativeProfile with Servers",
+            "a profile for the built-in client needs one; plug-in profiles are not read",
+            "add NativeProfile with Servers",
         )  # fmt: skip
         native = Node("NativeProfile", line=root.line)
     protocols, retry = _read_protocols(reader, native)
@@ -141,7 +142,8 @@ def _read_protocols(reader: XMLReader, native: Node) -> tuple[tuple[Protocol, ..
     if node is None or node.text.lower() != "protocollist" or listed is None:
         if node is None or node.text.lower() == "protocollist":
             reader.report(
-                Level.ERROR, "protocol", "protocols", node or native, f"{_NATIVE}/NativeProtocolType", "no protocol is named",
+                Level.ERROR, "protocol", "protocols", node or native, f"{_NATIVE}/NativeProtocolType",
+                "no protocol is named",
                 "Windows then tries what it likes", "write IKEv2",
             )  # fmt: skip
         return (Protocol.AUTOMATIC,), None
@@ -181,7 +183,8 @@ def _read_authentication(reader: XMLReader, native: Node) -> Authentication:
         method = read_eap(reader, host, f"{path}/Eap/Configuration/EapHostConfig")
     if method is None:
         reader.report(
-            Level.ERROR, "eap-missing", "authentication", eap or node, path, "EAP is asked for, but there is no EapHostConfig",
+            Level.ERROR, "eap-missing", "authentication", eap or node, path,
+            "EAP is asked for, but there is no EapHostConfig",
             "Windows does not know which method to use", "put an EapHostConfig into Eap/Configuration",
         )  # fmt: skip
         return MachineCertificate() if machine == "certificate" else PlainMSCHAPv2()
@@ -213,7 +216,8 @@ def _read_compliance(reader: XMLReader, root: Node) -> EntraCompliance | None:
             reader.report(
                 Level.ERROR, "sso-hash", f"{field}.issuers", other, f"{path}/Sso/IssuerHash",
                 f"{text[:80]!r} is not 40 lower-case hexadecimal digits without separators",
-                "here Windows compares the text, unlike in the EAP configuration", "write the digits only, in lower case",
+                "here Windows compares the text, unlike in the EAP configuration",
+                "write the digits only, in lower case",
             )  # fmt: skip
         if digits is not None:
             issuers.append(digits)
@@ -234,7 +238,8 @@ def _read_routes(reader: XMLReader, root: Node) -> tuple[Route, ...]:
             continue
         if str(network.network_address) != (address.text.lower() if address else "") and network.version == 4:
             reader.report(
-                Level.ERROR, "route-host-bits", field, node, path, f"{address.text if address else ''} is no network of that size",
+                Level.ERROR, "route-host-bits", field, node, path,
+                f"{address.text if address else ''} is no network of that size",
                 "Windows refuses or changes it, and Intune then sees a difference for ever",
                 f"write {network.network_address}",
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What every profile must satisfy before any client format is written: values that could become something else are refused.
+"""What every profile must satisfy before any format is written: values that could become something else are refused.
 
 Lists in ProfileXML are text with commas, ServerNames with semicolons; a comma inside an item would be two items on the
 client. Control characters cannot stand in XML, .reg or swanctl.conf at all.
@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.model import PEAP, EAPTLS, OtherEAP, PortRange, Profile, Protocol, Unknown
+from evertunnel.profiles.model import EAPTLS, PEAP, OtherEAP, PortRange, Profile, Protocol, Unknown
 
 _LONGEST_TEXT = 16_000
 _MOST_ITEMS = 1_000

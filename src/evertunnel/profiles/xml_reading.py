@@ -86,12 +86,14 @@ class XMLReader:
         value = _FLAGS.get(found.text.lower())
         if value is None:
             self.report(
-                Level.ERROR, "boolean", field, found, f"{path}/{name}", f"{found.text[:40]!r} is neither true nor false",
+                Level.ERROR, "boolean", field, found, f"{path}/{name}",
+                f"{found.text[:40]!r} is neither true nor false",
                 "Windows does not apply the element", "write true or false",
             )  # fmt: skip
         elif found.text not in ("true", "false"):
             self.report(
-                Level.ERROR, "boolean-capital", field, found, f"{path}/{name}", f"{found.text!r} stands for {str(value).lower()}",
+                Level.ERROR, "boolean-capital", field, found, f"{path}/{name}",
+                f"{found.text!r} stands for {str(value).lower()}",
                 "a capital letter or a digit leaves the profile configured in part", f"write {str(value).lower()}",
             )  # fmt: skip
         return value
@@ -146,7 +148,8 @@ class XMLReader:
             if word.lower() == found.text.lower():
                 if word != found.text:
                     self.report(
-                        Level.ADVICE, "spelling", field, found, f"{path}/{name}", f"{found.text!r} is documented as {word!r}",
+                        Level.ADVICE, "spelling", field, found, f"{path}/{name}",
+                        f"{found.text!r} is documented as {word!r}",
                         "not every Windows build takes another spelling", f"write {word}",
                     )  # fmt: skip
                 return value
@@ -182,7 +185,8 @@ class XMLReader:
     def _spell(self, node: Node, name: str, path: str, field: str) -> None:
         if node.name != name:
             self.report(
-                Level.ERROR, "element-case", field, node, f"{path}/{node.name}", f"{node.name!r} is documented as {name!r}",
+                Level.ERROR, "element-case", field, node, f"{path}/{node.name}",
+                f"{node.name!r} is documented as {name!r}",
                 "names of elements are compared with their case", f"write {name}",
             )  # fmt: skip
 

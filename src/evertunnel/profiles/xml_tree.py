@@ -78,7 +78,7 @@ class _Reader:
         self.parser.CharacterDataHandler = self._data
         self.parser.StartDoctypeDeclHandler = self._refuse
         self.parser.EntityDeclHandler = self._refuse
-        self.parser.ExternalEntityRefHandler = self._refuse
+        # Without declarations there are no external entities; expat fetches none without a handler anyway.
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._elements += 1

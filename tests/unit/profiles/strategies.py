@@ -7,9 +7,27 @@ from hypothesis import strategies as st
 
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.model import (
-    EAPTLS, PEAP, CertificateSelection, CryptographySuite, DataEncryption, EntraCompliance, MachineCertificate, MSCHAPv2,
-    NameRule, PlainMSCHAPv2, PortRange, Profile, Protocol, Proxy, Route, Routing, Server, ServerTrust, SingleSignOn,
-    TrafficFilter, Usage,
+    EAPTLS,
+    PEAP,
+    CertificateSelection,
+    CryptographySuite,
+    DataEncryption,
+    EntraCompliance,
+    MachineCertificate,
+    MSCHAPv2,
+    NameRule,
+    PlainMSCHAPv2,
+    PortRange,
+    Profile,
+    Protocol,
+    Proxy,
+    Route,
+    Routing,
+    Server,
+    ServerTrust,
+    SingleSignOn,
+    TrafficFilter,
+    Usage,
 )  # fmt: skip
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
@@ -18,8 +36,8 @@ HASH = st.binary(min_size=20, max_size=20).map(bytes.hex)
 OID = st.lists(st.integers(1, 99_999), min_size=2, max_size=6).map(lambda parts: "1.3." + ".".join(map(str, parts)))
 # What tries to leave its place: markup, quotes, script, another line's key.
 HOSTILE = [
-    "</Name><Evil/>", "a & b", "'; Remove-Item C:\\ #", '"quoted"', "$(whoami)", "`n", "%PATH%", "]]>", "<!--", "@'", "'@",
-    "}  secrets {", "[HKEY_LOCAL_MACHINE]", "=1", "# comment", "Übung", "名前", "\u202etxt",
+    "</Name><Evil/>", "a & b", "'; Remove-Item C:\\ #", '"quoted"', "$(whoami)", "`n", "%PATH%", "]]>", "<!--", "@'",
+    "'@", "}  secrets {", "[HKEY_LOCAL_MACHINE]", "=1", "# comment", "Übung", "名前", "\u202etxt",
 ]  # fmt: skip
 TEXT = (
     st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Zl", "Zp")), max_size=20) | st.sampled_from(HOSTILE)
@@ -73,8 +91,8 @@ RULE = st.builds(
 )
 FILTER = st.builds(
     TrafficFilter, name=TEXT, app=st.just("") | TEXT, claims=st.just(""), protocol=st.none() | st.integers(0, 255),
-    local_ports=tuples(PORTS), remote_ports=tuples(PORTS), local_addresses=tuples(RANGE), remote_addresses=tuples(RANGE),
-    routing=st.none() | st.sampled_from(Routing), inbound=FLAG,
+    local_ports=tuples(PORTS), remote_ports=tuples(PORTS), local_addresses=tuples(RANGE),
+    remote_addresses=tuples(RANGE), routing=st.none() | st.sampled_from(Routing), inbound=FLAG,
 )  # fmt: skip
 PROXY = st.builds(
     Proxy, st.just("") | DOMAIN.map(lambda name: f"http://{name}/proxy.pac"), DOMAIN.map(lambda name: name + ":8080"),
