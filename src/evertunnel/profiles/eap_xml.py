@@ -225,6 +225,9 @@ def _read_selection(reader: XMLReader, filtering: Node, path: str, plain: Certif
             names[name.text.lower()] = oid.text
     issuers: list[str] = []
     listed = filtering.find("CAHashList")
+    reader.note(filtering, "authentication.selection", path.rpartition("/")[0])
+    reader.note(listed, "authentication.selection.issuers", path)
+    reader.note(filtering.find("ClientAuthEKUList"), "authentication.selection.usages", path)
     if listed is not None and _is_enabled(listed):
         issuers = _read_hashes(
             reader, listed.find_all("IssuerHash"), f"{path}/CAHashList", "authentication.selection.issuers"
@@ -313,6 +316,9 @@ def _read_trust(reader: XMLReader, kind: Node, path: str, *, extensions: Node | 
             validation, "DisableUserPromptForServerValidation", inside, "authentication.trust.prompt", default=False
         )
         text = validation.find("ServerNames")
+        reader.note(validation, "authentication.trust", path)
+        reader.note(text, "authentication.trust.names", inside)
+        reader.note(validation.find("TrustedRootCA"), "authentication.trust.roots", inside)
         names = tuple(name.strip() for name in text.text.split(";") if name.strip()) if text else ()
         roots = _read_hashes(reader, validation.find_all("TrustedRootCA"), inside, "authentication.trust.roots")
     validate = enforce = False

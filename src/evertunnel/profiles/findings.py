@@ -8,7 +8,7 @@ from evertunnel.profiles.model import Profile
 
 
 class Level(StrEnum):
-    """ERROR: the client refuses it, or does something else than it says. ADVICE: it works, and could be better."""
+    """ERROR: the client refuses it, does something else than it says, or is not safe. ADVICE: it could be better."""
 
     ERROR = "error"
     ADVICE = "advice"
@@ -59,3 +59,13 @@ def locate(finding: Finding, places: Mapping[str, Place]) -> Finding:
         name = name.rpartition(".")[0] if "." in name[name.rfind("]") + 1 :] else name.rpartition("[")[0]
     place = places.get(name)
     return replace(finding, path=place.path, line=place.line) if place else finding
+
+
+def error(rule: str, field: str, what: str, why: str, mend: str, client: str = "") -> Finding:
+    """A finding that must be mended."""
+    return Finding(Level.ERROR, rule, field, what, why, mend, client)
+
+
+def advice(rule: str, field: str, what: str, why: str, mend: str, client: str = "") -> Finding:
+    """A finding that could be mended."""
+    return Finding(Level.ADVICE, rule, field, what, why, mend, client)

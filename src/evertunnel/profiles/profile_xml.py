@@ -39,7 +39,7 @@ class Target(StrEnum):
     SCHEMA = "schema"
 
 
-_ORDER = {
+ORDER = {
     Target.INTUNE: [
         "AlwaysOn",
         "AlwaysOnActive",
@@ -118,7 +118,7 @@ _ORDER = {
         "Route",
     ],
 }
-_NATIVE_ORDER = {
+NATIVE_ORDER = {
     Target.INTUNE: [
         "Servers",
         "RoutingPolicyType",
@@ -248,7 +248,7 @@ def build_tree(profile: Profile, target: Target) -> Node:
     top["NativeProfile"] = [_build_native(profile, target)]
     top["Route"] = [_build_route(route) for route in profile.routes]
     root = Node("VPNProfile")
-    for name in _ORDER[target]:
+    for name in ORDER[target]:
         root.children += top.pop(name, [])
     assert not any(top.values()), f"no place for {list(top)}"
     for unknown in profile.unknown:
@@ -281,7 +281,7 @@ def _build_native(profile: Profile, target: Target) -> Node:
         parts["PlumbIKEv2TSAsRoutes"] = Node("PlumbIKEv2TSAsRoutes", _flag(profile.selectors_as_routes))
     if profile.cryptography:
         parts["CryptographySuite"] = _build_suite(profile.cryptography)
-    return Node("NativeProfile", children=[parts[name] for name in _NATIVE_ORDER[target] if name in parts])
+    return Node("NativeProfile", children=[parts[name] for name in NATIVE_ORDER[target] if name in parts])
 
 
 def _format_server(server: Server, target: Target) -> str:

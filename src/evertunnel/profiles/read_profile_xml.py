@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.eap_xml import EAP, read_eap
+from evertunnel.profiles.echo import check_echo
 from evertunnel.profiles.findings import Level, Reading
 from evertunnel.profiles.hashes import read_hash
 from evertunnel.profiles.model import (
@@ -110,6 +111,7 @@ def _read_profile(reader: XMLReader, root: Node, name: str) -> Profile:
         ),
         enterprise_id=reader.read_text(root, "EdpModeId", _TOP, "enterprise_id"),
     )
+    check_echo(reader, root)
     reader.keep_unknown(root, _TOP)
     reader.keep_unknown(native, _NATIVE)
     return replace(profile, unknown=tuple(reader.unknown))
@@ -256,7 +258,8 @@ def _read_name_rules(reader: XMLReader, root: Node) -> tuple[NameRule, ...]:
                 servers.append(str(ip_address(text)))
             except ValueError:
                 reader.report(
-                    Level.ERROR, "dns-server", field, node, f"{path}/DnsServers", f"{text[:60]!r} is no IP address",
+                    Level.ERROR, "dns-server", field, node.find("DnsServers") or node, f"{path}/DnsServers",
+                    f"{text[:60]!r} is no IP address",
                     "Windows drops the rule", "write addresses, separated by commas",
                 )  # fmt: skip
         domain = reader.read_text(node, "DomainName", path, field)

@@ -64,6 +64,11 @@ class XMLReader:
             result.append((child, f"{path}/{name}[{index + 1}]", f"{field}[{index}]"))
         return result
 
+    def note(self, node: Node | None, field: str, path: str) -> None:
+        """Where a field stands that is not read through `take`."""
+        if node is not None:
+            self.places.setdefault(field, Place(f"{path}/{node.name}", node.line))
+
     def skip(self, node: Node, name: str) -> None:
         """A child that is known and says nothing we need."""
         self._taken.setdefault(id(node), set()).add(name.lower())
