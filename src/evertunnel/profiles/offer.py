@@ -14,6 +14,7 @@ from evertunnel.profiles.model import (
     PEAP,
     CertificateSelection,
     MachineCertificate,
+    NameRule,
     Network,
     Profile,
     Protocol,
@@ -61,7 +62,9 @@ def build_profile(
     """
     cryptography = PRESETS.get(suite)
     if cryptography is None or build_ike_proposal(cryptography) not in offer.ike_proposals:
-        raise InvalidInputError(f"--suite: {suite!r} is none of {', '.join(PRESETS)} that gateway {offer.gateway} offers")
+        raise InvalidInputError(
+            f"--suite: {suite!r} is none of {', '.join(PRESETS)} that gateway {offer.gateway} offers"
+        )
     user = tunnel is TunnelKind.USER
     networks = [ip_network(text) for text in (offer.user_networks if user else offer.device_networks)]
     everything = any(network.prefixlen == 0 for network in networks)
@@ -87,9 +90,7 @@ def build_profile(
     )
 
 
-def _build_rules(offer: Offer, suffixes: tuple[str, ...]) -> tuple["NameRule", ...]:
-    from evertunnel.profiles.model import NameRule
-
+def _build_rules(offer: Offer, suffixes: tuple[str, ...]) -> tuple[NameRule, ...]:
     if not offer.dns:
         return ()
     rules = [NameRule("." + suffix, offer.dns) for suffix in suffixes]
@@ -116,7 +117,9 @@ def verify_against(profile: Profile, offer: Offer) -> Iterator[Finding]:
 def _verify_proposals(profile: Profile, offer: Offer, at: str) -> Iterator[Finding]:
     why = "no common proposal: error 13868"
     if profile.cryptography is None:
-        yield error("no-proposal", "cryptography", f"Windows' default proposals are none of those of {at}", why, "set a suite")
+        yield error(
+            "no-proposal", "cryptography", f"Windows' default proposals are none of those of {at}", why, "set a suite"
+        )
         return
     try:
         pairs = (
@@ -166,18 +169,20 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
     if profile.tunnel is TunnelKind.DEVICE:
         if not isinstance(method, MachineCertificate):
             yield error(
-                "gateway-method", "authentication", f"the device tunnel of {at} takes machine certificates", "EAP is the "
-                "user tunnel's", "use the machine certificate",
+                "gateway-method", "authentication", f"the device tunnel of {at} takes machine certificates",
+                "EAP is the user tunnel's", "use the machine certificate",
             )  # fmt: skip
         return
     if isinstance(method, PEAP):
         yield error(
-            "gateway-method", "authentication", "the policy server does not speak PEAP yet", "it answers with EAP-TLS only",
+            "gateway-method", "authentication", "the policy server does not speak PEAP yet",
+            "it answers with EAP-TLS only",
             "use EAP-TLS",
         )  # fmt: skip
     elif not isinstance(method, EAPTLS):
         yield error(
-            "gateway-method", "authentication", "the policy server speaks EAP-TLS only", "every other method is refused",
+            "gateway-method", "authentication", "the policy server speaks EAP-TLS only",
+            "every other method is refused",
             "use EAP-TLS",
         )  # fmt: skip
     if trust is None:
