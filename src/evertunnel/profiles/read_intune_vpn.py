@@ -217,9 +217,8 @@ def _read_name_rule(item: _Object) -> NameRule:
             ip_address(server)
         except ValueError as error:
             raise InvalidInputError(f"{item.path}.servers: {error}") from None
-    return NameRule(
-        item.text("name"), servers, item.text("proxyServerUri"), item.flag("autoTrigger"), item.flag("persistent")
-    )
+    proxy = item.text("proxyServerUri")
+    return NameRule(item.text("name"), servers, proxy, item.flag("autoTrigger"), item.flag("persistent"))
 
 
 def _read_proxy(body: _Object) -> Proxy | None:
