@@ -55,9 +55,8 @@ V4 = st.builds(lambda a, n: IPv4Network((a, n), strict=False), st.integers(0, 2*
 V6 = st.builds(lambda a, n: IPv6Network((a, n), strict=False), st.integers(0, 2**128 - 1), st.integers(3, 128))
 NETWORK = V4 | V6
 ADDRESS = st.ip_addresses().filter(lambda a: not getattr(a, "scope_id", None)).map(str)
-RANGE = (
-    V4.map(str) | st.ip_addresses(v=4).map(str) | V4.filter(lambda n: n.prefixlen < 32).map(lambda n: f"{n[0]}-{n[-1]}")
-)
+BLOCK = V4.filter(lambda network: network.prefixlen < 32).map(lambda network: f"{network[0]}-{network[-1]}")
+RANGE = V4.map(str) | st.ip_addresses(v=4).map(str) | BLOCK
 PORTS = st.tuples(st.integers(0, 65_535), st.integers(0, 65_535)).map(lambda pair: PortRange(min(pair), max(pair)))
 # Names of usages map to one OID each.
 USAGES = st.dictionaries(NAME.map(str.lower), OID, max_size=2).map(
