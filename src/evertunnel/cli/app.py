@@ -18,6 +18,8 @@ from evertunnel.cli import (
     init,
     lab,
     policy,
+    profile,
+    profile_files,
     serve,
     session,
     upgrade,
@@ -53,6 +55,8 @@ def _main(
     context.obj = StateFolder(state.absolute())
 
 
+assert profile_files.app is profile.app
+
 app.command()(init.init)
 app.command()(serve.serve)
 app.command()(upgrade.upgrade)
@@ -63,6 +67,7 @@ for name, noun in (
     ("device", device.app),
     ("certificate", certificate.app),
     ("policy", policy.app),
+    ("profile", profile.app),
     ("gateway", gateway.app),
     ("session", session.app),
     ("attempt", attempt.app),

@@ -8,9 +8,10 @@ from typing import Any
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.document import decode_document, is_document
 from evertunnel.profiles.findings import Reading
-from evertunnel.profiles.install_script import is_install_script, read_install_script
+from evertunnel.profiles.install_script import read_install_script
 from evertunnel.profiles.intune import CUSTOM_TYPE, read_custom
 from evertunnel.profiles.intune_vpn import VPN_TYPE
+from evertunnel.profiles.powershell import find_payload
 from evertunnel.profiles.read_dpc import read_dpc
 from evertunnel.profiles.read_intune_vpn import read_vpn
 from evertunnel.profiles.read_profile_xml import read_profile_xml
@@ -27,13 +28,13 @@ def read_profiles(data: bytes, *, name: str) -> list[Reading]:
     """
     text = decode_text(data)
     start = text.lstrip("\ufeff \t\r\n")
-    if start.startswith("Windows Registry Editor") or start.startswith("REGEDIT4"):
+    if start.startswith(("Windows Registry Editor", "REGEDIT4")):
         return read_dpc(text)
     if start.startswith(("<", "&lt;", "&LT;")):
         return [read_profile_xml(text, name=name)]
     if start.startswith(("{", "[")):
         return _read_json(start)
-    if is_install_script(text):
+    if find_payload(text) is not None:
         return [read_install_script(text)]
     if "connections" in text:
         return read_swanctl(text)
