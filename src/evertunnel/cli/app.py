@@ -19,7 +19,7 @@ from evertunnel.cli import (
     lab,
     policy,
     profile,
-    profile_files,
+    profile_files,  # noqa: F401  adds its commands to profile.app
     serve,
     session,
     upgrade,
@@ -54,8 +54,6 @@ def _main(
 ) -> None:
     context.obj = StateFolder(state.absolute())
 
-
-assert profile_files.app is profile.app
 
 app.command()(init.init)
 app.command()(serve.serve)

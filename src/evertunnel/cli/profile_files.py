@@ -1,4 +1,4 @@
-"""evertunnel profile lint, import, export, diff, formats: on files, and on stored profiles by name; files need no server."""
+"""evertunnel profile lint, import, export, diff, formats: on files, which need no server, and on stored profiles."""
 
 from __future__ import annotations
 
@@ -93,6 +93,7 @@ def export(
     server_url: Annotated[str, typer.Option(help="Where clients enrol, for certificate-script.")] = "",
     identity: Annotated[str, typer.Option(help="Who the Linux client is, for swanctl.")] = "",
     certificate: Annotated[str, typer.Option(help="File name in /etc/swanctl/x509, for swanctl.")] = "evertunnel.pem",
+    address: Annotated[str, typer.Option(help="Where the client reaches the gateway, for swanctl.")] = "",
     anyway: Annotated[bool, typer.Option("--anyway", help="Write although the linter found errors.")] = False,
 ) -> None:
     """Write a profile for a client. What the format cannot say is listed on standard error.
@@ -114,7 +115,7 @@ def export(
             for finding in errors:
                 typer.echo(clean(f"error: {finding.what}; {finding.mend}  ({finding.rule})"), err=True)
             fail(f"{profile.name} has {len(errors)} errors: mend them, or write it with --anyway")
-        files = ClientFiles(certificate=certificate, identity=identity)
+        files = ClientFiles(certificate=certificate, identity=identity, address=address)
         text = chosen.build(profile, Options(server_url, files))
     except InvalidInputError as error:
         fail(str(error))
@@ -221,7 +222,8 @@ def _get_offer(context: typer.Context, gateway: str) -> Offer:
     from evertunnel.profiles.offer import Offer
 
     values: dict[str, Any] = API(context).get("gateways", gateway, "offer")
-    return Offer(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Offer(**lists)
 
 
 def _encode(finding: Finding) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.certificate_script import build_certificate_script
@@ -25,7 +25,7 @@ class Options:
     """What some formats need besides the profile: where clients enrol, and what a Linux client has."""
 
     server_url: str = ""
-    files: ClientFiles = ClientFiles()
+    files: ClientFiles = field(default_factory=ClientFiles)
 
 
 @dataclass(frozen=True, slots=True)

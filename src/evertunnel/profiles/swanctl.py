@@ -35,11 +35,13 @@ _TITLE = re.compile(r'^# Evertunnel profile (".*"), version ([0-9]+)$', re.MULTI
 
 @dataclass(frozen=True, slots=True)
 class ClientFiles:
-    """What the client itself has: files below /etc/swanctl, and who it is (empty: by its certificate)."""
+    """What the client itself has: files below /etc/swanctl, who it is (empty: by its certificate), and where it
+    reaches the gateway (empty: by its name)."""
 
     certificate: str = "evertunnel.pem"
     root: str = "evertunnel-root.pem"
     identity: str = ""
+    address: str = ""
 
 
 def limit_swanctl(profile: Profile) -> tuple[Profile, list[str]]:
@@ -113,7 +115,7 @@ def build_swanctl(profile: Profile, files: ClientFiles | None = None) -> str:
         raise InvalidInputError("routes: a split tunnel without routes carries nothing on Linux; name the networks")
     connection = Section()
     connection.set("version", "2")
-    connection.set("remote_addrs", ",".join(server.address for server in limited.servers))
+    connection.set("remote_addrs", files.address or ",".join(server.address for server in limited.servers))
     connection.set("vips", "0.0.0.0,::")
     connection.set("dpd_delay", "30s")
     connection.set("keyingtries", "0" if limited.always_on else "1")
