@@ -377,7 +377,10 @@ def test_no_values_bring_the_reader_down_or_become_more_than_they_were(values: l
         except InvalidInputError:
             continue
         (again,) = read_dpc(text)
-        assert again.profile == limit_dpc(reading.profile)[0]
+        expected = limit_dpc(reading.profile)[0]
+        assert replace(again.profile, unknown=()) == replace(expected, unknown=())
+        # What came from two places has another order when it comes from one.
+        assert set(again.profile.unknown) == set(expected.unknown)
 
 
 @pytest.mark.parametrize("text", [HEADER + "\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Other]\n", "<VPNProfile/>", ""])
