@@ -62,6 +62,8 @@ IMPURE_MODULES = {
     "asyncio", "io", "logging", "os", "pathlib", "random", "secrets", "shutil", "socket", "sqlalchemy", "sqlite3",
     "structlog", "subprocess", "tempfile", "threading", "time", "urllib", "http",
 }  # fmt: skip
+# Texts in, texts out, although their packages do more.
+PURE_MODULES = {"urllib.parse"}
 # RADIUS never holds what it must not be able to lose.
 NEVER_IN_RADIUS = {"signer", "signer_socket", "web", "vici_connection", "gateways", "cli"}
 
@@ -112,7 +114,7 @@ def test_imports_follow_the_direction_table(path: Path) -> None:
     "path", [path for path in list_files() if part_of(path) in PURE], ids=lambda path: str(path.relative_to(SOURCE))
 )
 def test_pure_parts_stay_pure(path: Path) -> None:
-    wrong = {name.split(".")[0] for name in list_imports(path)} & IMPURE_MODULES
+    wrong = {name.split(".")[0] for name in list_imports(path) if name not in PURE_MODULES} & IMPURE_MODULES
     assert not wrong, f"a pure part imports {', '.join(sorted(wrong))}"
 
 

@@ -41,7 +41,7 @@ def compare_profiles(first: Profile, second: Profile) -> list[Difference]:
     for one, other in ((left, right), (right, left)):
         if not one.trusted_networks and set(other.trusted_networks) <= {r.domain.lstrip(".") for r in one.name_rules}:
             left, right = replace(left, trusted_networks=()), replace(right, trusted_networks=())
-    found = []
+    found: list[Difference] = []
     for item in fields(Profile):
         if item.name not in _NOT_MEANING:
             found += _compare(item.name, getattr(left, item.name), getattr(right, item.name))

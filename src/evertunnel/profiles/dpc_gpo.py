@@ -4,7 +4,7 @@ Names of policies are those of DPC 5.2's ADMX in English; LGPO's text is that of
 """
 
 import csv
-import io
+from types import SimpleNamespace
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.dpc import LIST_KEYS, build_dpc_values
@@ -93,14 +93,14 @@ _NO_POLICY = "no policy sets this; set the registry value instead (Preferences, 
 def build_dpc_gpo(profile: Profile, *, tunnel: DPCTunnel | None = None, override: bool = False) -> str:
     """A CSV table, to be worked through in the policy editor: path of the policy, its name, what to enter, a remark."""
     values = build_dpc_values(profile, tunnel=tunnel, policies=True, override=override)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     writer.writerow(("Policy path", "Setting", "Value", "Registry value", "Remark"))
     chosen = values[0].name
     for value in values:
         row = _describe_switch(chosen) if value is values[0] else _describe(value, chosen, values[0].key)
         writer.writerow(tuple(map(_defuse, row)))
-    return text.getvalue()
+    return "".join(lines)
 
 
 def build_dpc_lgpo(profile: Profile, *, tunnel: DPCTunnel | None = None, override: bool = False) -> str:

@@ -79,7 +79,7 @@ def read_install_script(text: str) -> Reading:
         raise InvalidInputError("the payload of the script has no name or no document: it was changed")
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 2**31:
         raise InvalidInputError("the payload of the script has no version: it was changed")
-    reading = read_profile_xml(document, name=name)
+    reading = read_profile_xml(document, name=name, intune=False)
     findings = list(reading.findings)
     profile = replace(reading.profile, name=name, version=version)
     if isinstance(profile.authentication, MachineCertificate):

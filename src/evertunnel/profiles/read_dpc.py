@@ -93,7 +93,7 @@ def _read_tunnel(tunnel: DPCTunnel, roots: list[RegistryKey | None]) -> Reading:
 def _read_document(reader: DPCReader, tunnel: DPCTunnel, name: str, text: str) -> Profile:
     """A whole ProfileXML; what DPC sets beside it wins."""
     try:
-        inner = read_profile_xml(text, name=name)
+        inner = read_profile_xml(text, name=name, intune=False)
     except InvalidInputError as error:
         raise InvalidInputError(f"{reader.path}\\OverrideXML: {error}") from None
     if len(text) > LONGEST_XML:

@@ -35,8 +35,11 @@ _TOP = "VPNProfile"
 _NATIVE = f"{_TOP}/NativeProfile"
 
 
-def read_profile_xml(text: str, *, name: str = "") -> Reading:
-    """The profile in a document; `name` is used when the document has none. Raises InvalidInputError for no XML."""
+def read_profile_xml(text: str, *, name: str = "", intune: bool = True) -> Reading:
+    """The profile in a document; `name` is used when the document has none.
+
+    With `intune` also what only Intune chokes on is found. Raises InvalidInputError for no XML.
+    """
     text = text.lstrip("\ufeff \t\r\n")
     if text[:4].lower() == "&lt;":
         # As it stands in a SyncML Data element or comes out of a CSP node.
@@ -45,10 +48,10 @@ def read_profile_xml(text: str, *, name: str = "") -> Reading:
     reader = XMLReader(FORMAT)
     if root.name != _TOP:
         raise InvalidInputError(f"line {root.line}: the document is {root.name[:60]!r}, not VPNProfile")
-    return Reading(FORMAT, _read_profile(reader, root, name), tuple(reader.findings), reader.places)
+    return Reading(FORMAT, _read_profile(reader, root, name, intune=intune), tuple(reader.findings), reader.places)
 
 
-def _read_profile(reader: XMLReader, root: Node, name: str) -> Profile:
+def _read_profile(reader: XMLReader, root: Node, name: str, *, intune: bool) -> Profile:
     own_name = reader.read_text(root, "ProfileName", _TOP, "name")
     native = reader.take(root, "NativeProfile", _TOP, "")
     if native is None:
@@ -111,7 +114,8 @@ def _read_profile(reader: XMLReader, root: Node, name: str) -> Profile:
         ),
         enterprise_id=reader.read_text(root, "EdpModeId", _TOP, "enterprise_id"),
     )
-    check_echo(reader, root)
+    if intune:
+        check_echo(reader, root)
     reader.keep_unknown(root, _TOP)
     reader.keep_unknown(native, _NATIVE)
     return replace(profile, unknown=tuple(reader.unknown))
