@@ -30,12 +30,12 @@ def read_profiles(data: bytes, *, name: str) -> list[Reading]:
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith(("Windows Registry Editor", "REGEDIT4")):
         return read_dpc(text)
-    if start.startswith(("<", "&lt;", "&LT;")):
+    if find_payload(text) is not None:
+        return [read_install_script(text)]
+    if start.startswith(("<", "&lt;", "&LT;")) and not start.startswith("<#"):
         return [read_profile_xml(text, name=name)]
     if start.startswith(("{", "[")):
         return _read_json(start)
-    if find_payload(text) is not None:
-        return [read_install_script(text)]
     if "connections" in text:
         return read_swanctl(text)
     raise InvalidInputError(
