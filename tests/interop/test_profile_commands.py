@@ -1,6 +1,7 @@
 """evertunnel profile: from a gateway to every format and back, with and without a server."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,19 @@ SUFFIX = "corp.example"
 
 
 @pytest.fixture(scope="module")
-def filled(server: Server) -> Server:
+def filled() -> Iterator[Server]:
     """A gateway, and a profile for each tunnel made from it."""
+    server = Server()
+    try:
+        server.init("--public-name", "vpn.example.com")
+        server.start()
+        fill(server)
+        yield server
+    finally:
+        server.remove()
+
+
+def fill(server: Server) -> None:
     server.run(
         "gateway", "add", "gw1", "--public-name", "vpn.example.com", "--device-pool", "10.30.0.0/20", "--user-pool",
         "10.31.0.0/20", "--device-network", "10.20.0.10/32", "--user-network", "10.20.0.0/16", "--dns", "10.20.0.53",
@@ -22,7 +34,6 @@ def filled(server: Server) -> Server:
         server.run(
             "profile", "create", f"Corp {tunnel}", "--tunnel", tunnel, "--gateway", "gw1", "--dns-suffix", SUFFIX
         )
-    return server
 
 
 def test_a_profile_made_from_a_gateway_has_no_errors_and_meets_it(filled: Server) -> None:

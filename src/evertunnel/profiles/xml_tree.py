@@ -57,8 +57,11 @@ def parse_xml(text: str) -> Node:
         reader.parser.Parse(data, True)
     except expat.ExpatError as error:
         reason = expat.errors.messages[error.code]
+        lines = text.splitlines()
+        line = lines[error.lineno - 1] if 0 < error.lineno <= len(lines) else ""
+        mend = "; an ampersand is written &amp;" if "&" in line[: error.offset + 1] else ""
         raise InvalidInputError(
-            f"line {error.lineno}, column {error.offset + 1}: no well-formed XML: {reason}"
+            f"line {error.lineno}, column {error.offset + 1}: no well-formed XML: {reason}{mend}"
         ) from None
     assert reader.root is not None
     return reader.root
