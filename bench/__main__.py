@@ -10,6 +10,7 @@ from bench.denial import measure_denials
 from bench.eap_tls import Run, measure, write_supplicant
 from bench.freeradius import PORT, FreeRADIUS
 from bench.installation import RADIUS_PORT, Installation
+from bench.profiles import measure_profiles
 from bench.report import write_report
 from evertunnel import clock
 
@@ -27,7 +28,7 @@ def main() -> None:
         ours, theirs = measure_eap_tls(folder)
         print("denials", flush=True)
         denials = measure_denials(folder)
-    print(write_report(ours, theirs, denials, clock.now()))
+    print(write_report(ours, theirs, denials, measure_profiles(), clock.now()))
 
 
 def measure_eap_tls(folder: Path) -> tuple[list[Run], list[Run]]:

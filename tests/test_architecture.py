@@ -19,16 +19,18 @@ ALLOWED: dict[str, set[str]] = {
     "pki": NOUNS,
     "access": NOUNS,
     "diagnosis": NOUNS,
+    "profiles": NOUNS,
     "storage": NOUNS,
     "passwords": NOUNS,
-    "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "protocols", "passwords"},
+    "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "profiles", "protocols", "passwords"},
     "vici_connection": NOUNS,
     "keystore": NOUNS | {"pki"},
     "signer": NOUNS | {"pki", "storage"},
     "signer_socket": NOUNS | {"signer"},
-    "gateways": NOUNS | {"actions", "storage", "protocols", "pki", "keystore", "rate_limit", "vici_connection"},
+    "gateways": NOUNS
+    | {"actions", "storage", "protocols", "pki", "profiles", "keystore", "rate_limit", "vici_connection"},
     "servers": NOUNS | {"actions", "storage", "protocols", "clock"},
-    "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access"},
+    "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access", "profiles"},
     "connector": NOUNS | {"protocols", "vici_connection"},
     "lab": NOUNS | {"connector", "vici_connection"},
     "state_folder": NOUNS | {"keystore"},
@@ -42,7 +44,18 @@ ALLOWED: dict[str, set[str]] = {
     "initialise": NOUNS
     | {"actions", "clock", "config", "keystore", "pki", "privileges", "signer", "state_folder", "storage"},
     "cli": NOUNS
-    | {"__init__", "app", "connector", "initialise", "lab", "logs", "pki", "state_folder", "vici_connection"},
+    | {
+        "__init__",
+        "app",
+        "connector",
+        "initialise",
+        "lab",
+        "logs",
+        "pki",
+        "profiles",
+        "state_folder",
+        "vici_connection",
+    },
     "__main__": {"cli"},
 }
 
@@ -51,6 +64,8 @@ IMPURE_MODULES = {
     "asyncio", "io", "logging", "os", "pathlib", "random", "secrets", "shutil", "socket", "sqlalchemy", "sqlite3",
     "structlog", "subprocess", "tempfile", "threading", "time", "urllib", "http",
 }  # fmt: skip
+# Texts in, texts out, although their packages do more.
+PURE_MODULES = {"urllib.parse"}
 # RADIUS never holds what it must not be able to lose.
 NEVER_IN_RADIUS = {"signer", "signer_socket", "web", "vici_connection", "gateways", "cli"}
 
@@ -101,7 +116,7 @@ def test_imports_follow_the_direction_table(path: Path) -> None:
     "path", [path for path in list_files() if part_of(path) in PURE], ids=lambda path: str(path.relative_to(SOURCE))
 )
 def test_pure_parts_stay_pure(path: Path) -> None:
-    wrong = {name.split(".")[0] for name in list_imports(path)} & IMPURE_MODULES
+    wrong = {name.split(".")[0] for name in list_imports(path) if name not in PURE_MODULES} & IMPURE_MODULES
     assert not wrong, f"a pure part imports {', '.join(sorted(wrong))}"
 
 

@@ -33,6 +33,8 @@ class Audit(StrEnum):
     ACCESS_POLICY_IMPORT = "access-policy:import"
     ACCESS_POLICY_CHANGE = "access-policy:change"
     ACCESS_POLICY_REMOVE = "access-policy:remove"
+    PROFILE_SAVE = "profile:save"
+    PROFILE_REMOVE = "profile:remove"
     SESSION_END = "session:end"
 
 

@@ -18,6 +18,8 @@ from evertunnel.cli import (
     init,
     lab,
     policy,
+    profile,
+    profile_files,  # noqa: F401  adds its commands to profile.app
     serve,
     session,
     upgrade,
@@ -63,6 +65,7 @@ for name, noun in (
     ("device", device.app),
     ("certificate", certificate.app),
     ("policy", policy.app),
+    ("profile", profile.app),
     ("gateway", gateway.app),
     ("session", session.app),
     ("attempt", attempt.app),

@@ -40,9 +40,9 @@ class API:
         """Change."""
         return self._call("PATCH", path, json=body)
 
-    def put(self, *path: str) -> Any:
+    def put(self, *path: str, body: Any = None) -> Any:
         """Put in place."""
-        return self._call("PUT", path)
+        return self._call("PUT", path, json=body)
 
     def delete(self, *path: str) -> Any:
         """Take away."""

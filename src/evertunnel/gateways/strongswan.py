@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evertunnel.gateways.proposals import ESP_PROPOSALS, IKE_PROPOSALS
+from evertunnel.profiles.proposals import ESP_PROPOSALS, IKE_PROPOSALS
 
 DEVICE_CONNECTION = "evertunnel-device"
 USER_CONNECTION = "evertunnel-user"

@@ -225,6 +225,26 @@ gateways = Table(
     Column("created_at", UTCTime, nullable=False),
 )
 
+profiles = Table(
+    "profiles",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),  # the newest
+    Column("gateway_id", ForeignKey("gateways.id")),  # which it was made for
+)
+profile_versions = Table(
+    "profile_versions",
+    metadata,
+    _id(),
+    Column("profile_id", ForeignKey("profiles.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("saved_at", UTCTime, nullable=False),
+    Column("saved_by", Text, nullable=False),
+    UniqueConstraint("profile_id", "version"),
+)
 network_policies = Table(
     "network_policies",
     metadata,

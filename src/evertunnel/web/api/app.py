@@ -24,6 +24,7 @@ from evertunnel.web.api import (
     gateways,
     groups,
     policies,
+    profiles,
     sessions,
     users,
 )
@@ -36,7 +37,7 @@ _STATUS: dict[type[DomainError], int] = {
     AccessDeniedError: 403,
     UnavailableError: 503,
 }
-_NOUNS = (users, groups, devices, certificates, policies, gateways, sessions, attempts, denials, audit)
+_NOUNS = (users, groups, devices, certificates, policies, gateways, profiles, sessions, attempts, denials, audit)
 
 
 def build_app(context: APIContext) -> FastAPI:

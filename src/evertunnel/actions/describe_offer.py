@@ -1,0 +1,46 @@
+"""What a gateway offers to clients, from what is stored: profiles are made from it and held against it."""
+
+import hashlib
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import Connection, select
+
+from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.profiles.offer import Offer
+from evertunnel.profiles.proposals import ESP_PROPOSALS, IKE_PROPOSALS
+from evertunnel.storage import authorities, gateways, tables
+
+_certificates = tables.certificates
+
+
+def describe_offer(connection: Connection, gateway_name: str) -> Offer:
+    """Raises NotFoundError."""
+    row = gateways.get_gateway(connection, gateway_name)
+    known = authorities.load_authorities(connection)
+    names = connection.execute(
+        select(_certificates.c.subject_name, _certificates.c.dns_names).where(
+            _certificates.c.kind == CertificateKind.POLICY_SERVER.value,
+            _certificates.c.status == CertificateStatus.VALID.value,
+        )
+    )
+    servers = sorted({name for names_row in names for name in (names_row.dns_names or [names_row.subject_name])})
+    return Offer(
+        gateway=row.name,
+        public_name=row.public_name,
+        policy_server_names=tuple(servers),
+        root_hash=_hash(known[Authority.ROOT]),
+        issuing_hash=_hash(known[Authority.ISSUING]),
+        access_hash=_hash(known[Authority.ACCESS]),
+        device_hash=_hash(known[Authority.DEVICE]),
+        ike_proposals=IKE_PROPOSALS,
+        esp_proposals=ESP_PROPOSALS,
+        device_networks=tuple(row.settings["device_networks"]),
+        user_networks=tuple(row.settings["user_networks"]),
+        dns=tuple(row.settings.get("dns", ())),
+    )
+
+
+def _hash(certificate: x509.Certificate) -> str:
+    """The thumbprint as Windows shows it; it selects a certificate and protects nothing."""
+    return hashlib.sha1(certificate.public_bytes(Encoding.DER), usedforsecurity=False).hexdigest()

@@ -1,0 +1,270 @@
+"""Graph's windows10VpnConfiguration, read."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from evertunnel.errors import InvalidInputError
+from evertunnel.model import TunnelKind
+from evertunnel.profiles.eap_xml import read_eap
+from evertunnel.profiles.findings import Finding, Place, Reading, advice
+from evertunnel.profiles.hashes import read_hash
+from evertunnel.profiles.intune_vpn import FORMAT, PROTOCOLS, ROUTINGS, SUITE_WORDS, read_range
+from evertunnel.profiles.model import (
+    Authentication,
+    CryptographySuite,
+    EntraCompliance,
+    MachineCertificate,
+    NameRule,
+    PlainMSCHAPv2,
+    PortRange,
+    Profile,
+    Proxy,
+    Route,
+    Routing,
+    Server,
+    SingleSignOn,
+    TrafficFilter,
+    Unknown,
+)
+from evertunnel.profiles.xml_reading import XMLReader
+from evertunnel.profiles.xml_tree import parse_xml
+
+_KNOWN = frozenset(
+    [
+        "@odata.type",
+        "@odata.context",
+        "displayName",
+        "description",
+        "connectionName",
+        "profileTarget",
+        "servers",
+        "connectionType",
+        "enableSplitTunneling",
+        "enableAlwaysOn",
+        "enableDeviceTunnel",
+        "enableDnsRegistration",
+        "dnsSuffixes",
+        "rememberUserCredentials",
+        "associatedApps",
+        "trafficRules",
+        "routes",
+        "dnsRules",
+        "trustedNetworkDomains",
+        "authenticationMethod",
+        "eapXml",
+        "enableConditionalAccess",
+        "enableSingleSignOnWithAlternateCertificate",
+        "singleSignOnEku",
+        "singleSignOnIssuerHash",
+        "windowsInformationProtectionDomain",
+        "proxyServer",
+        "cryptographySuite",
+        "id",
+        "version",
+        "createdDateTime",
+        "lastModifiedDateTime",
+        "roleScopeTagIds",
+        "supportsScopeTags",
+        "customXml",
+        "microsoftTunnelSiteId",
+        "onlyAssociatedAppsCanUseConnection",
+    ]
+)
+
+
+class _Object:
+    """A JSON object whose properties are read with their path."""
+
+    def __init__(self, value: Any, path: str = "$") -> None:
+        if not isinstance(value, Mapping):
+            raise InvalidInputError(f"{path}: must be an object")
+        self.value, self.path = value, path
+
+    def text(self, name: str) -> str:
+        found = self.value.get(name)
+        if found is not None and not isinstance(found, str):
+            raise InvalidInputError(f"{self.path}.{name}: must be a text")
+        return found or ""
+
+    def flag(self, name: str) -> bool:
+        found = self.value.get(name)
+        if found is not None and not isinstance(found, bool):
+            raise InvalidInputError(f"{self.path}.{name}: must be true or false")
+        return bool(found)
+
+    def number(self, name: str) -> int | None:
+        found = self.value.get(name)
+        if found is not None and (not isinstance(found, int) or isinstance(found, bool)):
+            raise InvalidInputError(f"{self.path}.{name}: must be a whole number")
+        return found
+
+    def items(self, name: str) -> list[Any]:
+        found = self.value.get(name)
+        if found is not None and not isinstance(found, list):
+            raise InvalidInputError(f"{self.path}.{name}: must be a list")
+        return found or []
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        for index, item in enumerate(self.items(name)):
+            if not isinstance(item, str):
+                raise InvalidInputError(f"{self.path}.{name}[{index}]: must be a text")
+        return tuple(self.items(name))
+
+    def objects(self, name: str) -> list["_Object"]:
+        return [_Object(item, f"{self.path}.{name}[{index}]") for index, item in enumerate(self.items(name))]
+
+
+def read_vpn(document: Mapping[str, Any]) -> Reading:
+    """The profile in a configuration. Raises InvalidInputError with the JSON path."""
+    body = _Object(document)
+    reader = XMLReader(FORMAT)
+    words = {text: protocol for protocol, text in PROTOCOLS.items()}
+    connection = body.text("connectionType")
+    if connection not in words:
+        raise InvalidInputError(f"$.connectionType: {connection[:40]!r} is no built-in protocol; plug-ins are not read")
+    unknown = [Unknown(FORMAT, f"$.{key}", json.dumps(value)) for key, value in document.items() if key not in _KNOWN]
+    findings: list[Finding] = [
+        advice("unknown", "", f"the property {item.path[2:]!r} is not known", "it is kept, and not understood",
+               "check that it is not needed")
+        for item in unknown
+    ]  # fmt: skip
+    profile = Profile(
+        name=body.text("connectionName") or body.text("displayName"),
+        tunnel=TunnelKind.DEVICE if body.flag("enableDeviceTunnel") else TunnelKind.USER,
+        servers=tuple(_read_server(item) for item in _default_first(body.objects("servers"))),
+        authentication=_read_authentication(body, reader),
+        protocols=(words[connection],),
+        entra=_read_entra(body),
+        routing=Routing.SPLIT if body.flag("enableSplitTunneling") else Routing.FORCE,
+        routes=tuple(_read_route(item) for item in body.objects("routes")),
+        dns_suffixes=body.texts("dnsSuffixes"),
+        name_rules=tuple(_read_name_rule(item) for item in body.objects("dnsRules")),
+        trusted_networks=body.texts("trustedNetworkDomains"),
+        proxy=_read_proxy(body),
+        app_triggers=tuple(item.text("identifier") for item in body.objects("associatedApps")),
+        traffic_filters=tuple(_read_filter(item) for item in body.objects("trafficRules")),
+        cryptography=_read_suite(body),
+        always_on=body.flag("enableAlwaysOn"),
+        register_dns=body.flag("enableDnsRegistration"),
+        remember_credentials=body.flag("rememberUserCredentials"),
+        enterprise_id=body.text("windowsInformationProtectionDomain"),
+        unknown=tuple(unknown),
+    )
+    places = {"servers": Place("$.servers"), "routes": Place("$.routes"), "authentication": Place("$.eapXml"),
+              "cryptography": Place("$.cryptographySuite"), "name_rules": Place("$.dnsRules"),
+              "traffic_filters": Place("$.trafficRules"), "proxy": Place("$.proxyServer")}  # fmt: skip
+    return Reading(FORMAT, profile, (*reader.findings, *findings), places)
+
+
+def _default_first(servers: list[_Object]) -> list[_Object]:
+    return sorted(servers, key=lambda server: not server.flag("isDefaultServer"))
+
+
+def _read_server(item: _Object) -> Server:
+    address, label = item.text("address"), item.text("description")
+    return Server(address, "" if label == address else label)
+
+
+def _read_authentication(body: _Object, reader: XMLReader) -> Authentication:
+    match body.text("authenticationMethod"):
+        case "certificate":
+            return MachineCertificate()
+        case "usernameAndPassword":
+            return PlainMSCHAPv2()
+        case "customEapXml":
+            try:
+                text = base64.b64decode(body.text("eapXml"), validate=True).decode("utf-8-sig")
+            except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+                raise InvalidInputError(f"$.eapXml: is no base64 of UTF-8 text: {error}") from None
+            method = read_eap(reader, parse_xml(text), "$.eapXml: EapHostConfig")
+            if method is None:
+                raise InvalidInputError("$.eapXml: holds no EAP method")
+            return method
+        case other:
+            raise InvalidInputError(f"$.authenticationMethod: {other[:40]!r} is not read")
+
+
+def _read_entra(body: _Object) -> EntraCompliance | None:
+    if not body.flag("enableConditionalAccess"):
+        return None
+    if not body.flag("enableSingleSignOnWithAlternateCertificate"):
+        return EntraCompliance()
+    usage = body.value.get("singleSignOnEku")
+    usages = (_Object(usage, "$.singleSignOnEku").text("objectIdentifier"),) if usage else ()
+    text = body.text("singleSignOnIssuerHash")
+    digits = read_hash(text) if text else None
+    if text and digits is None:
+        raise InvalidInputError(f"$.singleSignOnIssuerHash: {text[:60]!r} is no certificate hash")
+    return EntraCompliance(SingleSignOn(usages, (digits,) if digits else ()))
+
+
+def _read_route(item: _Object) -> Route:
+    text = f"{item.text('destinationPrefix')}/{item.number('prefixSize')}"
+    try:
+        return Route(ip_network(text, strict=False))
+    except ValueError as error:
+        raise InvalidInputError(f"{item.path}: {error}") from None
+
+
+def _read_name_rule(item: _Object) -> NameRule:
+    servers = item.texts("servers")
+    for server in servers:
+        try:
+            ip_address(server)
+        except ValueError as error:
+            raise InvalidInputError(f"{item.path}.servers: {error}") from None
+    proxy = item.text("proxyServerUri")
+    return NameRule(item.text("name"), servers, proxy, item.flag("autoTrigger"), item.flag("persistent"))
+
+
+def _read_proxy(body: _Object) -> Proxy | None:
+    value = body.value.get("proxyServer")
+    if value is None:
+        return None
+    item = _Object(value, "$.proxyServer")
+    port = item.number("port")
+    server = item.text("address") + (f":{port}" if port is not None else "")
+    return Proxy(
+        item.text("automaticConfigurationScriptUrl"), server, (), item.flag("bypassProxyServerForLocalAddress")
+    )
+
+
+def _read_filter(item: _Object) -> TrafficFilter:
+    routings = {text: routing for routing, text in ROUTINGS.items()}
+    return TrafficFilter(
+        name=item.text("name"),
+        app=item.text("appId"),
+        claims=item.text("claims"),
+        protocol=item.number("protocols"),
+        local_ports=tuple(_read_ports(ports) for ports in item.objects("localPortRanges")),
+        remote_ports=tuple(_read_ports(ports) for ports in item.objects("remotePortRanges")),
+        local_addresses=tuple(read_range(part.value, part.path) for part in item.objects("localAddressRanges")),
+        remote_addresses=tuple(read_range(part.value, part.path) for part in item.objects("remoteAddressRanges")),
+        routing=routings.get(item.text("routingPolicyType")),
+        inbound=item.text("vpnTrafficDirection") == "inbound",
+    )
+
+
+def _read_ports(item: _Object) -> PortRange:
+    first, last = item.number("lowerNumber"), item.number("upperNumber")
+    if first is None or last is None:
+        raise InvalidInputError(f"{item.path}: needs lowerNumber and upperNumber")
+    return PortRange(first, last)
+
+
+def _read_suite(body: _Object) -> CryptographySuite | None:
+    value = body.value.get("cryptographySuite")
+    if value is None:
+        return None
+    item = _Object(value, "$.cryptographySuite")
+    found: dict[str, str] = {}
+    for name, (field, words) in SUITE_WORDS.items():
+        back = {text: word for word, text in words.items()}
+        text = item.text(name)
+        # What Windows has no word for is kept, and named by the linter.
+        found[field] = back.get(text, text)
+    return CryptographySuite(**found)

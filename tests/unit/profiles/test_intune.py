@@ -1,0 +1,64 @@
+"""Intune's two forms: the same meaning back, and what cannot be said is listed."""
+
+import json
+
+import pytest
+
+from evertunnel.errors import InvalidInputError
+from evertunnel.profiles.intune import build_custom, limit_custom, read_custom
+from evertunnel.profiles.intune_vpn import build_vpn, limit_vpn
+from evertunnel.profiles.model import Profile
+from evertunnel.profiles.read_intune_vpn import read_vpn
+from tests.unit.profiles.samples import DEVICE, ENTRA, USER
+
+
+def test_the_custom_configuration_is_read_back_by_meaning(thousand_profiles: list[Profile]) -> None:
+    for profile in thousand_profiles:
+        (reading,) = read_custom(json.loads(json.dumps(build_custom(profile))))
+        assert reading.profile == limit_custom(profile)[0]
+
+
+def test_the_vpn_form_is_read_back_by_meaning(thousand_profiles: list[Profile]) -> None:
+    for profile in thousand_profiles:
+        limited, losses = limit_vpn(profile)
+        assert read_vpn(json.loads(json.dumps(build_vpn(profile)))).profile == limited
+        assert bool(losses) == (limited != limit_vpn(limited)[0]) or limited == limit_vpn(limited)[0]
+
+
+def test_scope_and_name_stand_in_the_uri() -> None:
+    (setting,) = build_custom(DEVICE)["omaSettings"]
+    assert setting["omaUri"] == "./Device/Vendor/MSFT/VPNv2/Corp%20VPN%20Device/ProfileXML"
+    (setting,) = build_custom(USER)["omaSettings"]
+    assert setting["omaUri"] == "./User/Vendor/MSFT/VPNv2/Corp%20VPN/ProfileXML"
+
+
+def test_what_the_form_cannot_say_is_listed() -> None:
+    from dataclasses import replace
+
+    _, losses = limit_vpn(replace(USER, ipv4_metric=3, hide_edit_button=True))
+    assert losses == ["IPv4InterfaceMetric", "DisableAdvancedOptionsEditButton"]
+    assert limit_vpn(ENTRA)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"connectionType": "ciscoAnyConnect"}, "$.connectionType"),
+        ({"routes": [{"destinationPrefix": "x", "prefixSize": 8}]}, "$.routes[0]"),
+        ({"routes": "x"}, "$.routes"),
+        ({"eapXml": "%%%"}, "$.eapXml"),
+        ({"eapXml": "PCFET0NUWVBFIHg+PHgvPg=="}, "line 1"),
+        ({"enableAlwaysOn": "true"}, "$.enableAlwaysOn"),
+        ({"servers": [1]}, "$.servers[0]"),
+        ({"singleSignOnIssuerHash": "x"}, "$.singleSignOnIssuerHash"),
+    ],
+)
+def test_a_mistake_is_named_with_its_path(change: dict[str, object], word: str) -> None:
+    with pytest.raises(InvalidInputError, match=word.replace("$", r"\$").replace("[", r"\[")):
+        read_vpn(build_vpn(ENTRA) | change)
+
+
+def test_unknown_properties_survive() -> None:
+    reading = read_vpn(build_vpn(USER) | {"novelty": {"a": [1]}})
+    assert [finding.rule for finding in reading.findings] == ["unknown"]
+    assert build_vpn(reading.profile)["novelty"] == {"a": [1]}

@@ -1,0 +1,220 @@
+"""Every rule: a profile that is as it should be has no errors, and one spoiled thing is named."""
+
+import ast
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from evertunnel.profiles.findings import Finding, Level
+from evertunnel.profiles.lint.linter import lint_profile, lint_reading, lint_together
+from evertunnel.profiles.model import (
+    EAPTLS,
+    PEAP,
+    CryptographySuite,
+    DataEncryption,
+    EntraCompliance,
+    MachineCertificate,
+    MSCHAPv2,
+    NameRule,
+    PlainMSCHAPv2,
+    PortRange,
+    Profile,
+    Protocol,
+    Proxy,
+    Route,
+    Routing,
+    ServerTrust,
+    SingleSignOn,
+    TrafficFilter,
+)
+from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.read_profile_xml import read_profile_xml
+from tests.unit.profiles.samples import (
+    DEVICE,
+    ENTRA,
+    ENTRA_CERTIFICATES,
+    ISSUER,
+    OWN_CERTIFICATES,
+    ROOT,
+    TRUST,
+    USER,
+)  # fmt: skip
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parents[2] / "src" / "evertunnel" / "profiles"
+
+
+def routes(*texts: str) -> tuple[Route, ...]:
+    return tuple(Route(ip_network(text.lstrip("!")), excluded=text.startswith("!")) for text in texts)
+
+
+def tls(trust: ServerTrust) -> EAPTLS:
+    return EAPTLS(trust, OWN_CERTIFICATES)
+
+
+def suite(**values: str) -> CryptographySuite:
+    assert USER.cryptography is not None
+    return replace(USER.cryptography, **values)
+
+
+SMART_CARD = replace(ENTRA_CERTIFICATES, smart_card=True)
+FORCE = replace(USER, routing=Routing.FORCE, routes=(), class_based_route=True)
+SPOILED: list[tuple[str, Profile]] = [
+    ("device-protocol", replace(DEVICE, protocols=(Protocol.SSTP,))),
+    ("device-authentication", replace(DEVICE, authentication=USER.authentication)),
+    ("device-force", replace(DEVICE, routing=Routing.FORCE)),
+    ("device-proxy", replace(DEVICE, proxy=Proxy(server="proxy.example.com:80"))),
+    ("device-app-triggers", replace(DEVICE, app_triggers=("C:\\x.exe",))),
+    ("device-entra", replace(DEVICE, entra=EntraCompliance())),
+    ("device-remember-credentials", replace(DEVICE, remember_credentials=True)),
+    ("device-always-on", replace(DEVICE, always_on=False)),
+    ("device-name-rules", replace(DEVICE, name_rules=USER.name_rules)),
+    ("device-filters", replace(DEVICE, traffic_filters=(TrafficFilter(protocol=6),))),
+    ("device-wide-route", replace(DEVICE, routes=USER.routes)),
+    ("user-machine-certificate", replace(USER, authentication=MachineCertificate())),
+    ("no-trusted-network", replace(USER, trusted_networks=())),
+    ("remembered-certificate", replace(USER, remember_credentials=True)),
+    ("automatic", replace(USER, protocols=(Protocol.AUTOMATIC,))),
+    ("pptp", replace(USER, protocols=(Protocol.IKEV2, Protocol.PPTP))),
+    ("protocol-list", replace(USER, protocols=(Protocol.IKEV2, Protocol.SSTP))),
+    ("preshared-key", replace(USER, l2tp_preshared_key="secret")),
+    ("lock-down", replace(USER, lock_down=True)),
+    ("lock-down-shape", replace(USER, lock_down=True)),
+    ("outage-zero", replace(USER, network_outage_seconds=0)),
+    ("needs-24h2", replace(USER, ipv4_metric=3)),
+    ("needs-22h2", replace(USER, hide_edit_button=True)),
+    ("no-encryption", replace(USER, data_encryption=DataEncryption.OPTIONAL)),
+    ("fragmentation", replace(USER, disable_ikev2_fragmentation=True)),
+    ("information-protection", replace(USER, enterprise_id="corp.example")),
+    ("mschapv2-ikev2", replace(USER, authentication=PlainMSCHAPv2())),
+    ("mschapv2", replace(USER, authentication=PlainMSCHAPv2())),
+    ("eap-mschapv2", replace(USER, authentication=MSCHAPv2())),
+    ("peap-mschapv2", replace(USER, authentication=PEAP(MSCHAPv2(), TRUST))),
+    ("no-validation", replace(USER, authentication=tls(replace(TRUST, validate=False)))),
+    ("no-root", replace(USER, authentication=tls(replace(TRUST, roots=())))),
+    ("no-server-name", replace(USER, authentication=tls(replace(TRUST, names=())))),
+    ("names-not-enforced", replace(USER, authentication=tls(replace(TRUST, enforce_names=False)))),
+    ("prompt", replace(USER, authentication=tls(replace(TRUST, prompt=True)))),
+    ("hash", replace(USER, authentication=tls(replace(TRUST, roots=("00" * 32,))))),
+    ("inner-trust", replace(USER, authentication=PEAP(EAPTLS(), TRUST))),
+    ("crypto-binding", replace(ENTRA, authentication=replace(ENTRA.authentication, crypto_binding=False))),
+    ("inner-optional", replace(ENTRA, authentication=replace(ENTRA.authentication, inner_optional=True))),
+    ("any-certificate", replace(USER, authentication=EAPTLS(TRUST))),
+    ("asks", replace(USER, authentication=EAPTLS(TRUST, replace(OWN_CERTIFICATES, without_asking=False)))),
+    ("access-without-issuer", replace(USER, authentication=EAPTLS(TRUST, ENTRA_CERTIFICATES))),
+    ("compliance-without-certificate", replace(ENTRA, authentication=PEAP(MSCHAPv2(), TRUST))),
+    ("compliance-without-usage", replace(ENTRA, authentication=EAPTLS(TRUST))),
+    ("access-mixed", replace(ENTRA, authentication=EAPTLS(TRUST, OWN_CERTIFICATES))),
+    ("compliance-smart-card", replace(ENTRA, authentication=EAPTLS(TRUST, SMART_CARD))),
+    ("no-single-sign-on", replace(ENTRA, entra=EntraCompliance())),
+    ("single-sign-on-issuer", replace(ENTRA, entra=EntraCompliance(SingleSignOn()))),
+    ("default-proposals", replace(USER, cryptography=None)),
+    ("suite-unused", replace(USER, protocols=(Protocol.SSTP,))),
+    ("suite-value", replace(USER, cryptography=suite(encryption="AES_GCM_192"))),
+    ("weak-suite", replace(USER, cryptography=suite(dh_group="Group2"))),
+    ("gcm-pair", replace(USER, cryptography=suite(cipher_transform="AES256"))),
+    ("no-dh-group", replace(USER, cryptography=suite(dh_group="None"))),
+    ("no-pfs", replace(USER, cryptography=suite(pfs_group="None"))),
+    ("gcm-ike", USER),
+    ("force-routes", replace(FORCE, routes=USER.routes)),
+    ("force-class-route", replace(FORCE, class_based_route=False)),
+    ("no-routes", replace(USER, routes=())),
+    ("class-route", replace(USER, class_based_route=True)),
+    ("ipv6-default", replace(USER, routes=routes("::/0"))),
+    ("default-route", replace(USER, routes=routes("0.0.0.0/0"))),
+    ("route-both-ways", replace(USER, routes=routes("10.0.0.0/8", "!10.0.0.0/8"))),
+    ("route-twice", replace(USER, routes=routes("10.0.0.0/8", "10.0.0.0/8"))),
+    ("routes-overlap", replace(USER, routes=routes("10.0.0.0/8", "10.1.0.0/16"))),
+    ("idle-exclusion", replace(USER, routes=routes("10.0.0.0/8", "!192.168.0.0/16"))),
+    ("proxy-split", replace(USER, proxy=Proxy(server="proxy.example.com:80"))),
+    ("proxy-both", replace(FORCE, proxy=Proxy("http://proxy.example.com/x.pac", "proxy.example.com:80"))),
+    ("ports-protocol", replace(USER, traffic_filters=(TrafficFilter(remote_ports=(PortRange(80, 80),)),))),
+    ("both-addresses", replace(USER, traffic_filters=(
+        TrafficFilter(local_addresses=("10.0.0.1",), remote_addresses=("10.0.0.2",)),))),
+    ("filter-routing", replace(USER, traffic_filters=(TrafficFilter(routing=Routing.FORCE),))),
+    ("claims", replace(USER, traffic_filters=(TrafficFilter(claims="D:"),))),
+    ("inbound", replace(USER, traffic_filters=(TrafficFilter(inbound=True),))),
+    ("filters-ipv6", replace(USER, routes=routes("2001:db8::/32"), traffic_filters=(TrafficFilter(protocol=6),))),
+    ("suffix", replace(USER, dns_suffixes=(".corp.example",))),
+    ("rule-domain", replace(USER, name_rules=(NameRule(""),))),
+    ("rule-star", replace(USER, name_rules=(NameRule("*.corp.example"),))),
+    ("rule-twice", replace(USER, name_rules=USER.name_rules * 2)),
+    ("rules-trusted", replace(USER, trusted_networks=())),
+    ("own-name", replace(USER, name_rules=(NameRule(".example.com", ("10.20.0.53",)),))),
+    ("value", replace(USER, name="a/b")),
+]  # fmt: skip
+
+
+def list_rules(findings: list[Finding]) -> set[str]:
+    return {finding.rule for finding in findings}
+
+
+@pytest.mark.parametrize("profile", [USER, DEVICE, ENTRA], ids=["user", "device", "entra"])
+def test_a_profile_as_it_should_be_has_no_errors(profile: Profile) -> None:
+    assert [finding for finding in lint_profile(profile) if finding.level is Level.ERROR] == []
+
+
+@pytest.mark.parametrize(("rule", "profile"), SPOILED, ids=[rule for rule, _ in SPOILED])
+def test_a_spoiled_profile_is_named_with_reason_and_mend(rule: str, profile: Profile) -> None:
+    found = [finding for finding in lint_profile(profile) if finding.rule == rule]
+    assert found, list_rules(lint_profile(profile))
+    for finding in found:
+        assert finding.what
+        assert finding.why
+        assert finding.mend
+
+
+PAIRS = [
+    ("same-name", USER, replace(DEVICE, name="corp vpn")),
+    ("two-always-on", USER, replace(USER, name="other")),
+    ("registered-twice", USER, replace(DEVICE, register_dns=True)),
+    ("rules-twice", USER, replace(DEVICE, name_rules=USER.name_rules)),
+    ("no-metrics", USER, DEVICE),
+]
+
+
+@pytest.mark.parametrize(("rule", "first", "second"), PAIRS, ids=[rule for rule, _, _ in PAIRS])
+def test_what_only_shows_together_is_named(rule: str, first: Profile, second: Profile) -> None:
+    assert rule in list_rules(lint_together([first, second]))
+    assert rule not in list_rules(lint_profile(first)) | list_rules(lint_profile(second))
+
+
+MISTAKES = sorted((HERE / "mistakes").glob("*.xml"))
+
+
+def test_there_are_twelve_classic_mistakes() -> None:
+    assert len(MISTAKES) >= 12
+
+
+@pytest.mark.parametrize("path", MISTAKES, ids=lambda path: path.stem)
+def test_a_classic_mistake_is_named_with_its_line(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    line = next(number for number, line in enumerate(text.splitlines(), 1) if "HERE" in line)
+    findings = lint_reading(read_profile_xml(text, name=path.stem))
+    errors = {finding.rule: finding for finding in findings if finding.level is Level.ERROR}
+    finding = errors.get(path.stem) or next(item for item in findings if item.rule == path.stem)
+    assert finding.line in (line, line + 1, line - 1), (finding, line)
+    others = set(errors) - {path.stem}
+    assert not others, others
+
+
+def test_what_we_write_for_intune_has_nothing_intune_chokes_on() -> None:
+    for profile in (USER, DEVICE, ENTRA):
+        reading = read_profile_xml(build_profile_xml(profile, Target.INTUNE), name=profile.name)
+        assert list(reading.findings) == []
+
+
+def test_every_rule_is_spoiled_here() -> None:
+    """A rule that nothing can break is no rule."""
+    named = {rule for rule, _ in SPOILED} | {rule for rule, _, _ in PAIRS}
+    written = set()
+    for path in (SOURCE / "lint").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("error", "advice"):
+                rule = node.args[0]
+                if isinstance(rule, ast.Constant):
+                    written.add(rule.value)
+    assert written - named == set()
+    assert {ROOT, ISSUER}

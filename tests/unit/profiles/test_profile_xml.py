@@ -1,0 +1,73 @@
+"""ProfileXML: the same meaning back from every target, in any order of elements, and in the form Windows returns."""
+
+import html
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evertunnel.profiles.model import Profile
+from evertunnel.profiles.profile_xml import Target, build_escaped, build_profile_xml, limit_profile
+from evertunnel.profiles.read_profile_xml import read_profile_xml
+from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
+from tests.unit.profiles.strategies import profiles
+
+
+@pytest.mark.parametrize("target", Target)
+def test_what_is_written_is_read_back_by_meaning(target: Target, thousand_profiles: list[Profile]) -> None:
+    for profile in thousand_profiles:
+        reading = read_profile_xml(build_profile_xml(profile, target), name=profile.name)
+        assert reading.profile == limit_profile(profile, target)[0]
+        assert not [finding for finding in reading.findings if finding.rule == "unknown"]
+
+
+@given(profiles())
+def test_the_escaped_form_is_the_document(profile: Profile) -> None:
+    text = build_escaped(profile)
+    assert "<" not in text
+    assert html.unescape(text) == build_profile_xml(profile, Target.INTUNE, indent="")
+    assert read_profile_xml(text, name=profile.name).profile == limit_profile(profile, Target.INTUNE)[0]
+
+
+def shuffle(node: Node, luck: random.Random) -> None:
+    """Another order everywhere, but for lists whose order is their meaning."""
+    order = list(node.children)
+    luck.shuffle(order)
+    again = {name: iter(list(node.find_all(name))) for name in {child.name for child in node.children}}
+    node.children = [next(again[child.name]) for child in order]
+    for child in node.children:
+        shuffle(child, luck)
+
+
+@settings(max_examples=20)
+@given(profiles(), st.integers(0, 2**32))
+def test_twenty_orders_of_elements_are_one_profile(profile: Profile, seed: int) -> None:
+    text = build_profile_xml(profile, Target.INTUNE)
+    expected = read_profile_xml(text, name=profile.name).profile
+    luck = random.Random(seed)
+    for _ in range(20):
+        root = parse_xml(text)
+        shuffle(root, luck)
+        assert read_profile_xml(render_xml(root), name=profile.name).profile == expected
+
+
+@given(profiles())
+def test_a_second_pass_changes_nothing(profile: Profile) -> None:
+    once = read_profile_xml(build_profile_xml(profile, Target.WMI), name=profile.name).profile
+    assert read_profile_xml(build_profile_xml(once, Target.WMI), name=profile.name).profile == once
+
+
+def test_unknown_elements_survive() -> None:
+    text = (
+        "<VPNProfile><!-- hello --><AlwaysOn>true</AlwaysOn><Novelty kind='x'>1 &lt; 2</Novelty><NativeProfile>stray"
+        "<Servers>vpn.example.com;vpn.example.com</Servers><Extra><Deep/></Extra>"
+        "<Authentication><MachineMethod>Certificate</MachineMethod></Authentication></NativeProfile></VPNProfile>"
+    )
+    reading = read_profile_xml(text, name="x")
+    assert [finding.line for finding in reading.findings if finding.rule == "unknown"] == [1, 1]
+    again = build_profile_xml(reading.profile, Target.INTUNE, indent="")
+    assert '<Novelty kind="x">1 &lt; 2</Novelty>' in again
+    assert "<Extra><Deep></Deep></Extra></NativeProfile>" in again
+    assert read_profile_xml(again, name="x").profile == replace(reading.profile)
