@@ -16,6 +16,7 @@ from evertunnel import clock
 from evertunnel.actions.add_device import add_device
 from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
 from evertunnel.actions.add_user import add_user
+from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.create_installation import NewInstallation, create_installation
 from evertunnel.actions.issue_certificate import Wanted, issue_certificate
@@ -85,6 +86,9 @@ class Installation:
 
     def add_device(self, name: str = "laptop1.corp.example") -> str:
         return add_device(self.store, name, actor=ACTOR, now=clock.now())
+
+    def assign(self, device: str = "laptop1.corp.example", user: str = "alice@corp.example") -> None:
+        assign_device(self.store, device, user, actor=ACTOR, now=clock.now())
 
     def add_gateway(self, name: str = "gw1", address: str = "127.0.0.1") -> bytes:
         """Returns the RADIUS secret."""

@@ -1,4 +1,4 @@
-"""Assign a device to users, and take that back. A short-lived certificate is issued to an assigned user only."""
+"""Assign a device to users, and take that back. Without it no short-lived certificate is issued or counts."""
 
 from datetime import datetime
 

@@ -75,7 +75,7 @@ def assign(context: typer.Context, name: str, user: str) -> None:
 
 @app.command()
 def unassign(context: typer.Context, name: str, user: str) -> None:
-    """Take that back.
+    """Take that back; live user tunnels of its short-lived certificates end.
 
     Example: evertunnel device unassign laptop1.corp.example alice@corp.example
     """

@@ -47,7 +47,7 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "The device is disabled.", "Enable the device: evertunnel device change NAME --enable.", 34
     ),
     Reason.DEVICE_NOT_ASSIGNED: Explanation(
-        "The user signed in on a device that is not assigned to him or her.",
+        "The device is not assigned to the user who signed in or connects on it, or was taken away from him or her.",
         "If it should be: evertunnel device assign DEVICE USER.",
         38,
     ),

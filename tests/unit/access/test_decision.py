@@ -118,6 +118,15 @@ REFUSED: dict[str, tuple[Facts, Reason]] = {
     "no tunnel": (ask(tunnel=None), Reason.CERTIFICATE_UNKNOWN),
     "a certificate without owner": (ask(user=None), Reason.USER_UNKNOWN),
     "a device certificate without device": (ask_device(device=None), Reason.DEVICE_UNKNOWN),
+    "a short-lived certificate without device": (
+        ask(device=None, certificate=make_certificate(device_id=None)), Reason.DEVICE_UNKNOWN,
+    ),
+    "a user's certificate for a device that is gone": (
+        ask(device=None, certificate=make_certificate(CertificateKind.USER)), Reason.DEVICE_UNKNOWN,
+    ),
+    "a short-lived certificate on a device taken away": (
+        ask(device=replace(LAPTOP, users=frozenset({"u2"}))), Reason.DEVICE_NOT_ASSIGNED,
+    ),
     "a certificate on hold": (
         ask(certificate=make_certificate(status=CertificateStatus.ON_HOLD)), Reason.CERTIFICATE_ON_HOLD,
     ),
@@ -164,6 +173,11 @@ def test_an_established_tunnel_outlives_its_certificate() -> None:
 def test_an_established_tunnel_outlives_nothing_else(what: str) -> None:
     facts, reason = REFUSED[what]
     assert decide_tunnel(EVERYTHING, replace(facts, established=True)).reason is reason
+
+
+def test_a_long_lived_certificate_asks_for_no_assignment() -> None:
+    certificate = make_certificate(CertificateKind.USER)
+    assert decide_tunnel(EVERYTHING, ask(certificate=certificate, device=replace(LAPTOP, users=frozenset()))).granted
 
 
 def test_a_device_tunnel_is_refused_for_its_denied_device() -> None:

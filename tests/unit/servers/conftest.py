@@ -107,6 +107,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Installation, by
     secret = installation.add_gateway()
     installation.add_user()
     installation.add_device()
+    installation.assign()
     installation.add_policy()
     alice = installation.issue()
     installation.close()
