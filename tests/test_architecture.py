@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "lab": NOUNS | {"connector", "vici_connection"},
     "state_folder": NOUNS | {"keystore"},
     "privileges": NOUNS,
+    "server_certificate": NOUNS | {"actions", "pki", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
     "config": NOUNS,
     "installation": NOUNS | {"config", "pki", "privileges", "state_folder", "storage"},

@@ -148,6 +148,13 @@ class Installation:
         chain = tuple(x509.load_der_x509_certificate(der) for der in issued.chain_der)
         return Credential(x509.load_der_x509_certificate(issued.certificate_der), key, chain)
 
+    def renew_server_certificate(self) -> x509.Certificate:
+        """Another certificate for the policy server's key."""
+        public_key_der = encode_public_key(self.server_key.public_key())
+        wanted = Wanted(CertificateKind.POLICY_SERVER, PUBLIC_NAME, public_key_der, dns_names=(PUBLIC_NAME,))
+        issued = issue_certificate(self.store, self.signer, wanted, actor=ACTOR, now=clock.now())
+        return x509.load_der_x509_certificate(issued.certificate_der)
+
     def find_certificate_id(self, credential: Credential) -> str:
         with self.store.read() as connection:
             return str(certificates.get_certificate(connection, f"{credential.certificate.serial_number:x}").id)

@@ -82,6 +82,10 @@ class PolicyServer:
             secrets_by_address[_canonical(gateway.radius_address)] = gateway, secret
         self._secrets = secrets_by_address
 
+    def use_tls(self, tls: TLSContext) -> None:
+        """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
+        self._tls = tls
+
     def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
         """Take one datagram. None: nothing is to be sent, now or later.
 
