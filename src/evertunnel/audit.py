@@ -27,6 +27,7 @@ class Audit(StrEnum):
     CERTIFICATE_REVOKE = "certificate:revoke"
     GATEWAY_ADD = "gateway:add"
     GATEWAY_CHANGE = "gateway:change"
+    GATEWAY_REMOVE = "gateway:remove"
     NETWORK_POLICY_ADD = "network-policy:add"
     NETWORK_POLICY_CHANGE = "network-policy:change"
     NETWORK_POLICY_REMOVE = "network-policy:remove"

@@ -42,6 +42,14 @@ class Keystore:
         owner = folder.stat().st_uid
         self._write(folder / f"{name}.pem", encode_private_key(key), mode=0o600, owner=owner, group=-1)
 
+    def remove_key(self, process: str, name: str) -> None:
+        """Forget a private key of a process; one that is gone already is fine. Raises UnavailableError."""
+        path = self._folder / process / f"{name}.pem"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UnavailableError(f"the key {path} cannot be removed: {error.strerror}") from error
+
     def load_key(self, process: str, name: str) -> PrivateKey:
         """A private key of a process. Raises UnavailableError when this process may not read it."""
         path = self._folder / process / f"{name}.pem"

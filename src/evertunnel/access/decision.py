@@ -95,6 +95,8 @@ def _find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:
 
 def _find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
     certificate = facts.certificate
+    if facts.gateway is not None and not facts.gateway.enabled:
+        return Reason.GATEWAY_DISABLED, f"the gateway {facts.gateway.name} is disabled or was removed"
     if facts.tunnel is None or certificate is None:
         return Reason.CERTIFICATE_UNKNOWN, "no certificate of ours was presented"
     if certificate.kind not in TUNNEL_KINDS[facts.tunnel]:

@@ -183,6 +183,11 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Check that `evertunnel serve` runs and that the gateway reaches the gate's address.",
         259,
     ),
+    Reason.GATEWAY_DISABLED: Explanation(
+        "The gateway is disabled or was removed.",
+        "If it should take tunnels again: evertunnel gateway change GATEWAY --enable.",
+        65,
+    ),
     Reason.TUNNEL_NOT_RECOGNISED: Explanation(
         "The gateway had a tunnel that belongs to nobody we know; it was ended.",
         "A client that claims a name of its own choice, or tunnels left from before a restart: it connects again by "

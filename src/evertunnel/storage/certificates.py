@@ -145,8 +145,13 @@ def change_status(
     )
 
 
+def forget_owner(tx: Transaction, column: str, subject_id: str) -> None:
+    """Nobody owns these certificates any more: a user (`user_id`), device or gateway is about to be removed."""
+    tx.connection.execute(update(_certificates).where(_certificates.c[column] == subject_id).values({column: None}))
+
+
 def list_of_subject(connection: Connection, column: str, subject_id: str, statuses: Sequence[str]) -> list[AnyRow]:
-    """Certificates of a user (`user_id`) or device (`device_id`) in one of some states."""
+    """Certificates of a user (`user_id`), device (`device_id`) or gateway (`gateway_id`) in one of some states."""
     return list(
         connection.execute(
             select(_certificates).where(_certificates.c[column] == subject_id, _certificates.c.status.in_(statuses))

@@ -11,7 +11,16 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import compile_network_policy
 from evertunnel.model import CertificateKind, CertificateStatus, Outcome, Reason, TunnelKind
-from tests.unit.access.samples import ALICE, CONDITIONAL_ACCESS, LAPTOP, NOW, make_certificate, make_document, say
+from tests.unit.access.samples import (
+    ALICE,
+    CONDITIONAL_ACCESS,
+    GATEWAY,
+    LAPTOP,
+    NOW,
+    make_certificate,
+    make_document,
+    say,
+)
 from tests.unit.access.samples import make_facts as ask
 
 COMPLIANT = say("true")
@@ -117,6 +126,7 @@ REFUSED: dict[str, tuple[Facts, Reason]] = {
     "no certificate": (ask(certificate=None), Reason.CERTIFICATE_UNKNOWN),
     "no tunnel": (ask(tunnel=None), Reason.CERTIFICATE_UNKNOWN),
     "a certificate without owner": (ask(user=None), Reason.USER_UNKNOWN),
+    "a gateway that is disabled": (ask(gateway=replace(GATEWAY, enabled=False)), Reason.GATEWAY_DISABLED),
     "a device certificate without device": (ask_device(device=None), Reason.DEVICE_UNKNOWN),
     "a short-lived certificate without device": (
         ask(device=None, certificate=make_certificate(device_id=None)), Reason.DEVICE_UNKNOWN,
