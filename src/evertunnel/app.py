@@ -63,6 +63,7 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
         stack.callback(os.close, lock)
         installation.find_administrators()
         installation.verify_database()
+        installation.keystore.hand_out(owners=installation.find_users())
         children = _build_children(installation, stack)
         supervise(children, on_ready=on_ready)
 
@@ -146,7 +147,8 @@ def _run_radius(installation: Installation, listener: socket.socket) -> None:
     with store.read() as connection:
         decider.refresh(connection)
         known = authorities.load_authorities(connection)
-    key = installation.keystore.load_key("radius", "policy-server")
+    keystore = installation.keystore.for_process("radius")
+    key = keystore.load_key("radius", "policy-server")
     certificate = _find_server_certificate(installation, store, key, "radius")
 
     def build_tls(chain: Chain) -> TLSContext:
@@ -158,7 +160,7 @@ def _run_radius(installation: Installation, listener: socket.socket) -> None:
         )
 
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
-        return installation.keystore.unseal(sealed, context=radius_secret_context(gateway.id))
+        return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
     server = PolicyServer(decider, build_tls(certificate.load()), unseal)
     server.load_gateways()
@@ -192,10 +194,11 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
 
 
 def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
+    keystore = installation.keystore.for_process("web-admin")
     context = APIContext(
         store=installation.open_store(),
         signer=SignerClient(installation.folder.signer_socket),
-        seal=lambda secret, context: installation.keystore.seal(secret, context=context),
+        seal=lambda secret, context: keystore.seal(secret, context=context),
         clock=clock.now,
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
@@ -211,7 +214,7 @@ def _run_gateway(installation: Installation) -> None:
     process = GatewayProcess(
         installation.open_store(),
         SignerClient(installation.folder.signer_socket),
-        installation.keystore,
+        installation.keystore.for_process("gateway"),
         folder=installation.folder.path / "gateways",
         gate_url=f"http://{installation.config.listen.gate}",
         radius_address=radius_address,
@@ -225,8 +228,10 @@ def _run_gate(installation: Installation, listener: socket.socket) -> None:
     store = installation.open_store()
     signer = SignerClient(installation.folder.signer_socket)
 
+    keystore = installation.keystore.for_process("gate")
+
     def unseal(gateway: Gateway, sealed: bytes) -> str:
-        return installation.keystore.unseal(sealed, context=gate_path_context(gateway.id)).decode()
+        return keystore.unseal(sealed, context=gate_path_context(gateway.id)).decode()
 
     gate = Gate(store, OCSPSigner(store, signer, Authority.DEVICE, "Evertunnel gate", clock.now), unseal, clock.now)
     _run_asgi(_asgi_server(gate.build_app(), listener))
