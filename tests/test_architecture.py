@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "signer": NOUNS | {"pki", "storage"},
     "signer_socket": NOUNS | {"signer"},
     "gateways": NOUNS | {"actions", "storage", "protocols", "pki", "keystore", "rate_limit", "vici_connection"},
-    "servers": NOUNS | {"actions", "storage", "protocols", "clock"},
+    "servers": NOUNS | {"actions", "storage", "protocols", "clock", "rate_limit"},
     "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access"},
     "connector": NOUNS | {"protocols", "vici_connection"},
     "lab": NOUNS | {"connector", "vici_connection"},
