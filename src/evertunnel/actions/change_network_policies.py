@@ -82,8 +82,10 @@ def remove_network_policy(store: Store, name: str, *, actor: str, now: datetime)
 
 def _find(tx: Transaction, name: str) -> Any:
     return tx.connection.execute(
-        select(_policies).where((_policies.c.name_key == name.casefold()) | (_policies.c.id == name))
-    ).one_or_none()
+        select(_policies)
+        .where((_policies.c.name_key == name.casefold()) | (_policies.c.id == name))
+        .order_by((_policies.c.id == name).desc())
+    ).first()
 
 
 def _get(tx: Transaction, name: str) -> Any:

@@ -97,3 +97,23 @@ def report(
     life = None if life_hours is None else read_number(life_hours, "--life-hours", times=3600)
     API(context).post("devices", name, "reports", body={"compliant": compliant, "life_seconds": life})
     say(f"{name} is {'compliant' if compliant else 'not compliant'}.")
+
+
+@app.command()
+def rename(context: typer.Context, old: str, new: str) -> None:
+    """Rename a device; policies and denials follow, and its certificates go on working.
+
+    Example: evertunnel device rename laptop1.corp.example laptop7.corp.example
+    """
+    API(context).post("devices", old, "renames", body={"name": new})
+    say(f"{old} is called {new}.")
+
+
+@app.command()
+def remove(context: typer.Context, name: str) -> None:
+    """Remove a device and revoke its certificates; one with live sessions must be denied first.
+
+    Example: evertunnel device remove laptop1.corp.example
+    """
+    API(context).delete("devices", name)
+    say(f"Removed device {name}.")

@@ -18,11 +18,13 @@ _TABLES: dict[SubjectKind, Table] = {
 
 
 def find_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow | None:
-    """A user, device or group by name (any case) or id."""
+    """A user, device or group by id, else by name (any case): somebody may be called as another's id is."""
     table = _TABLES[kind]
     return connection.execute(
-        select(table).where((table.c.name_key == name.casefold()) | (table.c.id == name))
-    ).one_or_none()
+        select(table)
+        .where((table.c.name_key == name.casefold()) | (table.c.id == name))
+        .order_by((table.c.id == name).desc())
+    ).first()
 
 
 def get_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow:
@@ -54,6 +56,16 @@ def update_subject(tx: Transaction, kind: SubjectKind, subject_id: str, **column
     """Change columns of one."""
     table = _TABLES[kind]
     tx.connection.execute(update(table).where(table.c.id == subject_id).values(**columns))
+
+
+def delete_subject(tx: Transaction, kind: SubjectKind, subject_id: str) -> None:
+    """Remove one from everything that names it, and then itself. Its certificates must have no owner any more."""
+    members, table = tables.group_members, _TABLES[kind]
+    tx.connection.execute(delete(members).where(members.c.member_kind == kind.value, members.c.member_id == subject_id))
+    tx.connection.execute(
+        delete(tables.facts).where(tables.facts.c.subject_kind == kind.value, tables.facts.c.subject_id == subject_id)
+    )
+    tx.connection.execute(delete(table).where(table.c.id == subject_id))
 
 
 def add_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> None:
