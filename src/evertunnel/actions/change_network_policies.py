@@ -17,7 +17,13 @@ from evertunnel.storage.store import Store, Transaction, new_id
 
 _MAXIMUM_NAME_LENGTH = 100
 _policies = tables.network_policies
-_NAMED = {"users": SubjectKind.USER, "groups": SubjectKind.GROUP, "devices": SubjectKind.DEVICE}
+_NAMED = {
+    "users": SubjectKind.USER,
+    "groups": SubjectKind.GROUP,
+    "user_groups": SubjectKind.GROUP,
+    "device_groups": SubjectKind.GROUP,
+    "devices": SubjectKind.DEVICE,
+}
 
 
 def add_network_policy(

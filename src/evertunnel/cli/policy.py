@@ -72,7 +72,15 @@ def add_network(
     deny: Annotated[bool, typer.Option("--deny/--grant", help="What it does.")],
     tunnel: Annotated[str | None, typer.Option(help="Condition: user or device.")] = None,
     user: Annotated[list[str] | None, typer.Option(help="Condition: one of these users.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="Condition: in one of these groups.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Condition: in one of these groups; granting: the user of a user tunnel, the device of a device "
+            "tunnel; denying: either."
+        ),
+    ] = None,
+    user_group: Annotated[list[str] | None, typer.Option(help="Condition: the user is in one of these.")] = None,
+    device_group: Annotated[list[str] | None, typer.Option(help="Condition: the device is in one of these.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Condition: one of these devices.")] = None,
     gateway: Annotated[list[str] | None, typer.Option(help="Condition: on one of these gateways.")] = None,
     certificate_oid: Annotated[
@@ -89,6 +97,8 @@ def add_network(
         "tunnel": tunnel,
         "users": user,
         "groups": group,
+        "user_groups": user_group,
+        "device_groups": device_group,
         "devices": device,
         "gateways": gateway,
     }
