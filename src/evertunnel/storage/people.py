@@ -82,16 +82,17 @@ def add_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str
         tx.connection.execute(insert(members).values(group_id=group_id, member_kind=kind.value, member_id=member_id))
 
 
-def remove_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> None:
-    """Take a member out of a group."""
+def remove_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> bool:
+    """Take a member out of a group. False: it was not in it."""
     members = tables.group_members
-    tx.connection.execute(
+    result = tx.connection.execute(
         delete(members).where(
             members.c.group_id == group_id,
             members.c.member_kind == kind.value,
             members.c.member_id == member_id,
         )
     )
+    return result.rowcount > 0
 
 
 def list_members(connection: Connection, group_id: str) -> list[tuple[str, str]]:
@@ -116,10 +117,13 @@ def assign_device(tx: Transaction, device_id: str, user_id: str) -> None:
         tx.connection.execute(insert(assigned).values(device_id=device_id, user_id=user_id))
 
 
-def unassign_device(tx: Transaction, device_id: str, user_id: str) -> None:
-    """Take that back."""
+def unassign_device(tx: Transaction, device_id: str, user_id: str) -> bool:
+    """Take that back. False: it was not assigned."""
     assigned = tables.device_users
-    tx.connection.execute(delete(assigned).where(assigned.c.device_id == device_id, assigned.c.user_id == user_id))
+    result = tx.connection.execute(
+        delete(assigned).where(assigned.c.device_id == device_id, assigned.c.user_id == user_id)
+    )
+    return result.rowcount > 0
 
 
 def list_assigned_users(connection: Connection, device_id: str) -> dict[str, str]:
