@@ -112,6 +112,7 @@ class Reason(StrEnum):
     TOO_MANY_ROUNDS = "too_many_rounds"
     DEVICE_REFUSED_AT_GATE = "device_refused_at_gate"
     GATE_SILENT = "gate_silent"
+    GATEWAY_DISABLED = "gateway_disabled"
     TUNNEL_NOT_RECOGNISED = "tunnel_not_recognised"
     INTERNAL_ERROR = "internal_error"
 

@@ -88,6 +88,10 @@ class ViciConnection:
         """Forget a connection."""
         self._call("unload_conn", {"name": name})
 
+    def reload_settings(self) -> None:
+        """Have it read strongswan.conf again, and its plugins what they take from there."""
+        self._call("reload_settings")
+
     def flush_certificates(self) -> None:
         """Forget cached certificates, OCSP answers and CRLs."""
         self._call("flush_certs", {})

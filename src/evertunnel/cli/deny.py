@@ -130,6 +130,8 @@ def _deny(
         for row in denial["gateways"]:
             if row["state"] == "confirmed":
                 say(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
+            elif row["state"] == "dropped":
+                say(f"  {row['gateway'] or 'a gateway'}: not asked any more: {row['last_error']}")
             else:
                 why = row["last_error"] or "no answer yet"
                 say(f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {why}")

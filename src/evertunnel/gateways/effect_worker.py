@@ -39,7 +39,7 @@ class EffectWorker:
                 confirmed, error = False, str(problem)
             # Taken here and not at the commit: this is the moment at which the gateway showed it.
             seen_at = self._clock()
-            with self._store.write(seen_at) as tx:
+            with self._store.write(seen_at, fixed=True) as tx:
                 if confirmed:
                     effect_queue.confirm_effect(tx, effect.id)
                     for row in _list_concerned(tx.connection, effect) if effect.kind is EffectKind.CUT else ():

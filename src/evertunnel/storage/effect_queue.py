@@ -89,6 +89,15 @@ def drop_effects(tx: Transaction, subject_id: str) -> None:
     )
 
 
+def drop_effects_of_gateway(tx: Transaction, gateway_id: str, *, cause: str) -> int:
+    """Nothing is wanted on a gateway any more; returns how many effects were pending."""
+    return tx.connection.execute(
+        update(_effects)
+        .where(_effects.c.gateway_id == gateway_id, _effects.c.state == EffectState.PENDING.value)
+        .values(state=EffectState.DROPPED.value, last_error=cause)
+    ).rowcount
+
+
 def list_of_denial(connection: Connection, denial_id: str) -> list[AnyRow]:
     """A denial's effects with their gateways' names."""
     return list(

@@ -10,10 +10,12 @@ _gateways = tables.gateways
 
 
 def find_gateway(connection: Connection, name: str) -> AnyRow | None:
-    """A gateway by name (any case) or id."""
+    """A gateway by id, else by name (any case)."""
     return connection.execute(
-        select(_gateways).where((_gateways.c.name_key == name.casefold()) | (_gateways.c.id == name))
-    ).one_or_none()
+        select(_gateways)
+        .where((_gateways.c.name_key == name.casefold()) | (_gateways.c.id == name))
+        .order_by((_gateways.c.id == name).desc())
+    ).first()
 
 
 def get_gateway(connection: Connection, name: str) -> AnyRow:

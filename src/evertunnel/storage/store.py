@@ -6,9 +6,10 @@ records carries the hash of the one before, and a reply that waits for `write` t
 
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -25,6 +26,9 @@ from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
 GENESIS_HASH = bytes(32)
+
+# Waiting this long is not waiting: what is judged to the second does not change, and records keep the caller's moment.
+_AT_ONCE = timedelta(milliseconds=100)
 
 # Locked for too long, disk full, file damaged or gone, no free connection: by SQLAlchemy's name and the driver's.
 UNAVAILABLE = (DatabaseError, PoolTimeoutError, sqlite3.DatabaseError)
@@ -66,11 +70,18 @@ class Store:
             raise UnavailableError(f"the database cannot be read: {explain(error)}") from error
 
     @contextmanager
-    def write(self, now: datetime) -> Iterator["Transaction"]:
-        """All or nothing. Raises UnavailableError when it could not be committed; then nothing happened."""
+    def write(self, now: datetime, *, fixed: bool = False) -> Iterator["Transaction"]:
+        """All or nothing. Raises UnavailableError when it could not be committed; then nothing happened.
+
+        The transaction's `now` is the moment at which it got the right to write: who waited for it decides about
+        what ended meanwhile. With `fixed` it is the caller's: something was seen at that moment.
+        """
+        began = time.monotonic()
         try:
             with self._engine.connect().execution_options(write=True) as connection, connection.begin():
-                transaction = Transaction(connection, self._statements, now)
+                waited = timedelta(seconds=time.monotonic() - began)
+                moment = now if fixed or waited < _AT_ONCE else now + waited
+                transaction = Transaction(connection, self._statements, moment)
                 yield transaction
                 transaction.seal()
         except UNAVAILABLE as error:

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 
 from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
+from evertunnel.actions.change_gateway import GatewayChange, change_gateway
+from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.effects import EffectState
 from evertunnel.storage import gateways, sessions, tables
 from evertunnel.web.api.context import Actor, Context
@@ -29,6 +31,24 @@ class NewGateway(BaseModel):
     dns: list[str] = Field(default_factory=list)
     local_addresses: list[str] = Field(default_factory=list)
     encap: bool = False
+
+
+class GatewayChanges(BaseModel):
+    """What to change; what is left out stays. `rotate` makes a new RADIUS secret and a new gate path."""
+
+    model_config = ConfigDict(extra="forbid")
+    public_name: str | None = None
+    radius_address: str | None = None
+    vici_socket: str | None = None
+    enabled: bool | None = None
+    device_pool: str | None = None
+    user_pool: str | None = None
+    device_networks: list[str] | None = None
+    user_networks: list[str] | None = None
+    dns: list[str] | None = None
+    local_addresses: list[str] | None = None
+    encap: bool | None = None
+    rotate: bool = False
 
 
 @router.get("")
@@ -82,3 +102,23 @@ def add(body: NewGateway, context: Context, actor: Actor) -> dict[str, str]:
         now=context.clock(),
     )
     return {"id": gateway_id, "name": body.name}
+
+
+@router.patch("/{name}", status_code=204)
+def change(name: str, body: GatewayChanges, context: Context, actor: Actor) -> None:
+    """Change a gateway. Tunnels of one that is disabled end."""
+    change_gateway(
+        context.store,
+        name,
+        GatewayChange(**body.model_dump(exclude={"rotate"})),
+        rotate=body.rotate,
+        seal=context.seal,
+        actor=actor,
+        now=context.clock(),
+    )
+
+
+@router.delete("/{name}", status_code=204)
+def remove(name: str, context: Context, actor: Actor) -> None:
+    """Remove a gateway. Its sessions end in the record, and no denial waits for it any more."""
+    remove_gateway(context.store, name, actor=actor, now=context.clock())
