@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from evertunnel.actions.change_gateway import revoke_gateway_certificates
 from evertunnel.actions.policy_references import verify_unnamed
 from evertunnel.audit import Audit, AuditEntry
-from evertunnel.storage import certificates, effect_queue, gateways, sessions, tables
+from evertunnel.storage import certificates, effect_queue, gateways, profiles, sessions, tables
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store
 
@@ -29,6 +29,7 @@ def remove_gateway(store: Store, name: str, *, actor: str, now: datetime) -> Non
         revoked = revoke_gateway_certificates(tx, row.id, reason="cessation of operation")
         # The certificates stay on record for as long as anybody may ask about them.
         certificates.forget_owner(tx, "gateway_id", row.id)
+        profiles.forget_gateway(tx, row.id)
         tx.connection.execute(delete(tables.gateways).where(tables.gateways.c.id == row.id))
         tx.raise_epoch(GATEWAY, row.id)
         details = {"sessions": len(live), "effects": dropped, "certificates": revoked, "public_name": row.public_name}

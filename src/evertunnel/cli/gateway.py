@@ -122,6 +122,9 @@ def change(
     say(f"Changed gateway {name}.")
     if rotate:
         typer.echo("Its strongSwan is told to read the new RADIUS secret; restart it if user tunnels are refused.")
+    for row in API(context).get("profiles"):
+        if row["gateway"] == name.lower() and row["problems"]:
+            say(f"Profile {row['name']} no longer fits: {'; '.join(row['problems'])}.")
 
 
 @app.command()

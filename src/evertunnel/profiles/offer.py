@@ -151,6 +151,12 @@ def _verify_routes(profile: Profile, offer: Offer, at: str) -> Iterator[Finding]
                 "route-not-carried", f"routes[{index}]", f"{at} does not carry {route.network}",
                 "packets for it are lost in the tunnel", f"it carries {', '.join(texts)}",
             )  # fmt: skip
+    for index, rule in enumerate(profile.name_rules):
+        if rule.servers and offer.dns and not set(rule.servers) & set(offer.dns):
+            yield advice(
+                "other-dns", f"name_rules[{index}].servers", f"{at} gives clients other DNS servers",
+                "the rule's may be those of before", f"use {', '.join(offer.dns)}",
+            )  # fmt: skip
     included = [route.network for route in profile.routes if not route.excluded]
     for network in reached:
         if profile.routing is Routing.SPLIT and not any(_lies_in(network, route) for route in included):
