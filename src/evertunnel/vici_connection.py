@@ -64,6 +64,23 @@ class ViciConnection:
             {"name": name, **section} for entry in self._collect("list_sas", filters) for name, section in entry.items()
         ]
 
+    def list_loaded(self) -> dict[str, dict[str, Section]]:
+        """What it holds of what it was told, by kind (connection, pool, authority, key) and name."""
+        connections = {name: section for entry in self._collect("list_conns", {}) for name, section in entry.items()}
+        authorities = {
+            name: section for entry in self._collect("list_authorities", {}) for name, section in entry.items()
+        }
+        # Leases come and go; the rest of a pool stays as it was loaded.
+        pools = {
+            name: {key: pool[key] for key in ("base", "size")} for name, pool in self._call("get_pools", {}).items()
+        }
+        keys: dict[str, Section] = {key_id: {} for key_id in self._call("get_keys").get("keys", [])}
+        return {"connection": connections, "pool": pools, "authority": authorities, "key": keys}
+
+    def find_own_certificate(self, subject: str) -> bool:
+        """Whether it holds a certificate of this subject together with its private key."""
+        return any(entry.get("has_privkey") == "yes" for entry in self._collect("list_certs", {"subject": subject}))
+
     def list_connections(self) -> list[str]:
         """Names of loaded connections."""
         return [name for entry in self._collect("list_conns", {}) for name in entry]

@@ -32,12 +32,7 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences,
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
-from evertunnel.gateways.strongswan import (
-    GatewayModel,
-    build_authorities,
-    build_connections,
-    build_pools,
-)
+from evertunnel.gateways.loading import Loader, LoadModel
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
@@ -77,23 +72,24 @@ class LocalGateway:
         gateway: Gateway,
         vici_socket: str,
         *,
-        load_model: Callable[[], tuple[GatewayModel, str]],
+        load_model: LoadModel,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._gateway = gateway
-        self._load_model = load_model
         self._clock = clock
         self._decider = Decider()
         self._unenforced = Changes()
         self._vici = ViciConnection(vici_socket)
         self._listener_vici = ViciConnection(vici_socket)
+        self._loader = Loader(self._vici, load_model)
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stories: OrderedDict[int, list[str]] = OrderedDict()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._load_due = False
+        self._lost: list[str] = []
         self._doubted = False
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
@@ -157,6 +153,8 @@ class LocalGateway:
                 if uptime >= reconcile_at:
                     certain = self._reconcile()
                     reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
+                    self._lost = self._lost or self._loader.list_lost()
+                    self._load_due = self._load_due or bool(self._lost)
             except Exception as error:  # nobody would start this thread again, and denials would wait for ever
                 if isinstance(error, DomainError):
                     log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
@@ -246,19 +244,12 @@ class LocalGateway:
             self._stories.popitem(last=False)
 
     def _load(self) -> None:
-        model, key_pem = self._load_model()
-        self._other_authorities = model.other_authorities
-        self._vici.load_certificate(model.certificate_pem, authority=False)
-        for pem in (*model.chain_pem, model.device_authority_pem):
-            self._vici.load_certificate(pem, authority=True)
-        self._vici.load_key(key_pem)
-        for name, authority in build_authorities(model).items():
-            self._vici.load_authority(name, authority)
-        for name, pool in build_pools(model).items():
-            self._vici.load_pool(name, pool)
-        for name, connection in build_connections(model).items():
-            self._vici.load_connection(name, connection)
-        log.info("gateway loaded", gateway=self._gateway.name)
+        self._other_authorities = self._loader.load().other_authorities
+        if self._lost:
+            log.warning("strongSwan lost what it was told; loaded anew", gateway=self._gateway.name, lost=self._lost)
+        else:
+            log.info("gateway loaded", gateway=self._gateway.name)
+        self._lost = []
 
     def _refresh(self, connection: Connection) -> None:
         """Follow the database, and remember whose sessions must be decided again."""
