@@ -33,7 +33,9 @@ class Cuts:
             for claim in claims[effect.id]:
                 index[claim].add(effect.id)
         self._by_spis = {row.spis: row for row in live if row.spis}
-        self._by_number = {row.unique_id: row for row in reversed(live)}  # the newest wins
+        # Whoever came up is known by its indexes. Only a session that still waits for its tunnel has nothing but the
+        # number; where two wait, the newest is meant, for strongSwan counts from 1 again after a restart.
+        self._by_number = {(row.kind, row.unique_id): row for row in reversed(live) if not row.spis}
         self._sessions: dict[str, list[AnyRow]] = {effect.id: [] for effect in effects}
         # Which kind of tunnel must be explained by a session before an effect counts as done.
         self._unexplained: dict[TunnelKind, set[str]] = {kind: set() for kind in TunnelKind}
@@ -47,7 +49,7 @@ class Cuts:
                 self._unexplained[TunnelKind(row.kind)].add(effect.id)
 
     def list_numbers(self) -> list[int]:
-        """Numbers of the tunnels that sessions concerned had when they were recorded."""
+        """Numbers that tunnels of sessions concerned had when they were recorded; now they may be others'."""
         return sorted({row.unique_id for rows in self._sessions.values() for row in rows})
 
     def list_sessions(self, effect_id: str) -> list[str]:
@@ -82,7 +84,9 @@ class Cuts:
         return left
 
     def _find_session(self, tunnel: Tunnel) -> AnyRow | None:
-        return self._by_spis.get(tunnel.spis) or self._by_number.get(tunnel.unique_id)
+        if (row := self._by_spis.get(tunnel.spis)) is not None or tunnel.kind is None:
+            return row
+        return self._by_number.get((tunnel.kind.value, tunnel.unique_id))
 
     def _find_effects_of(self, row: AnyRow) -> set[str]:
         found: set[str] = set()

@@ -11,6 +11,8 @@ from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Store
 from evertunnel.vici_connection import ViciConnection
 
+_ASK_ONE_BY_ONE = 8
+
 
 class EffectWorker:
     """One gateway's. Not safe between threads: it shares its caller's VICI connection."""
@@ -46,9 +48,12 @@ class EffectWorker:
 
     def _cut(self, cuts: Cuts) -> set[str]:
         """Cut and look again. Returns the ids of effects that the gateway does not show to be done."""
+        numbers = cuts.list_numbers()
         # What is known goes first: to list ten thousand tunnels takes a while.
-        for number in cuts.list_numbers():
-            self._vici.terminate(number)
+        for number in numbers if len(numbers) <= _ASK_ONE_BY_ONE else ():
+            for tunnel in self._list_tunnels(number):
+                if cuts.find_effects(tunnel):
+                    self._vici.terminate(number)
         tunnels = self._list_tunnels()
         found = [tunnel for tunnel in tunnels if cuts.find_effects(tunnel)]
         if found:
@@ -57,8 +62,8 @@ class EffectWorker:
             tunnels = self._list_tunnels()
         return cuts.list_unconfirmed(tunnels)
 
-    def _list_tunnels(self) -> list[Tunnel]:
-        return [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
+    def _list_tunnels(self, number: int | None = None) -> list[Tunnel]:
+        return [read_tunnel(section["name"], section) for section in self._vici.list_tunnels(number)]
 
     def _store_outcome(self, pending: list[Effect], left: set[str], error: str) -> None:
         # Taken here and not at the commit: this is the moment at which the gateway showed it.

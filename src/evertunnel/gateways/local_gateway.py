@@ -33,6 +33,7 @@ from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.loading import Loader, LoadModel
+from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
@@ -214,7 +215,7 @@ class LocalGateway:
         else:
             self._stories.pop(tunnel.unique_id, None)
         if not granted:
-            self._vici.terminate(tunnel.unique_id)
+            terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
 
     def _record_refusals(self) -> None:
         """Device tunnels that did not come up, once their story is complete: log lines come after the event."""
@@ -290,8 +291,9 @@ class LocalGateway:
             doubtful = frozenset() if self._doubted else differences
             cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
         self._doubted = bool(doubtful)
+        spis = {tunnel.unique_id: tunnel.spis for tunnel in tunnels}
         for number in cut:
-            self._vici.terminate(number)
+            terminate_tunnel(self._vici, number, spis[number])
         return not self._doubted
 
 

@@ -139,3 +139,34 @@ def test_an_effect_that_was_dropped_meanwhile_stays_dropped(installation: Instal
     gateway = Slow(make_tunnel(7, ALICE))
     EffectWorker(installation.store, gateway_id, gateway, installation.clock).perform_pending()
     assert find_state(installation, denial_id) == "dropped"
+
+
+@pytest.mark.parametrize("sessions_cut", [1, 20])
+def test_a_tunnel_that_has_the_number_of_one_before_a_restart_stays(
+    installation: Installation, sessions_cut: int
+) -> None:
+    """strongSwan was restarted and counts from 1 again; nobody has looked yet."""
+    numbers = range(1, sessions_cut + 1)
+    gateway_id = add_sessions(installation, *numbers)
+    end_sessions(installation, gateway_id, *numbers)
+    bob = make_tunnel(1, "bob@corp.example") | {"initiator-spi": "b0b", "responder-spi": "b0b"}
+    gateway = Tunnels(bob)
+    with installation.store.write(installation.now) as tx:
+        made = Session(
+            "bob", TunnelKind.USER, SessionState.UP, gateway_id, 1, installation.now, user_id="bob", spis="b0b:b0b"
+        )
+        sessions.insert_sessions(tx, [made])
+    assert EffectWorker(installation.store, gateway_id, gateway, installation.clock).perform_pending()
+    assert list(gateway.tunnels) == [1]
+
+
+@pytest.mark.parametrize("state", ["CONNECTING", "ESTABLISHED"])
+def test_a_tunnel_whose_session_still_waits_for_it_is_cut_by_its_number(installation: Installation, state: str) -> None:
+    gateway_id, user_id = installation.add_gateway(), installation.add_user()
+    with installation.store.write(installation.now) as tx:
+        made = Session("s7", TunnelKind.USER, SessionState.PENDING, gateway_id, 7, installation.now, user_id=user_id)
+        sessions.insert_sessions(tx, [made])
+    installation.do(deny, SubjectKind.USER, ALICE, reason="left")
+    gateway = Tunnels(make_tunnel(7, "anonymous@corp.example") | {"state": state})
+    assert EffectWorker(installation.store, gateway_id, gateway, installation.clock).perform_pending()
+    assert not gateway.tunnels
