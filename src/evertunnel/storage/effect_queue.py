@@ -1,6 +1,6 @@
 """Effects, stored until confirmed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -62,6 +62,17 @@ def list_pending(connection: Connection, gateway_id: str) -> list[Effect]:
         )
         for row in rows
     ]
+
+
+def list_pending_subjects(connection: Connection, subject_ids: Collection[str]) -> set[str]:
+    """Those of some subjects for which something is to be done anywhere."""
+    return set(
+        connection.execute(
+            select(_effects.c.subject_id).where(
+                _effects.c.subject_id.in_(subject_ids), _effects.c.state == EffectState.PENDING.value
+            )
+        ).scalars()
+    )
 
 
 def confirm_effect(tx: Transaction, effect_id: str) -> None:
