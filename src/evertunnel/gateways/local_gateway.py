@@ -32,6 +32,7 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences,
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
 from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
@@ -61,8 +62,6 @@ _GATE_ADDRESS = re.compile(r"'http://[^']*'")
 
 log = structlog.get_logger()
 
-Event = tuple[str, Section] | None
-
 
 class LocalGateway:
     """One gateway. `load_model` gives what strongSwan must be told, and the private key of its certificate."""
@@ -85,7 +84,7 @@ class LocalGateway:
         self._listener_vici = ViciConnection(vici_socket)
         self._loader = Loader(self._vici, load_model)
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events = EventQueue()
         self._stories: OrderedDict[int, list[str]] = OrderedDict()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
@@ -136,6 +135,9 @@ class LocalGateway:
             try:
                 self._handle_events()
                 self._record_refusals()
+                if self._events.take_lost():
+                    log.warning("reports of the gateway were lost", gateway=self._gateway.name)
+                    reconcile_at = 0.0
                 uptime = time.monotonic()
                 if (self._load_due or uptime >= load_again_at) and uptime >= load_at:
                     load_at = uptime + _RECONNECT_EVERY_SECONDS
@@ -169,7 +171,7 @@ class LocalGateway:
         """Handle what came, waiting a moment for the first. Says when the gateway's connection is new."""
         for position in range(_EVENTS_AT_ONCE):
             try:
-                event = self._events.get(timeout=0 if position else _POLL_SECONDS)
+                _, event = self._events.get(timeout=0 if position else _POLL_SECONDS)
             except queue.Empty:
                 return
             if event is None:
