@@ -108,13 +108,13 @@ def _build_session(tx: Transaction, attempt: Attempt, gateway: Gateway, report: 
     )
 
 
-def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
-    """A user tunnel came up: the pending session of its number is up. False when there is none, and it must be cut."""
+def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> str | None:
+    """A user tunnel came up: the pending session of its number is up. Returns its id; None: the tunnel must be cut."""
     for row in _list_sessions(tx, gateway, report):
         if row.kind != TunnelKind.USER.value or row.unique_id != report.unique_id:
             continue
         if row.spis == report.spis:
-            return bool(row.state != SessionState.ENDING.value)
+            return None if row.state == SessionState.ENDING.value else str(row.id)
         if row.state == SessionState.PENDING.value:
             sessions.update_session(
                 tx,
@@ -125,9 +125,9 @@ def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -
                 remote_address=report.remote_address,
                 virtual_addresses=report.virtual_addresses,
             )
-            return True
+            return str(row.id)
         # The number was given anew: that tunnel is another one now.
-    return False
+    return None
 
 
 def record_unrecognised(tx: Transaction, gateway: Gateway, report: TunnelReport, kind: TunnelKind) -> None:

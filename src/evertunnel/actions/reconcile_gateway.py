@@ -69,8 +69,11 @@ def reconcile_gateway(
         if tunnel.kind is TunnelKind.DEVICE:
             granted = open_device_session(tx, decider, gateway, tunnel.report).granted
         else:
-            granted = join_user_session(tx, gateway, tunnel.report)
-            if not granted:
+            joined = join_user_session(tx, gateway, tunnel.report)
+            granted = joined is not None
+            if joined is not None:
+                seen[joined] = tunnel
+            else:
                 record_unrecognised(tx, gateway, tunnel.report, tunnel.kind)
         if not granted:
             cut.append(tunnel.report.unique_id)

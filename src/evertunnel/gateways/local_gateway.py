@@ -90,6 +90,8 @@ class LocalGateway:
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._load_due = False
         self._lost: list[str] = []
+        self._load_at = self._reconcile_at = self._effects_at = 0.0
+        self._load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
         self._doubted = False
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
@@ -102,6 +104,11 @@ class LocalGateway:
         """Begin."""
         for thread in self._threads:
             thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both threads run, as they do until it is stopped."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
         """End both threads. Tunnels stay as they are."""
@@ -127,45 +134,61 @@ class LocalGateway:
             self._stopped.wait(_RECONNECT_EVERY_SECONDS)
 
     def _work(self) -> None:
-        watch = Watch(self._store)
-        # Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look.
-        load_at = reconcile_at = effects_at = 0.0
-        load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
+        watch: Watch | None = None
         while not self._stopped.is_set():
             try:
-                self._handle_events()
-                self._record_refusals()
-                if self._events.take_lost():
-                    log.warning("reports of the gateway were lost", gateway=self._gateway.name)
-                    reconcile_at = 0.0
-                uptime = time.monotonic()
-                if (self._load_due or uptime >= load_again_at) and uptime >= load_at:
-                    load_at = uptime + _RECONNECT_EVERY_SECONDS
-                    self._load()
-                    self._load_due, reconcile_at, effects_at = False, 0.0, 0.0
-                    load_again_at = uptime + _LOAD_EVERY_SECONDS
-                changed = watch.changed()
-                if changed:
-                    with self._store.read() as connection:
-                        self._refresh(connection)
-                if self._unenforced.kinds and self._enforce():
-                    self._load_due = True
-                if changed or uptime >= effects_at:
-                    done = self._effects.perform_pending()
-                    effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
-                if uptime >= reconcile_at:
-                    certain = self._reconcile()
-                    reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
-                    self._lost = self._lost or self._loader.list_lost()
-                    self._load_due = self._load_due or bool(self._lost)
-            except Exception as error:  # nobody would start this thread again, and denials would wait for ever
-                if isinstance(error, DomainError):
-                    log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
-                else:
-                    log.exception("gateway work failed", gateway=self._gateway.name)
-                reconcile_at = 0.0  # the event in hand is lost
+                watch = watch or Watch(self._store)
+                self._take_turn(watch)
+            except Exception as error:  # whatever it was, denials must not wait for ever
+                self._say_failed(error)
+                self._reconcile_at = 0.0  # the event in hand is lost
                 self._stopped.wait(_RECONNECT_EVERY_SECONDS)
-        watch.close()
+        if watch is not None:
+            watch.close()
+
+    def _take_turn(self, watch: Watch) -> None:
+        """Everything that is due, once."""
+        self._handle_events()
+        self._record_refusals()
+        if self._events.take_lost():
+            log.warning("reports of the gateway were lost", gateway=self._gateway.name)
+            self._reconcile_at = 0.0
+        self._load_if_due()
+        changed = watch.changed()
+        if changed:
+            with self._store.read() as connection:
+                self._refresh(connection)
+        if self._unenforced.kinds and self._enforce():
+            self._load_due = True
+        uptime = time.monotonic()
+        if changed or uptime >= self._effects_at:
+            done = self._effects.perform_pending()
+            self._effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
+        if uptime >= self._reconcile_at:
+            certain = self._reconcile()
+            self._reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
+            self._lost = self._lost or self._loader.list_lost()
+            self._load_due = self._load_due or bool(self._lost)
+
+    def _load_if_due(self) -> None:
+        """Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look."""
+        uptime = time.monotonic()
+        if not (self._load_due or uptime >= self._load_again_at) or uptime < self._load_at:
+            return
+        self._load_at = uptime + _RECONNECT_EVERY_SECONDS
+        try:
+            self._load()
+        except Exception as error:  # without a signer nothing can be loaded, but everybody can be cut
+            self._say_failed(error)
+            return
+        self._load_due, self._reconcile_at, self._effects_at = False, 0.0, 0.0
+        self._load_again_at = uptime + _LOAD_EVERY_SECONDS
+
+    def _say_failed(self, error: Exception) -> None:
+        if isinstance(error, DomainError):
+            log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+        else:
+            log.error("gateway work failed", gateway=self._gateway.name, exc_info=error)
 
     def _handle_events(self) -> None:
         """Handle what came, waiting a moment for the first. Says when the gateway's connection is new."""
@@ -207,7 +230,7 @@ class LocalGateway:
                     or open_device_session(tx, self._decider, self._gateway, report).granted
                 )
             elif up:
-                granted = join_user_session(tx, self._gateway, report)
+                granted = join_user_session(tx, self._gateway, report) is not None
                 if not granted:
                     record_unrecognised(tx, self._gateway, report, kind)
             else:

@@ -100,10 +100,15 @@ def test_a_session_waits_a_minute_for_its_tunnel(
     assert get(installation, "s2").state == state
 
 
-def test_a_pending_session_whose_tunnel_is_listed_comes_up(ready: tuple[Installation, Gateway, str]) -> None:
+@pytest.mark.parametrize("seconds", [0, 90])
+def test_a_pending_session_whose_tunnel_is_listed_comes_up(
+    ready: tuple[Installation, Gateway, str], seconds: int
+) -> None:
+    """However late: we may have been away when it came up."""
     installation, gateway, certificate_id = ready
     insert(installation, gateway, "s2", state=SessionState.PENDING, unique_id=11, spis="",
            certificate_id=certificate_id)  # fmt: skip
+    installation.clock.forward(seconds=seconds)
     late = replace(TUNNEL, report=replace(TUNNEL.report, unique_id=11, spis="x_y"))
     assert reconcile(installation, gateway, TUNNEL, late) == []
     assert get(installation, "s2").state == "up"
