@@ -53,8 +53,8 @@ class Cuts:
         return sorted({row.unique_id for rows in self._sessions.values() for row in rows})
 
     def list_sessions(self, effect_id: str) -> list[str]:
-        """Ids of live sessions that an effect is to end."""
-        return [row.id for row in self._sessions[effect_id]]
+        """Ids of live sessions that an effect is to end; none for an effect that cuts nothing."""
+        return [row.id for row in self._sessions.get(effect_id, ())]
 
     def find_effects(self, tunnel: Tunnel) -> set[str]:
         """Effects that want this tunnel gone: by its session, or by what it claims to be.

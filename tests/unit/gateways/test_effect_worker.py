@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from evertunnel.actions.add_device import add_device
 from evertunnel.actions.allow import allow
 from evertunnel.actions.deny import deny
 from evertunnel.actions.follow_tunnel import TunnelReport, follow_rekey
@@ -12,7 +13,8 @@ from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.model import Gateway, Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import effect_queue, sessions
-from tests.installation import ALICE, Installation
+from evertunnel.storage.store import Store
+from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.gateways.tunnels import Tunnels, make_tunnel
 
 
@@ -170,3 +172,22 @@ def test_a_tunnel_whose_session_still_waits_for_it_is_cut_by_its_number(installa
     gateway = Tunnels(make_tunnel(7, "anonymous@corp.example") | {"state": state})
     assert EffectWorker(installation.store, gateway_id, gateway, installation.clock).perform_pending()
     assert not gateway.tunnels
+
+
+def test_a_flush_is_done_together_with_cuts_and_alone(installation: Installation) -> None:
+    gateway_id, _ = deny_alice(installation, 7)
+    installation.do(allow, SubjectKind.USER, ALICE)
+    worker = EffectWorker(installation.store, gateway_id, Tunnels(), installation.clock)
+    assert worker.perform_pending()
+    installation.do(deny, SubjectKind.USER, ALICE, reason="again")
+    installation.do(lose_and_find, LAPTOP)
+    assert worker.perform_pending()
+    with installation.store.read() as connection:
+        assert effect_queue.list_pending(connection, gateway_id) == []
+
+
+def lose_and_find(store: Store, name: str, **who: Any) -> None:
+    """A flush beside the cut."""
+    add_device(store, name, **who)
+    deny(store, SubjectKind.DEVICE, name, reason="lost", **who)
+    allow(store, SubjectKind.DEVICE, name, **who)
