@@ -20,10 +20,15 @@ from evertunnel.storage import sessions
 from evertunnel.storage.store import Transaction, new_id
 from evertunnel.storage.tables import AnyRow
 
+_STEPS_AT_MOST = 60
+
 
 @dataclass(frozen=True, slots=True)
 class TunnelReport:
-    """What a gateway says of a tunnel. `certificate_id` is of a device certificate that was joined without doubt."""
+    """What a gateway says of a tunnel. `certificate_id` is of a device certificate that was joined without doubt.
+
+    `story` is what it said while the tunnel came up, and `reported_ms` when it said that it is up or is not to be.
+    """
 
     unique_id: int
     spis: str
@@ -31,7 +36,8 @@ class TunnelReport:
     claimed_identity: str
     virtual_addresses: str
     certificate_id: str | None = None
-    story: tuple[str, ...] = ()
+    story: tuple[Step, ...] = ()
+    reported_ms: float = 0.0
 
 
 def is_recorded(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
@@ -71,7 +77,9 @@ def build_device_attempt(
     decision: Decision,
     certificate: Certificate | None,
 ) -> Attempt:
-    """The record of a device tunnel, from the gateway's story of it."""
+    """The record of a device tunnel, from the gateway's story of it. We decide when the story is over."""
+    story = [Step(step.at_ms, step.text[:300]) for step in report.story[-_STEPS_AT_MOST:]]
+    decided_ms = max(report.reported_ms, *(step.at_ms for step in story), 0.0)
     return Attempt(
         id=new_id(),
         at=tx.now,
@@ -85,7 +93,8 @@ def build_device_attempt(
         session_id=new_id() if decision.granted else None,
         claimed_identity=report.claimed_identity,
         client_address=report.remote_address,
-        steps=tuple(Step(0.0, line[:300]) for line in (*report.story[-30:], decision.detail)),
+        duration_ms=decided_ms,
+        steps=(*story, Step(decided_ms, decision.detail[:300])),
         results=decision.results,
     )
 

@@ -5,13 +5,11 @@ two threads and nobody else.
 """
 
 import queue
-import re
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -34,6 +32,7 @@ from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
+from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
 from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
@@ -50,15 +49,12 @@ _LOAD_EVERY_SECONDS = 24 * 3600.0  # its certificate may have been renewed
 _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _LOOK_AGAIN_SECONDS = 0.25
-_STORIES_AT_MOST = 2000
-_LINES_AT_MOST = 60
 # Then a look at what else is due: a flood of events must not keep a denial waiting.
 _EVENTS_AT_ONCE = 200
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
 # Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
 _REFUSALS_PER_SECOND = 50
-_GATE_ADDRESS = re.compile(r"'http://[^']*'")
 
 log = structlog.get_logger()
 
@@ -85,7 +81,7 @@ class LocalGateway:
         self._loader = Loader(self._vici, load_model)
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
         self._events = EventQueue()
-        self._stories: OrderedDict[int, list[str]] = OrderedDict()
+        self._stories = Stories()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._load_due = False
@@ -194,23 +190,24 @@ class LocalGateway:
         """Handle what came, waiting a moment for the first. Says when the gateway's connection is new."""
         for position in range(_EVENTS_AT_ONCE):
             try:
-                _, event = self._events.get(timeout=0 if position else _POLL_SECONDS)
+                uptime, event = self._events.get(timeout=0 if position else _POLL_SECONDS)
             except queue.Empty:
                 return
             if event is None:
                 self._load_due = True
+                self._stories.forget_all()
             else:
-                self._handle(*event)
+                self._handle(uptime, *event)
 
-    def _handle(self, name: str, message: Section) -> None:
+    def _handle(self, uptime: float, name: str, message: Section) -> None:
         if name == "log":
-            self._keep_line(message)
+            self._stories.keep_line(uptime, message)
         elif name == "ike-updown":
             up = message.pop("up", "no") == "yes"
             for connection, section in message.items():
                 tunnel = read_tunnel(connection, section)
                 if tunnel.kind is not None:
-                    self._follow(tunnel, tunnel.kind, up=up)
+                    self._follow(uptime, tunnel, tunnel.kind, up=up)
         elif name == "ike-rekey":
             for connection, section in message.items():
                 old = read_tunnel(connection, section["old"])
@@ -218,8 +215,8 @@ class LocalGateway:
                 with self._store.write(self._clock()) as tx:
                     follow_rekey(tx, self._gateway, _report(old), _report(new))
 
-    def _follow(self, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
-        report = _report(tunnel, tuple(self._stories.get(tunnel.unique_id, ())))
+    def _follow(self, uptime: float, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
+        report = _report(tunnel, self._stories.get(tunnel.unique_id), uptime=uptime)
         granted = True
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
@@ -236,9 +233,9 @@ class LocalGateway:
             else:
                 close_session(tx, self._gateway, report)
         if tunnel.connecting and not up:
-            self._refused.append((time.monotonic(), tunnel))
+            self._refused.append((uptime, tunnel))
         else:
-            self._stories.pop(tunnel.unique_id, None)
+            self._stories.forget(tunnel.unique_id)
         if not granted:
             terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
 
@@ -247,27 +244,19 @@ class LocalGateway:
         while self._refused:
             ended, tunnel = self._refused[0]
             waited = time.monotonic() - ended
-            known = self._stories.get(tunnel.unique_id, ())
-            if waited < (_STORY_SECONDS if is_device_attempt(known) else _STORY_AT_MOST_SECONDS):
+            lines = self._stories.get(tunnel.unique_id)
+            story = list_texts(lines)
+            if waited < (_STORY_SECONDS if is_device_attempt(story) else _STORY_AT_MOST_SECONDS):
                 return
             self._refused.popleft()
-            story = tuple(self._stories.pop(tunnel.unique_id, ()))
+            self._stories.forget(tunnel.unique_id)
             if not is_device_attempt(story) or not self._refusals.allows(time.monotonic()):
                 continue
             reason, detail = explain_refusal(story, other_authorities=self._other_authorities)
             with self._store.write(self._clock()) as tx:
                 self._refresh(tx.connection)
-                record_device_refusal(tx, self._decider, self._gateway, _report(tunnel, story), reason, detail)
-
-    def _keep_line(self, message: dict[str, Any]) -> None:
-        if message.get("group") not in ("IKE", "CFG") or not message.get("ikesa-uniqueid"):
-            return
-        number = int(message["ikesa-uniqueid"])
-        story = self._stories.setdefault(number, [])
-        if len(story) < _LINES_AT_MOST:
-            story.append(_hide_gate(message["msg"].strip()))
-        while len(self._stories) > _STORIES_AT_MOST:
-            self._stories.popitem(last=False)
+                report = _report(tunnel, lines, uptime=ended)
+                record_device_refusal(tx, self._decider, self._gateway, report, reason, detail)
 
     def _load(self) -> None:
         self._other_authorities = self._loader.load().other_authorities
@@ -322,12 +311,8 @@ class LocalGateway:
         return not self._doubted
 
 
-def _hide_gate(line: str) -> str:
-    """Whoever knows the gate's path could ask it; it does not belong into records."""
-    return _GATE_ADDRESS.sub("the gate", line)
-
-
-def _report(tunnel: Tunnel, story: tuple[str, ...] = ()) -> TunnelReport:
+def _report(tunnel: Tunnel, lines: Sequence[Line] = (), *, uptime: float = 0.0) -> TunnelReport:
+    """`uptime` is when the gateway reported it."""
     return TunnelReport(
         unique_id=tunnel.unique_id,
         spis=tunnel.spis,
@@ -335,5 +320,6 @@ def _report(tunnel: Tunnel, story: tuple[str, ...] = ()) -> TunnelReport:
         claimed_identity=tunnel.claimed_identity,
         virtual_addresses=tunnel.virtual_addresses,
         certificate_id=find_device_certificate_id(tunnel.claimed_identity),
-        story=story,
+        story=build_steps(lines),
+        reported_ms=measure(lines, uptime),
     )

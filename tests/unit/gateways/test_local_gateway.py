@@ -97,7 +97,7 @@ def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
     report = _report(read_tunnel(DEVICE_CONNECTION, section))
     with installation.store.write(installation.now) as tx:
         assert open_device_session(tx, installation.decider, found, report).granted
-    gateway._handle("ike-updown", {"up": "yes", DEVICE_CONNECTION: section})
+    gateway._handle(0.0, "ike-updown", {"up": "yes", DEVICE_CONNECTION: section})
     with installation.store.read() as connection:
         assert len(connection.execute(select(tables.sessions)).all()) == 1
         assert len(connection.execute(select(tables.attempts)).all()) == 1
@@ -122,7 +122,7 @@ def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
     assert not gateway._reconcile()
     assert list(tunnels.tunnels) == [8]
     if told:
-        gateway._handle("ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
+        gateway._handle(0.0, "ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
     assert gateway._reconcile()
     assert list(tunnels.tunnels) == ([8] if told else [])
     with installation.store.read() as connection:
