@@ -12,7 +12,7 @@ import vici
 from evertunnel.errors import UnavailableError
 
 _TIMEOUT_SECONDS = 5.0
-EVENTS = ("ike-updown", "ike-rekey", "log")
+EVENTS = ("ike-updown", "ike-rekey", "child-updown", "child-rekey", "log")
 
 Section = dict[str, Any]
 

@@ -172,13 +172,16 @@ def record_device_refusal(
     tx.record_attempt(build_device_attempt(tx, gateway, report, decision, certificate))
 
 
-def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> None:
-    """A tunnel is gone."""
+def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> list[str]:
+    """A tunnel is gone. Returns the ids of its sessions, which is one, or none that we know."""
+    closed = []
     for row in _list_sessions(tx, gateway, report):
         same = row.spis == report.spis if row.spis else row.unique_id == report.unique_id
         if same:
             came_up = row.state != SessionState.PENDING.value
             sessions.end_session(tx, row.id, "the tunnel was closed" if came_up else "the tunnel never came up")
+            closed.append(str(row.id))
+    return closed
 
 
 def follow_rekey(tx: Transaction, gateway: Gateway, old: TunnelReport, new: TunnelReport) -> None:

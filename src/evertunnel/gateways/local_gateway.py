@@ -34,6 +34,7 @@ from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
 from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
 from evertunnel.gateways.termination import terminate_tunnel
+from evertunnel.gateways.traffic import Traffic
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
@@ -45,6 +46,9 @@ from evertunnel.vici_connection import Section, ViciConnection
 _POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _RECONCILE_EVERY_SECONDS = 5.0
+# Where a look costs little it is taken more often: `session list` shows what it saw.
+_LOOK_AT_MOST_EVERY_SECONDS = 1.0
+_LOOK_COST = 100
 _LOAD_EVERY_SECONDS = 24 * 3600.0  # its certificate may have been renewed
 _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
@@ -84,6 +88,9 @@ class LocalGateway:
         self._stories = Stories()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
+        self._traffic = Traffic()
+        self._session_ids: dict[str, str] = {}
+        self._closed_ids: dict[str, str] = {}
         self._load_due = False
         self._lost: list[str] = []
         self._load_at = self._reconcile_at = self._effects_at = 0.0
@@ -162,7 +169,10 @@ class LocalGateway:
             self._effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
         if uptime >= self._reconcile_at:
             certain = self._reconcile()
-            self._reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
+            seconds = min(
+                _RECONCILE_EVERY_SECONDS, max(_LOOK_AT_MOST_EVERY_SECONDS, _LOOK_COST * (time.monotonic() - uptime))
+            )
+            self._reconcile_at = uptime + (seconds if certain else _LOOK_AGAIN_SECONDS)
             self._lost = self._lost or self._loader.list_lost()
             self._load_due = self._load_due or bool(self._lost)
 
@@ -212,8 +222,25 @@ class LocalGateway:
             for connection, section in message.items():
                 old = read_tunnel(connection, section["old"])
                 new = read_tunnel(connection, section["new"])
+                self._traffic.follow_rekey(old.spis, new.spis)
+                if session_id := self._session_ids.pop(old.spis, None):
+                    self._session_ids[new.spis] = session_id
                 with self._store.write(self._clock()) as tx:
                     follow_rekey(tx, self._gateway, _report(old), _report(new))
+        elif name in ("child-updown", "child-rekey"):
+            up = message.pop("up", "no") == "yes"
+            for connection, section in message.items():
+                self._count_child(read_tunnel(connection, section), ended=name == "child-updown" and not up)
+
+    def _count_child(self, tunnel: Tunnel, *, ended: bool) -> None:
+        """What a child counted last is said when it goes, which is after its tunnel went."""
+        if tunnel.kind is None:
+            return
+        octets = self._traffic.count(tunnel.spis, tunnel.children)
+        session_id = self._closed_ids.get(tunnel.spis) or self._session_ids.get(tunnel.spis)
+        if ended and session_id:
+            with self._store.write(self._clock()) as tx:
+                sessions.store_traffic(tx, {session_id: octets})
 
     def _follow(self, uptime: float, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
         report = _report(tunnel, self._stories.get(tunnel.unique_id), uptime=uptime)
@@ -231,7 +258,8 @@ class LocalGateway:
                 if not granted:
                     record_unrecognised(tx, self._gateway, report, kind)
             else:
-                close_session(tx, self._gateway, report)
+                for session_id in close_session(tx, self._gateway, report):
+                    self._closed_ids[tunnel.spis] = session_id
         if tunnel.connecting and not up:
             self._refused.append((uptime, tunnel))
         else:
@@ -293,11 +321,19 @@ class LocalGateway:
     def _reconcile(self) -> bool:
         """Look at the gateway. False: something must be looked at again before it is acted on."""
         tunnels = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
-        listed = [
-            ListedTunnel(tunnel.kind, _report(tunnel), tunnel.bytes_in, tunnel.bytes_out)
-            for tunnel in tunnels
-            if tunnel.kind is not None and tunnel.established
-        ]
+        with self._store.read() as connection:
+            rows = {row.spis: row for row in sessions.list_live_of_gateway(connection, self._gateway.id) if row.spis}
+        # Who closed just now is kept for one look: its children report after it.
+        self._session_ids = self._closed_ids | {spis: row.id for spis, row in rows.items()}
+        self._closed_ids = {}
+        self._traffic.keep_only({tunnel.spis for tunnel in tunnels})
+        listed = []
+        for tunnel in tunnels:
+            if tunnel.kind is not None and tunnel.established:
+                row = rows.get(tunnel.spis)
+                stored = (row.bytes_in, row.bytes_out) if row is not None else (0, 0)
+                octets = self._traffic.count(tunnel.spis, tunnel.children, stored=stored)
+                listed.append(ListedTunnel(tunnel.kind, _report(tunnel), *octets))
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
             # All of them count at the second look: whoever rekeys without end would be new at each.
