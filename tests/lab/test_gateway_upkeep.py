@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evertunnel.gateways.strongswan import DEVICE_AUTHORITY
+from evertunnel.errors import UnavailableError
+from evertunnel.gateways.strongswan import DEVICE_AUTHORITY, DEVICE_CONNECTION
 from evertunnel.lab.lab import wait_for
 from tests.lab.conftest import Bench
 
@@ -52,3 +53,17 @@ def test_an_authority_that_somebody_changed_is_put_right(bench: Bench) -> None:
         )
     finally:
         vici.close()
+
+
+def test_a_tunnel_without_a_child_is_ended_and_says_why(bench: Bench) -> None:
+    """The client asks for a network that the gateway does not offer: the IKE_SA stays, and nothing can go through."""
+    plan = bench.device_plan(networks=["203.0.113.0/24"])
+    with pytest.raises(UnavailableError):
+        bench.up(plan)
+    assert bench.gateway_tunnels(DEVICE_CONNECTION)
+    wait_for("the end", lambda: not bench.gateway_tunnels(DEVICE_CONNECTION), seconds=20)
+    bench.forget_credentials()
+    wait_for("the end of the session", lambda: not bench.sessions("device"))
+    ended = bench.rows("session", "list", "--past")[0]
+    assert "no CHILD_SA could be installed" in ended["end_reason"]
+    assert "traffic selectors" in ended["end_reason"]

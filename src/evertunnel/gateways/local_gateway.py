@@ -28,13 +28,13 @@ from evertunnel.actions.follow_tunnel import (
 )
 from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences, reconcile_gateway
 from evertunnel.errors import DomainError, UnavailableError
-from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
+from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
 from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
 from evertunnel.gateways.termination import terminate_tunnel
-from evertunnel.gateways.traffic import Traffic
+from evertunnel.gateways.traffic import Idle, Traffic
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
@@ -57,6 +57,7 @@ _LOOK_AGAIN_SECONDS = 0.25
 _EVENTS_AT_ONCE = 200
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
+_WITHOUT_CHILD_SECONDS = 10.0
 # Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
 _REFUSALS_PER_SECOND = 50
 
@@ -89,6 +90,7 @@ class LocalGateway:
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._traffic = Traffic()
+        self._idle = Idle(_WITHOUT_CHILD_SECONDS)
         self._session_ids: dict[str, str] = {}
         self._closed_ids: dict[str, str] = {}
         self._load_due = False
@@ -232,6 +234,16 @@ class LocalGateway:
             for connection, section in message.items():
                 self._count_child(read_tunnel(connection, section), ended=name == "child-updown" and not up)
 
+    def _find_fault(self, tunnel: Tunnel) -> str | None:
+        """A tunnel without a child carries nothing, and would show as up for ever."""
+        if not self._idle.is_over(tunnel.spis, tunnel.carries, time.monotonic()):
+            return None
+        fault = find_child_fault(list_texts(self._stories.get(tunnel.unique_id)))
+        log.warning(
+            "tunnel ended: it carried nothing", gateway=self._gateway.name, who=tunnel.claimed_identity, why=fault
+        )
+        return fault
+
     def _count_child(self, tunnel: Tunnel, *, ended: bool) -> None:
         """What a child counted last is said when it goes, which is after its tunnel went."""
         if tunnel.kind is None:
@@ -333,7 +345,8 @@ class LocalGateway:
                 row = rows.get(tunnel.spis)
                 stored = (row.bytes_in, row.bytes_out) if row is not None else (0, 0)
                 octets = self._traffic.count(tunnel.spis, tunnel.children, stored=stored)
-                listed.append(ListedTunnel(tunnel.kind, _report(tunnel), *octets))
+                listed.append(ListedTunnel(tunnel.kind, _report(tunnel), *octets, self._find_fault(tunnel)))
+        self._idle.keep_only({tunnel.spis for tunnel in tunnels})
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
             # All of them count at the second look: whoever rekeys without end would be new at each.

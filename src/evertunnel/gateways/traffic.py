@@ -38,5 +38,25 @@ class Traffic:
             del self._children[spis], self._before[spis]
 
 
+class Idle:
+    """How long tunnels have had no child, by their indexes: between two children there may be a moment without."""
+
+    def __init__(self, at_most_seconds: float) -> None:
+        self._at_most = at_most_seconds
+        self._since: dict[str, float] = {}
+
+    def is_over(self, spis: str, carries: bool, uptime: float) -> bool:
+        """Whether a tunnel has carried nothing for too long."""
+        if carries:
+            self._since.pop(spis, None)
+            return False
+        return uptime - self._since.setdefault(spis, uptime) > self._at_most
+
+    def keep_only(self, listed: Collection[str]) -> None:
+        """Forget tunnels that are gone."""
+        for spis in self._since.keys() - listed:
+            del self._since[spis]
+
+
 def _sum(children: Mapping[str, Octets]) -> Octets:
     return sum(octets[0] for octets in children.values()), sum(octets[1] for octets in children.values())

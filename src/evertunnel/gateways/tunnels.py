@@ -14,12 +14,16 @@ KINDS = {DEVICE_CONNECTION: TunnelKind.DEVICE, USER_CONNECTION: TunnelKind.USER}
 # a claimed identity with anything else in it (wildcards, commas, more parts) is not one of them.
 _DEVICE_NAME = re.compile(r"CN=(?P<name>[a-z0-9.-]+), serialNumber=(?P<certificate>[0-9a-f]{16})")
 
+# States of a CHILD_SA that is listed and carries nothing any more.
+_GONE = frozenset({"DELETING", "DELETED", "DESTROYING"})
+
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
     """One IKE_SA. `kind` is None when it belongs to a connection that is not ours.
 
-    `children` are the octets in and out that each CHILD_SA counts, by its indexes.
+    `children` are the octets in and out that each CHILD_SA counts, by its indexes; `carries` says whether any of them
+    is there to stay.
     """
 
     unique_id: int
@@ -31,6 +35,7 @@ class Tunnel:
     claimed_identity: str
     virtual_addresses: str
     children: Mapping[str, tuple[int, int]]
+    carries: bool
 
 
 def read_tunnel(name: str, section: Mapping[str, Any]) -> Tunnel:
@@ -46,6 +51,7 @@ def read_tunnel(name: str, section: Mapping[str, Any]) -> Tunnel:
         claimed_identity=str(section.get("remote-eap-id") or section.get("remote-id") or "")[:256],
         virtual_addresses=" ".join(section.get("remote-vips", []))[:200],
         children=dict(_read_child(child) for child in children.values()),
+        carries=any(child.get("state") not in _GONE for child in children.values()),
     )
 
 

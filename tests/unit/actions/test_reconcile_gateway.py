@@ -119,3 +119,9 @@ def test_a_live_session_that_lost_its_right_is_ending_after_looking(ready: tuple
     installation.do(remove_network_policy, "everything")
     reconcile(installation, gateway, TUNNEL)
     assert (get(installation).state, get(installation).end_reason) == ("ending", "no_network_policy")
+
+
+def test_a_tunnel_with_a_fault_is_cut_and_its_session_says_why(ready: tuple[Installation, Gateway, str]) -> None:
+    installation, gateway, _ = ready
+    assert reconcile(installation, gateway, replace(TUNNEL, fault="nothing went through")) == [7]
+    assert (get(installation).state, get(installation).end_reason) == ("ending", "nothing went through")

@@ -1,6 +1,8 @@
 """Octets of a tunnel never go back: not when a child is rekeyed, not when the tunnel is, not when we start again."""
 
-from evertunnel.gateways.traffic import Traffic
+import pytest
+
+from evertunnel.gateways.traffic import Idle, Traffic
 
 
 def test_a_rekeyed_child_adds_to_what_the_old_one_counted() -> None:
@@ -30,3 +32,17 @@ def test_what_is_gone_is_forgotten() -> None:
     traffic.keep_only({"c:d"})
     assert traffic.count("a:b", {"1": (100, 200)}) == (100, 200)
     assert len(traffic._children) == len(traffic._before) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "over"),
+    [
+        ([(0, False), (9, False)], False),
+        ([(0, False), (11, False)], True),
+        ([(0, False), (9, True), (11, False)], False),
+        ([(0, True), (100, False)], False),
+    ],
+)
+def test_a_tunnel_is_idle_when_it_has_no_child_for_long(seen: list[tuple[float, bool]], *, over: bool) -> None:
+    idle = Idle(10)
+    assert [idle.is_over("a:b", carries, uptime) for uptime, carries in seen][-1] is over
