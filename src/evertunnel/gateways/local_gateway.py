@@ -32,6 +32,7 @@ from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
+from evertunnel.gateways.presence import Presence
 from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
 from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.traffic import Idle, Traffic
@@ -41,7 +42,7 @@ from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import sessions
 from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
-from evertunnel.vici_connection import Section, ViciConnection
+from evertunnel.vici_connection import AwayError, Section, ViciConnection
 
 _POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
@@ -86,6 +87,8 @@ class LocalGateway:
         self._loader = Loader(self._vici, load_model)
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
         self._events = EventQueue()
+        self._presence = Presence(store, gateway, clock)
+        self._said = ""
         self._stories = Stories()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
@@ -129,13 +132,14 @@ class LocalGateway:
                 for event in events:
                     if first:
                         self._events.put(None)
+                        self._presence.hear()
                         first = False
                     if event is not None:
                         self._events.put(event)
                     if self._stopped.is_set():
                         return
             except UnavailableError as error:
-                log.warning("gateway is away", gateway=self._gateway.name, error=str(error))
+                self._presence.miss(str(error))
             self._stopped.wait(_RECONNECT_EVERY_SECONDS)
 
     def _work(self) -> None:
@@ -143,7 +147,10 @@ class LocalGateway:
         while not self._stopped.is_set():
             try:
                 watch = watch or Watch(self._store)
-                self._take_turn(watch)
+                try:
+                    self._take_turn(watch)
+                finally:
+                    self._presence.store_change()
             except Exception as error:  # whatever it was, denials must not wait for ever
                 self._say_failed(error)
                 self._reconcile_at = 0.0  # the event in hand is lost
@@ -171,6 +178,8 @@ class LocalGateway:
             self._effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
         if uptime >= self._reconcile_at:
             certain = self._reconcile()
+            self._presence.hear_answer()
+            self._said = ""
             seconds = min(
                 _RECONCILE_EVERY_SECONDS, max(_LOOK_AT_MOST_EVERY_SECONDS, _LOOK_COST * (time.monotonic() - uptime))
             )
@@ -193,8 +202,13 @@ class LocalGateway:
         self._load_again_at = uptime + _LOAD_EVERY_SECONDS
 
     def _say_failed(self, error: Exception) -> None:
-        if isinstance(error, DomainError):
-            log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+        """Once for the same failure: it is tried again twice a second."""
+        if isinstance(error, AwayError):
+            self._presence.miss(str(error))
+        elif isinstance(error, DomainError):
+            if str(error) != self._said:
+                log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+            self._said = str(error)
         else:
             log.error("gateway work failed", gateway=self._gateway.name, exc_info=error)
 

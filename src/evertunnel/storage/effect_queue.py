@@ -101,10 +101,14 @@ def drop_effects(tx: Transaction, subject_id: str) -> None:
 
 
 def list_of_denial(connection: Connection, denial_id: str) -> list[AnyRow]:
-    """A denial's effects with their gateways' names."""
+    """A denial's effects with their gateways' names, and why those do not answer, if they do not."""
     return list(
         connection.execute(
-            select(_effects, tables.gateways.c.name.label("gateway_name"))
+            select(
+                _effects,
+                tables.gateways.c.name.label("gateway_name"),
+                tables.gateways.c.state_error.label("gateway_error"),
+            )
             .outerjoin(tables.gateways, tables.gateways.c.id == _effects.c.gateway_id)
             .where(_effects.c.denial_id == denial_id)
             .order_by(tables.gateways.c.name_key)
