@@ -76,6 +76,14 @@ class SessionState(StrEnum):
     ENDED = "ended"
 
 
+class GatewayState(StrEnum):
+    """Whether a gateway answers us. UNKNOWN until its process tried."""
+
+    UNKNOWN = "unknown"
+    CONNECTED = "connected"
+    AWAY = "away"
+
+
 class Reason(StrEnum):
     """Why an attempt ended as it did. `diagnosis.reasons` has cause, fix and NPS's code for each."""
 

@@ -1,11 +1,11 @@
 """evertunnel gateway."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from evertunnel.cli.client import API, get_folder
-from evertunnel.cli.output import print_json, print_table, say
+from evertunnel.cli.output import print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
 
@@ -23,16 +23,22 @@ def list_gateways(context: typer.Context, json: JSON = False) -> None:
         print_json(rows)
         return
     print_table(
-        rows,
+        [row | {"answers": _describe_state(row)} for row in rows],
         {
             "name": "GATEWAY",
             "public_name": "PUBLIC NAME",
             "enabled": "ENABLED",
             "sessions": "SESSIONS",
             "pending_effects": "NOT CONFIRMED",
+            "answers": "STRONGSWAN",
         },
         empty="No gateways yet. Add this machine's strongSwan: evertunnel gateway add --help",
     )
+
+
+def _describe_state(row: dict[str, Any]) -> str:
+    since = f" since {short_time(row['state_since'])}" if row["state_since"] else ""
+    return f"{row['state']}{since}" + (f": {row['state_error']}" if row["state_error"] else "")
 
 
 @app.command()

@@ -71,10 +71,12 @@ class GatewayProcess:
         self._running: dict[str, _Running] = {}
 
     def run(self, stopped: threading.Event) -> None:
-        """Until stopped."""
+        """Until stopped. Raises RuntimeError when a gateway is left without its threads: a new process has them."""
         watch = Watch(self._store)
         look_at = 0.0
         while not stopped.is_set():
+            if dead := [gateway_id for gateway_id, running in self._running.items() if not running.gateway.is_alive]:
+                raise RuntimeError(f"a thread of gateway {', '.join(dead)} ended")
             if watch.changed() or time.monotonic() >= look_at:
                 look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                 try:

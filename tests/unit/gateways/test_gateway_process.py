@@ -1,5 +1,6 @@
 """The gateway process: a certificate for each gateway, renewed in time, and the list of gateways followed."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,24 @@ from cryptography import x509
 from evertunnel.actions.change_gateway import GatewayChange, change_gateway
 from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.gateways.gateway_process import GatewayProcess
+from evertunnel.lab.lab import wait_for
 from evertunnel.storage import gateways
 from tests.installation import Installation
+
+
+def test_a_process_whose_gateway_lost_a_thread_ends_so_that_it_is_started_again(
+    installation: Installation, tmp_path: Path
+) -> None:
+    gateway_id = installation.add_gateway()
+    (tmp_path / "keys" / "gateway").mkdir(parents=True, exist_ok=True)
+    process = build(installation, tmp_path)
+    process._follow_list()
+    gateway = process._running[gateway_id].gateway
+    assert gateway.is_alive
+    gateway.stop()
+    wait_for("the end of its threads", lambda: not gateway.is_alive)
+    with pytest.raises(RuntimeError, match=f"a thread of gateway {gateway_id} ended"):
+        process.run(threading.Event())
 
 
 @pytest.mark.parametrize(("days", "renewed"), [(300, False), (340, True), (400, True)])

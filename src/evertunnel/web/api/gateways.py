@@ -53,7 +53,7 @@ class GatewayChanges(BaseModel):
 
 @router.get("")
 def list_gateways(context: Context) -> list[dict[str, Any]]:
-    """All gateways, with live sessions and effects not yet confirmed."""
+    """All gateways, with live sessions, effects not yet confirmed, and whether they answer."""
     with context.store.read() as connection:
         pending: dict[str, int] = {
             row.gateway_id: row.number
@@ -71,6 +71,9 @@ def list_gateways(context: Context) -> list[dict[str, Any]]:
                 "radius_address": row.radius_address,
                 "vici_socket": row.vici_socket,
                 "enabled": row.enabled,
+                "state": row.state,
+                "state_since": row.state_since,
+                "state_error": row.state_error,
                 "settings": row.settings,
                 "sessions": len(sessions.list_live_of_gateway(connection, row.id)),
                 "pending_effects": pending.get(row.id, 0),
