@@ -85,14 +85,12 @@ def test_a_gateway_that_is_removed_is_left_alone_and_leaves_no_secret(
     installation: Installation, tmp_path: Path, process: GatewayProcess
 ) -> None:
     installation.add_gateway()
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     (running,) = process._running.values()
     fragment, key = tmp_path / "gateways" / "gw1" / "strongswan.conf", tmp_path / "keys" / "gateway" / "gw1.pem"
     process._load_key("gw1")
     assert fragment.exists() and key.exists()
     installation.do(remove_gateway, "gw1")
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     assert process._running == {}
     assert not any(thread.is_alive() for thread in running.gateway._threads[1:])
@@ -103,7 +101,6 @@ def test_what_was_removed_while_the_process_was_away_is_cleared_away_as_well(
     installation: Installation, tmp_path: Path, process: GatewayProcess
 ) -> None:
     installation.add_gateway()
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     installation.do(remove_gateway, "gw1")
     build(installation, tmp_path)._follow_list()
@@ -114,32 +111,26 @@ def test_a_new_secret_is_written_and_the_gateway_goes_on(
     installation: Installation, tmp_path: Path, process: GatewayProcess
 ) -> None:
     installation.add_gateway()
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     (before,) = process._running.values()
     fragment = tmp_path / "gateways" / "gw1" / "strongswan.conf"
     text = fragment.read_text()
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     assert fragment.read_text() == text
     change(installation, rotate=True)
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     (after,) = process._running.values()
     assert after.gateway is before.gateway
     assert fragment.read_text() != text
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     assert list(process._running.values()) == [after]
 
 
 def test_another_socket_is_another_gateway_to_look_after(installation: Installation, process: GatewayProcess) -> None:
     installation.add_gateway()
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     (before,) = process._running.values()
     change(installation, vici_socket="/run/other.vici")
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     (after,) = process._running.values()
     assert after.vici_socket == "/run/other.vici"
@@ -151,6 +142,5 @@ def test_a_disabled_gateway_is_still_looked_after_so_that_its_tunnels_end(
 ) -> None:
     installation.add_gateway()
     change(installation, enabled=False)
-    (tmp_path / "gateways").mkdir()
     process._follow_list()
     assert [running.name for running in process._running.values()] == ["gw1"]
