@@ -1,1 +1,1 @@
-"""RADIUS (RFC 2865, 3579): packets, hidden values, repeated requests."""
+"""RADIUS (RFC 2865, 2866, 3579): packets, accounting, hidden values, repeated requests."""

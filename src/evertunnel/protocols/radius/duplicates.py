@@ -43,3 +43,7 @@ class Duplicates(Generic[T]):
         self._seen[key] = entry
         self._seen.move_to_end(key)
         return entry
+
+    def forget(self, key: Hashable) -> None:
+        """What was not answered after all: the repetition is a new request."""
+        self._seen.pop(key, None)

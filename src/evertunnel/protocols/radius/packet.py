@@ -6,7 +6,7 @@ attribute, whether it holds EAP or not: that closes CVE-2024-3596 (Blast-RADIUS)
 
 import hmac
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
 
@@ -31,14 +31,12 @@ class PacketError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class AccessRequest:
-    """A checked Access-Request. `attributes` keeps order; `eap_message` is the fragments put together."""
+class Request:
+    """A checked request of any code. `attributes` keeps order."""
 
     identifier: int
     authenticator: bytes
     attributes: tuple[tuple[int, bytes], ...]
-    eap_message: bytes
-    has_eap_message: bool
 
     def find(self, attribute: int) -> bytes | None:
         """The first value of an attribute, or None."""
@@ -57,6 +55,14 @@ class AccessRequest:
         value = self.find(attribute)
         return value.decode("utf-8", "replace") if value is not None else ""
 
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest(Request):
+    """A checked Access-Request. `eap_message` is the fragments put together."""
+
+    eap_message: bytes
+    has_eap_message: bool
+
     @property
     def state(self) -> bytes | None:
         """The conversation this belongs to, if it says so."""
@@ -65,20 +71,48 @@ class AccessRequest:
 
 def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
     """Check and read an Access-Request. Raises PacketError for everything that is to be dropped."""
+    data = cut_to_length(data, Code.ACCESS_REQUEST)
+    attributes: list[tuple[int, bytes]] = []
+    eap_parts: list[bytes] = []
+    signature_at = 0
+    for number, value_at, value in walk_attributes(data):
+        if number == EAP_MESSAGE:
+            eap_parts.append(value)
+        elif number == MESSAGE_AUTHENTICATOR:
+            if signature_at:
+                raise PacketError("Message-Authenticator is repeated")
+            signature_at = value_at
+        else:
+            attributes.append((number, value))
+    if not signature_at:
+        raise PacketError("Message-Authenticator is missing")
+    verify_signature(data, signature_at, data[4:HEADER_BYTES], secret)
+    return AccessRequest(
+        identifier=data[1],
+        authenticator=data[4:HEADER_BYTES],
+        attributes=tuple(attributes),
+        eap_message=b"".join(eap_parts),
+        has_eap_message=bool(eap_parts),
+    )
+
+
+def cut_to_length(data: bytes, code: Code) -> bytes:
+    """A packet of this code without the octets after its Length, which are padding (RFC 2865 3)."""
     if len(data) < HEADER_BYTES:
         raise PacketError("shorter than a RADIUS header")
-    code, identifier, length = struct.unpack_from("!BBH", data)
-    if code != Code.ACCESS_REQUEST:
-        raise PacketError(f"code {code} is not one this port takes")
+    came, _, length = struct.unpack_from("!BBH", data)
+    if came != code:
+        raise PacketError(f"code {came} is not one this port takes")
     if not HEADER_BYTES <= length <= MAXIMUM_PACKET_BYTES:
         raise PacketError(f"length {length} is outside 20..4096")
     if length > len(data):
         raise PacketError(f"length {length} is more than the {len(data)} octets that came")
-    data = data[:length]  # octets after Length are padding (RFC 2865 3)
-    attributes: list[tuple[int, bytes]] = []
-    eap_parts: list[bytes] = []
-    signature_at = 0
-    position = HEADER_BYTES
+    return data[:length]
+
+
+def walk_attributes(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Number, place of the value, and value of each attribute."""
+    position, length = HEADER_BYTES, len(data)
     while position < length:
         if position + 2 > length:
             raise PacketError("an attribute is cut off")
@@ -86,29 +120,18 @@ def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
         end = position + size
         if size < 2 or end > length:
             raise PacketError(f"attribute {number} has length {size}")
-        value = data[position + 2 : end]
-        if number == EAP_MESSAGE:
-            eap_parts.append(value)
-        elif number == MESSAGE_AUTHENTICATOR:
-            if signature_at or size != 18:
-                raise PacketError("Message-Authenticator is repeated or not 16 octets long")
-            signature_at = position + 2
-        else:
-            attributes.append((number, value))
+        yield number, position + 2, data[position + 2 : end]
         position = end
-    if not signature_at:
-        raise PacketError("Message-Authenticator is missing")
-    signed = data[:signature_at] + _ZEROS + data[signature_at + 16 :]
-    expected = hmac.digest(secret, signed, "md5")
-    if not hmac.compare_digest(expected, data[signature_at : signature_at + 16]):
+
+
+def verify_signature(data: bytes, signature_at: int, authenticator: bytes, secret: bytes) -> None:
+    """Raise PacketError unless the Message-Authenticator is right, over this Request Authenticator (RFC 3579 3.2)."""
+    if data[signature_at - 1] != _AUTHENTICATOR_BYTES + 2:
+        raise PacketError("Message-Authenticator is not 16 octets long")
+    signature = data[signature_at : signature_at + 16]
+    signed = data[:4] + authenticator + data[HEADER_BYTES:signature_at] + _ZEROS + data[signature_at + 16 :]
+    if not hmac.compare_digest(hmac.digest(secret, signed, "md5"), signature):
         raise PacketError("Message-Authenticator is wrong: does the shared secret differ?")
-    return AccessRequest(
-        identifier=identifier,
-        authenticator=data[4:HEADER_BYTES],
-        attributes=tuple(attributes),
-        eap_message=b"".join(eap_parts),
-        has_eap_message=bool(eap_parts),
-    )
 
 
 def encode_reply(
@@ -129,7 +152,7 @@ def encode_reply(
         for start in range(0, len(eap_message), MAXIMUM_VALUE_BYTES)
     ]
     parts += [_encode_attribute(number, value) for number, value in attributes]
-    parts += [_encode_attribute(number, value) for number, value in request.attributes if number == PROXY_STATE]
+    parts += [encode_proxy_states(request)]
     body = b"".join(parts)
     length = HEADER_BYTES + len(body)
     if length > MAXIMUM_PACKET_BYTES:
@@ -139,6 +162,11 @@ def encode_reply(
     body = body[:2] + signature + body[18:]
     authenticator = md5(start_of_packet + request.authenticator + body + secret, usedforsecurity=False).digest()
     return start_of_packet + authenticator + body
+
+
+def encode_proxy_states(request: Request) -> bytes:
+    """Every Proxy-State of a request as it came and in order, for its reply (RFC 2865 5.33)."""
+    return b"".join(_encode_attribute(number, value) for number, value in request.attributes if number == PROXY_STATE)
 
 
 def encode_vendor_attribute(vendor: int, number: int, value: bytes) -> tuple[int, bytes]:

@@ -12,6 +12,8 @@ def test_codes_are_those_of_pyrad() -> None:
         "ACCESS_ACCEPT": pyrad.AccessAccept,
         "ACCESS_REJECT": pyrad.AccessReject,
         "ACCESS_CHALLENGE": pyrad.AccessChallenge,
+        "ACCOUNTING_REQUEST": pyrad.AccountingRequest,
+        "ACCOUNTING_RESPONSE": pyrad.AccountingResponse,
     }
 
 
