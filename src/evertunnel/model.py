@@ -161,6 +161,10 @@ class Certificate:
     gateway_id: str | None = None
 
 
+# How often gateways say what they counted so far. Three times without a word is a silence.
+ACCOUNTING_INTERVAL_SECONDS = 300
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """A VPN server that asks us, from `radius_address`."""

@@ -363,3 +363,36 @@ effects = Table(
     Index("ix_effects_gateway_id_state", "gateway_id", "state"),
     Index("ix_effects_denial_id", "denial_id"),
 )
+
+# What gateways count (RFC 2866): one row an Acct-Session-Id. Without `session_id` it is of no session of ours.
+accounting = Table(
+    "accounting",
+    metadata,
+    _id(),
+    Column("gateway_id", Text, nullable=False),
+    Column("acct_session_id", Text, nullable=False),
+    Column("session_id", Text),
+    Column("user_name", Text, nullable=False),
+    Column("remote_address", Text, nullable=False),
+    Column("virtual_addresses", Text, nullable=False),
+    Column("unique_id", BigInteger),
+    Column("began_at", UTCTime, nullable=False),
+    Column("updated_at", UTCTime, nullable=False),
+    Column("ended_at", UTCTime),
+    Column("end_cause", Text, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+    Index("ix_accounting_gateway_id_acct_session_id", "gateway_id", "acct_session_id"),
+    Index("ix_accounting_session_id", "session_id"),
+    Index("ix_accounting_ended_at_updated_at", "ended_at", "updated_at"),
+)
+
+# Accounting-On and -Off, each remembered: said again later it is a replay and ends nothing.
+gateway_restarts = Table(
+    "gateway_restarts",
+    metadata,
+    Column("gateway_id", Text, primary_key=True),
+    Column("authenticator", LargeBinary, primary_key=True),
+    Column("at", UTCTime, nullable=False),
+    Column("reason", Text, nullable=False),
+)
