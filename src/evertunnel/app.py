@@ -30,6 +30,8 @@ from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
 from evertunnel.server_certificate import Chain, ServerCertificate
+from evertunnel.servers.accounting_server import AccountingServer
+from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
@@ -88,7 +90,10 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     folder = installation.folder
     sockets: dict[str, list[socket.socket]] = {
         "signer": [_bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
-        "radius": [_bind(listen.radius, socket.SOCK_DGRAM, "listen.radius")],
+        "radius": [
+            _bind(listen.radius, socket.SOCK_DGRAM, "listen.radius"),
+            _bind(listen.accounting_endpoint, socket.SOCK_DGRAM, "listen.accounting"),
+        ],
         "web-public": [
             _bind(listen.public_http, socket.SOCK_STREAM, "listen.public_http"),
             _bind(listen.public_https, socket.SOCK_STREAM, "listen.public_https"),
@@ -102,7 +107,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
             stack.enter_context(listener)
     runs: dict[str, Callable[[], None]] = {
         "signer": lambda: _run_signer(installation, sockets["signer"][0], users),
-        "radius": lambda: _run_radius(installation, sockets["radius"][0]),
+        "radius": lambda: _run_radius(installation, *sockets["radius"]),
         "web-public": lambda: _run_web_public(installation, *sockets["web-public"]),
         "web-admin": lambda: _run_web_admin(installation, sockets["web-admin"][0]),
         "gateway": lambda: _run_gateway(installation),
@@ -141,7 +146,7 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
     stopped.wait()
 
 
-def _run_radius(installation: Installation, listener: socket.socket) -> None:
+def _run_radius(installation: Installation, listener: socket.socket, accounting: socket.socket) -> None:
     store = installation.open_store()
     decider = Decider()
     with store.read() as connection:
@@ -166,7 +171,8 @@ def _run_radius(installation: Installation, listener: socket.socket) -> None:
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
     recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)
-    process = RadiusProcess(listener, server, recorder)
+    port = AccountingPort(accounting, AccountingServer(store, server.find_gateway), store)
+    process = RadiusProcess(listener, server, recorder, port)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     process.run()
 
@@ -211,6 +217,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
 
 def _run_gateway(installation: Installation) -> None:
     radius_address, radius_port = split_endpoint(installation.config.listen.radius)
+    _, accounting_port = split_endpoint(installation.config.listen.accounting_endpoint)
     process = GatewayProcess(
         installation.open_store(),
         SignerClient(installation.folder.signer_socket),
@@ -219,6 +226,7 @@ def _run_gateway(installation: Installation) -> None:
         gate_url=f"http://{installation.config.listen.gate}",
         radius_address=radius_address,
         radius_port=radius_port,
+        accounting_port=accounting_port,
         clock=clock.now,
     )
     process.run(_stop_event())

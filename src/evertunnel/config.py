@@ -4,9 +4,9 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evertunnel.errors import InvalidInputError
 
@@ -46,9 +46,23 @@ class Listen(_Section):
     """Where the processes listen, as address:port."""
 
     radius: Endpoint = "127.0.0.1:1812"
+    accounting: Endpoint | None = None
     public_http: Endpoint = "0.0.0.0:80"
     public_https: Endpoint = "0.0.0.0:443"
     gate: Endpoint = "127.0.0.1:8118"
+
+    @property
+    def accounting_endpoint(self) -> str:
+        """Unless it is set, the port after that of `radius`, as 1813 comes after 1812."""
+        host, _, port = self.radius.rpartition(":")
+        return self.accounting or f"{host}:{int(port) + 1}"
+
+    @model_validator(mode="after")
+    def _verify_accounting(self) -> Self:
+        address, _ = split_endpoint(self.accounting_endpoint)
+        if address != split_endpoint(self.radius)[0]:
+            raise ValueError("accounting must have the address of radius: gateways ask both at one")
+        return self
 
 
 class Processes(_Section):
@@ -74,7 +88,7 @@ class Config(_Section):
 
     installation: Installation
     database_url: str = ""
-    listen: Listen = Listen()
+    listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()
     administrators: Administrators = Administrators()
 

@@ -111,3 +111,30 @@ def test_an_endpoint_is_split(text: str, address: str, port: int) -> None:
 def test_what_is_no_endpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|brackets"):
         split_endpoint(text)
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint"),
+    [
+        ("", "127.0.0.1:1813"),
+        ('radius = "[::1]:18120"', "[::1]:18121"),
+        ('radius = "127.0.0.9:1812"\naccounting = "127.0.0.9:9999"', "127.0.0.9:9999"),
+    ],
+)
+def test_accounting_is_on_the_next_port_unless_it_is_set(tmp_path: Path, listen: str, endpoint: str) -> None:
+    (tmp_path / "evertunnel.toml").write_text(f"{INSTALLATION}[listen]\n{listen}\n", encoding="utf-8")
+    assert load_config(tmp_path).listen.accounting_endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("listen", "problem"),
+    [
+        ('accounting = "127.0.0.9:1813"', "accounting must have the address of radius"),
+        ('radius = "127.0.0.1:65535"', "127.0.0.1:65536"),
+        ('accounting = "1813"', "listen.accounting"),
+    ],
+)
+def test_an_accounting_port_that_cannot_be_is_said(tmp_path: Path, listen: str, problem: str) -> None:
+    (tmp_path / "evertunnel.toml").write_text(f"{INSTALLATION}[listen]\n{listen}\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=problem):
+        load_config(tmp_path)

@@ -19,6 +19,10 @@ def init(
     ] = "",
     key_type: Annotated[str, typer.Option(help="Keys of the authorities: p256, p384, rsa3072 or rsa4096.")] = "p256",
     listen_radius: Annotated[str, typer.Option(help="address:port for RADIUS.")] = "127.0.0.1:1812",
+    listen_accounting: Annotated[
+        str | None,
+        typer.Option(help="address:port for RADIUS accounting; default: the port after that of --listen-radius."),
+    ] = None,
     listen_http: Annotated[str, typer.Option(help="address:port for CRL and OCSP.")] = "0.0.0.0:80",
     listen_https: Annotated[str, typer.Option(help="address:port for enrolment.")] = "0.0.0.0:443",
     listen_gate: Annotated[str, typer.Option(help="address:port that gateways ask about devices.")] = "127.0.0.1:8118",
@@ -43,7 +47,8 @@ def init(
             "public_http": listen_http,
             "public_https": listen_https,
             "gate": listen_gate,
-        },
+        }
+        | ({"accounting": listen_accounting} if listen_accounting is not None else {}),
         user_base=user_base,
     )
     try:

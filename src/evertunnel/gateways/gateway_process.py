@@ -58,6 +58,7 @@ class GatewayProcess:
         gate_url: str,
         radius_address: str,
         radius_port: int,
+        accounting_port: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -67,6 +68,7 @@ class GatewayProcess:
         self._gate_url = gate_url
         self._radius_address = radius_address
         self._radius_port = radius_port
+        self._accounting_port = accounting_port
         self._clock = clock
         self._running: dict[str, _Running] = {}
 
@@ -196,6 +198,7 @@ class GatewayProcess:
         text = build_conf_fragment(
             radius_address=self._radius_address,
             radius_port=self._radius_port,
+            accounting_port=self._accounting_port,
             radius_secret=secret,
             nas_identifier=row.name,
         )

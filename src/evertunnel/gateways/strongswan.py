@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evertunnel.model import ACCOUNTING_INTERVAL_SECONDS
 from evertunnel.profiles.proposals import ESP_PROPOSALS, IKE_PROPOSALS
 
 DEVICE_CONNECTION = "evertunnel-device"
@@ -74,7 +75,9 @@ def build_authorities(model: GatewayModel) -> dict[str, dict[str, Any]]:
     return {DEVICE_AUTHORITY: {"cacert": model.device_authority_pem, "ocsp_uris": [model.gate_url]}}
 
 
-def build_conf_fragment(*, radius_address: str, radius_port: int, radius_secret: str, nas_identifier: str) -> str:
+def build_conf_fragment(
+    *, radius_address: str, radius_port: int, accounting_port: int, radius_secret: str, nas_identifier: str
+) -> str:
     """The strongswan.conf fragment of a gateway. The secret is of our own making: letters, digits, - and _."""
     for value in (radius_address, radius_secret, nas_identifier):
         if not all(character.isalnum() or character in "-_.:" for character in value):
@@ -91,7 +94,13 @@ charon {{
       enable_crl = no
     }}
     eap-radius {{
-      accounting = no
+      accounting = yes
+      accounting_interval = {ACCOUNTING_INTERVAL_SECONDS}
+      accounting_requires_vip = yes
+      # Our session id comes back with it.
+      accounting_send_class = yes
+      # We may be away; that is no reason to end a tunnel that is up.
+      accounting_close_on_timeout = no
       station_id_with_port = no
       nas_identifier = {nas_identifier}
       retransmit_tries = 5
@@ -101,6 +110,7 @@ charon {{
         evertunnel {{
           address = {radius_address}
           auth_port = {radius_port}
+          acct_port = {accounting_port}
           secret = "{radius_secret}"
           sockets = {_RADIUS_SOCKETS}
         }}

@@ -82,6 +82,10 @@ class PolicyServer:
             secrets_by_address[_canonical(gateway.radius_address)] = gateway, secret
         self._secrets = secrets_by_address
 
+    def find_gateway(self, address: str) -> tuple[Gateway, bytes] | None:
+        """The gateway that asks from an address, and its secret."""
+        return self._secrets.get(_canonical(address) if ":" in address else address)
+
     def use_tls(self, tls: TLSContext) -> None:
         """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
         self._tls = tls
@@ -91,7 +95,7 @@ class PolicyServer:
 
         `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
         """
-        known = self._secrets.get(_canonical(source[0]) if ":" in source[0] else source[0])
+        known = self.find_gateway(source[0])
         if known is None:
             self._dropped["unknown_gateway"] += 1
             return None

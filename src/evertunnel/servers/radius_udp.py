@@ -11,6 +11,7 @@ import time
 import structlog
 
 from evertunnel import clock
+from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.logins import Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
@@ -27,14 +28,21 @@ log = structlog.get_logger()
 
 
 class RadiusProcess:
-    """Serves one UDP socket until told to stop."""
+    """Serves one UDP socket, and the accounting port beside it, until told to stop."""
 
-    def __init__(self, listener: socket.socket, server: PolicyServer, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        server: PolicyServer,
+        recorder: Recorder,
+        accounting: AccountingPort | None = None,
+    ) -> None:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BUFFER_BYTES)
         self._socket = listener
         self._server = server
         self._recorder = recorder
+        self._accounting = accounting
         self._stopping = False
         self._follow_at = self._expire_at = self._tell_at = 0.0
 
@@ -46,6 +54,8 @@ class RadiusProcess:
         """Serve until stopped."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
+        if self._accounting is not None:
+            poll.register(self._accounting, select.POLLIN)
         while not self._stopping:
             poll.poll(_POLL_SECONDS * 1000)
             verdicts = self._receive()
@@ -53,6 +63,8 @@ class RadiusProcess:
             if verdicts:
                 for reply in self._recorder.commit(verdicts, clock.now()):
                     self._send(reply)
+            if self._accounting is not None:
+                self._accounting.take_turn()  # after the logins: who waits to come in goes first
 
     def _receive(self) -> list[Verdict]:
         """Take the packets that wait. Replies that need no record leave at once."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from evertunnel.model import Session, SessionState, SubjectKind
 from evertunnel.storage import tables
@@ -42,6 +42,11 @@ def insert_sessions(tx: Transaction, sessions: Sequence[Session]) -> None:
             for session in sessions
         ],
     )
+
+
+def find_session(connection: Connection, session_id: str) -> AnyRow | None:
+    """A session by its id."""
+    return connection.execute(select(_sessions).where(_sessions.c.id == session_id)).first()
 
 
 def update_session(tx: Transaction, session_id: str, **columns: Any) -> None:
@@ -136,6 +141,11 @@ def list_sessions(connection: Connection, *, live_only: bool, limit: int) -> lis
             tables.users.c.name.label("user_name"),
             tables.devices.c.name.label("device_name"),
             tables.gateways.c.name.label("gateway_name"),
+            # A gateway may have counted under several ids; any that said why it ended will do.
+            select(func.max(tables.accounting.c.end_cause))
+            .where(tables.accounting.c.session_id == _sessions.c.id)
+            .scalar_subquery()
+            .label("end_cause"),
         )
         .outerjoin(tables.users, tables.users.c.id == _sessions.c.user_id)
         .outerjoin(tables.devices, tables.devices.c.id == _sessions.c.device_id)

@@ -55,7 +55,7 @@ class Live:
         self.files = folder / "files"
         self.files.mkdir()
         self.state = StateFolder(folder / "state")
-        self.ports = dict(zip(("radius", "http", "https", "gate"), find_free_ports(4), strict=True))
+        self.ports = dict(zip(("radius", "accounting", "http", "https", "gate"), find_free_ports(5), strict=True))
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         base = ["--user-base", _USER_BASE] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
@@ -210,13 +210,13 @@ class Wire:
 
 @pytest.fixture
 def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
-    """Makes sockets, each with a port of its own."""
+    """Makes sockets, each with a port of its own; to the accounting port where that is asked for."""
     with ExitStack() as stack:
 
-        def make(address: str = "127.0.0.1") -> Wire:
+        def make(address: str = "127.0.0.1", *, port: str = "radius") -> Wire:
             own = stack.enter_context(closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
             own.bind((address, 0))
-            own.connect(("127.0.0.1", live.ports["radius"]))
+            own.connect(("127.0.0.1", live.ports[port]))
             return Wire(own)
 
         yield make

@@ -70,6 +70,7 @@ def build(installation: Installation, tmp_path: Path) -> GatewayProcess:
         gate_url="http://127.0.0.1:8118",
         radius_address="127.0.0.1",
         radius_port=1812,
+        accounting_port=1813,
         clock=installation.clock,
     )
 

@@ -16,10 +16,12 @@ from evertunnel.servers.logins import Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
 from evertunnel.storage.gateways import radius_secret_context
+from tests.installation import Installation as OwnInstallation
 from tests.peers.certificates import Credential
 from tests.peers.eap_tls import Client
 from tests.peers.gateway import Gateway
 from tests.peers.installation import Installation
+from tests.unit.servers.accounting import Accounts
 
 SOURCE = ("127.0.0.1", 40_000)
 
@@ -124,3 +126,8 @@ def scene(original: tuple[Installation, bytes, Credential], tmp_path: Path) -> I
     copy = installation.copy(tmp_path / "copy")
     yield Scene(copy, secret, alice)
     copy.close()
+
+
+@pytest.fixture
+def accounts(installation: OwnInstallation) -> Accounts:
+    return Accounts(installation)
