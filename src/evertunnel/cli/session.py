@@ -1,32 +1,44 @@
 """evertunnel session."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import print_json, print_table, short_time
+from evertunnel.cli.output import fail, print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Sessions: tunnels that are up, or were.")
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_BY = ("user", "device", "gateway", "day")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @app.command("list")
 def list_sessions(
     context: typer.Context,
     past: Annotated[bool, typer.Option("--past", help="Also those that ended.")] = False,
+    unrecognised: Annotated[
+        bool, typer.Option("--unrecognised", help="Those that gateways count and were never granted.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 1000,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JSON = False,
 ) -> None:
     """List sessions.
 
     Example: evertunnel session list --past --limit 20
     """
+    if unrecognised:
+        _list_unrecognised(context, limit, json)
+        return
     rows = API(context).get("sessions", live=not past, limit=limit)
     if json:
         print_json(rows)
         return
     print_table(
-        [row | {"since": short_time(row["up_at"] or row["created_at"])} for row in rows],
+        [_describe(row) | {"since": short_time(row["up_at"] or row["created_at"])} for row in rows],
         {
             "kind": "TUNNEL",
             "state": "STATE",
@@ -36,9 +48,108 @@ def list_sessions(
             "remote_address": "FROM",
             "virtual_addresses": "ADDRESS",
             "since": "SINCE (UTC)",
+            "duration": "FOR",
             "bytes_in": "IN",
             "bytes_out": "OUT",
-            "end_reason": "END",
+            "end": "END",
         },
         empty="No sessions.",
     )
+
+
+@app.command()
+def statistics(
+    context: typer.Context,
+    since: Annotated[
+        str | None, typer.Option(help="From this day or moment (UTC), such as 2026-05-01; default 30 days ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this day or moment (UTC); default now.")] = None,
+    by: Annotated[str | None, typer.Option(help="A line for each user, device, gateway or day.")] = None,
+    json: JSON = False,
+) -> None:
+    """Show how much the tunnels were used. With --by day, octets count on the day a tunnel came up.
+
+    Example: evertunnel session statistics --since 2026-05-01 --by user
+    """
+    if by is not None and by not in _BY:
+        fail(f"--by: {by!r} is not one of {', '.join(_BY)}", code=2)
+    for option, text in (("--since", since), ("--until", until)):
+        _verify_time(option, text)
+    found = API(context).get("sessions", "statistics", since=since, until=until, by=by)
+    if json:
+        print_json(found)
+        return
+    say(f"From {short_time(found['since'])} to {short_time(found['until'])} UTC:")
+    columns = {
+        "sessions": "SESSIONS",
+        "users": "USERS",
+        "devices": "DEVICES",
+        "at_once": "AT ONCE",
+        "duration": "TIME",
+        "bytes_in": "IN",
+        "bytes_out": "OUT",
+    }
+    print_table(
+        [_describe(row) for row in found["usage"]],
+        ({"name": by.upper()} if by else {}) | columns,
+        empty="No tunnel was up.",
+    )
+
+
+def _list_unrecognised(context: typer.Context, limit: int, json: bool) -> None:
+    rows = API(context).get("sessions", "unrecognised", limit=limit)
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        [_describe(row) | {"since": short_time(row["began_at"]), "heard": short_time(row["heard_at"])} for row in rows],
+        {
+            "gateway": "GATEWAY",
+            "acct_session_id": "ID",
+            "claimed_identity": "CALLED ITSELF",
+            "remote_address": "FROM",
+            "virtual_addresses": "ADDRESS",
+            "since": "SINCE (UTC)",
+            "heard": "HEARD OF (UTC)",
+            "bytes_in": "IN",
+            "bytes_out": "OUT",
+            "end": "END",
+        },
+        empty="Gateways count nothing that was not granted.",
+    )
+
+
+def _verify_time(option: str, text: str | None) -> None:
+    try:
+        if text is not None:
+            datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{option}: {text!r} is not a day such as 2026-05-01 or a moment such as 2026-05-01T08:00", code=2)
+
+
+def _describe(row: dict[str, Any]) -> dict[str, Any]:
+    """For people: sizes and times, and why it ended, in our words and in the gateway's."""
+    reason, cause = row.get("end_reason", ""), row.get("end_cause", "")
+    return row | {
+        "bytes_in": format_octets(row["bytes_in"]),
+        "bytes_out": format_octets(row["bytes_out"]),
+        "duration": format_duration(row.get("seconds")),
+        "end": reason if cause in ("", reason) else f"{reason}: {cause}" if reason else cause,
+    }
+
+
+def format_octets(octets: int) -> str:
+    """Exact below a thousand and something, else with one decimal."""
+    value, unit = float(octets), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{octets} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def format_duration(seconds: int | None) -> str:
+    """Hours, minutes and seconds; days when there are any."""
+    if seconds is None:
+        return ""
+    days, rest = divmod(seconds, 24 * 3600)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days} d {clock}" if days else clock
