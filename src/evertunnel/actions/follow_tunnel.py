@@ -16,11 +16,13 @@ from evertunnel.model import (
     Step,
     TunnelKind,
 )
-from evertunnel.storage import sessions
+from evertunnel.storage import accounting, sessions
 from evertunnel.storage.store import Transaction, new_id
 from evertunnel.storage.tables import AnyRow
 
 _STEPS_AT_MOST = 60
+# Nobody of us ended it; the gateway may know more.
+CLOSED = "the tunnel was closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def open_device_session(tx: Transaction, decider: Decider, gateway: Gateway, rep
         decision = decider.decide_tunnel(facts)
     attempt = build_device_attempt(tx, gateway, report, decision, certificate)
     if decision.granted:
-        sessions.insert_sessions(tx, [_build_session(tx, attempt, gateway, report)])
+        session = _build_session(tx, attempt, gateway, report)
+        sessions.insert_sessions(tx, [session])
+        accounting.join_session(tx, session)
     tx.record_attempt(attempt)
     return decision
 
@@ -179,7 +183,7 @@ def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> li
         same = row.spis == report.spis if row.spis else row.unique_id == report.unique_id
         if same:
             came_up = row.state != SessionState.PENDING.value
-            sessions.end_session(tx, row.id, "the tunnel was closed" if came_up else "the tunnel never came up")
+            sessions.end_session(tx, row.id, CLOSED if came_up else "the tunnel never came up")
             closed.append(str(row.id))
     return closed
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from evertunnel.model import Session
 from evertunnel.storage import tables
 from evertunnel.storage.sessions import LIVE
 from evertunnel.storage.store import Transaction, new_id
@@ -33,6 +34,21 @@ def find_record(connection: Connection, gateway_id: str, acct_session_id: str) -
         .where(_accounting.c.gateway_id == gateway_id, _accounting.c.acct_session_id == acct_session_id)
         .order_by(_accounting.c.began_at.desc(), _accounting.c.id)
     ).first()
+
+
+def join_session(tx: Transaction, session: Session) -> None:
+    """Give a session what its gateway began to count a moment before we knew of it."""
+    tx.connection.execute(
+        update(_accounting)
+        .where(
+            _accounting.c.gateway_id == session.gateway_id,
+            _accounting.c.unique_id == session.unique_id,
+            _accounting.c.virtual_addresses == session.virtual_addresses,
+            _accounting.c.session_id.is_(None),
+            _accounting.c.ended_at.is_(None),
+        )
+        .values(session_id=session.id)
+    )
 
 
 def find_session(connection: Connection, gateway_id: str, session_ids: Sequence[str]) -> AnyRow | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from evertunnel.actions.account import AccountingReport, account
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.actions.follow_tunnel import (
@@ -189,3 +190,19 @@ def test_a_tunnel_nobody_granted_is_on_record(ready: tuple[Installation, Gateway
         record_unrecognised(tx, gateway, report, TunnelKind.USER)
     [row] = list_rows(installation, "attempts")
     assert (row.kind, row.reason, row.claimed_identity) == ("user tunnel", "tunnel_not_recognised", "CN=laptop1")
+
+
+def test_what_a_gateway_counted_before_its_tunnel_was_known_is_joined_to_it(
+    ready: tuple[Installation, Gateway, TunnelReport],
+) -> None:
+    installation, gateway, report = ready
+    for number, address in ((7, "10.30.0.1"), (8, "10.30.0.1"), (7, "10.30.0.2")):
+        counted = AccountingReport(
+            gateway, f"{number} {address}", installation.now, unique_id=number, virtual_addresses=address
+        )
+        with installation.store.write(installation.now) as tx:
+            account(tx, counted)
+    come_up(installation, gateway, report)
+    [session] = list_rows(installation, "sessions")
+    joined = {row.acct_session_id: row.session_id for row in list_rows(installation, "accounting")}
+    assert joined == {"7 10.30.0.1": session.id, "8 10.30.0.1": None, "7 10.30.0.2": None}
