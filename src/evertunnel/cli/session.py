@@ -128,13 +128,11 @@ def _verify_time(option: str, text: str | None) -> None:
 
 
 def _describe(row: dict[str, Any]) -> dict[str, Any]:
-    """For people: sizes and times, and why it ended, in our words and in the gateway's."""
-    reason, cause = row.get("end_reason", ""), row.get("end_cause", "")
+    """For people: sizes and times."""
     return row | {
         "bytes_in": format_octets(row["bytes_in"]),
         "bytes_out": format_octets(row["bytes_out"]),
         "duration": format_duration(row.get("seconds")),
-        "end": reason if cause in ("", reason) else f"{reason}: {cause}" if reason else cause,
     }
 
 

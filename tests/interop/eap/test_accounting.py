@@ -101,7 +101,7 @@ def test_said_twice_it_is_counted_once(live: Live, new_wire: NewWire) -> None:
     answer = wire.carry(request)
     assert wire.carry(request) == answer
     record = list_unrecognised(live)["before"]
-    assert (record["bytes_in"], record["end_cause"]) == (8, "the user or the device ended it")
+    assert (record["bytes_in"], record["end"]) == (8, "the user or the device ended it")
 
 
 @pytest.mark.parametrize("status", ["Start", "Interim-Update", "Stop", "Accounting-On", "Accounting-Off"])

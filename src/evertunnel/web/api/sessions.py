@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from evertunnel.actions.follow_tunnel import CLOSED
 from evertunnel.actions.measure_sessions import By, measure_sessions
 from evertunnel.errors import InvalidInputError
 from evertunnel.storage import accounting, sessions
@@ -15,6 +16,8 @@ from evertunnel.web.api.context import Context
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
 _STATISTICS_SINCE = timedelta(days=30)
+# Far enough from the ends of the calendar for every zone and sum.
+_FIRST_YEAR, _LAST_YEAR = 1971, 9000
 
 
 @router.get("")
@@ -40,6 +43,7 @@ def list_sessions(context: Context, *, live: bool = True, limit: int = 1000) -> 
             "seconds": _count_seconds(row.up_at, row.ended_at or now),
             "end_reason": row.end_reason,
             "end_cause": row.end_cause or "",
+            "end": _explain_end(row.end_reason, row.end_cause or ""),
             "bytes_in": row.bytes_in,
             "bytes_out": row.bytes_out,
         }
@@ -79,10 +83,17 @@ def _describe_unrecognised(row: AnyRow) -> dict[str, Any]:
         "began_at": row.began_at,
         "heard_at": row.updated_at,
         "ended_at": row.ended_at,
-        "end_cause": row.end_cause,
+        "end": row.end_cause,
         "bytes_in": row.bytes_in,
         "bytes_out": row.bytes_out,
     }
+
+
+def _explain_end(reason: str, cause: str) -> str:
+    """Our own reason is what was meant; the gateway's says more only where we had none."""
+    if reason == CLOSED and cause:
+        return f"{reason}: {cause}"
+    return reason or cause
 
 
 def _bound(limit: int) -> int:
@@ -97,7 +108,6 @@ def _in_utc(moment: datetime | None) -> datetime | None:
     """A time without a zone is UTC, as all that we print."""
     if moment is None:
         return None
-    try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidInputError(f"{moment} is not a time we can reckon with") from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise InvalidInputError(f"{moment} is not a time at which there could be sessions")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
