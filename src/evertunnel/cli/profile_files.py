@@ -94,6 +94,10 @@ def export(
     identity: Annotated[str, typer.Option(help="Who the Linux client is, for swanctl.")] = "",
     certificate: Annotated[str, typer.Option(help="File name in /etc/swanctl/x509, for swanctl.")] = "evertunnel.pem",
     address: Annotated[str, typer.Option(help="Where the client reaches the gateway, for swanctl.")] = "",
+    backup: Annotated[bool, typer.Option("--backup", help="As DPC's backup tunnel.")] = False,
+    override: Annotated[
+        bool, typer.Option("--override", help="Give DPC the whole ProfileXML, which it then takes as it is.")
+    ] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Write although the linter found errors.")] = False,
 ) -> None:
     """Write a profile for a client. What the format cannot say is listed on standard error.
@@ -116,10 +120,11 @@ def export(
                 typer.echo(clean(f"error: {finding.what}; {finding.mend}  ({finding.rule})"), err=True)
             fail(f"{profile.name} has {len(errors)} errors: mend them, or write it with --anyway")
         files = ClientFiles(certificate=certificate, identity=identity, address=address)
-        text = chosen.build(profile, Options(server_url, files))
+        options = Options(server_url, "UserBackupTunnel" if backup else None, override, files)
+        text = chosen.build(profile, options)
     except InvalidInputError as error:
         fail(str(error))
-    for loss in chosen.losses(profile):
+    for loss in chosen.losses(profile, options):
         typer.echo(clean(f"left out: {loss}"), err=True)
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
