@@ -65,11 +65,13 @@ _REG_ENCODING = "utf-16"
 
 _ALL = (
     Format("profilexml-intune", "ProfileXML as Intune on Windows 11 wants it", "xml",
-           lambda profile, _: build_profile_xml(profile, Target.INTUNE), lambda p, _: limit_profile(p, Target.INTUNE)[1]),
+           lambda profile, _: build_profile_xml(profile, Target.INTUNE),
+           lambda p, _: limit_profile(p, Target.INTUNE)[1]),
     Format("profilexml-wmi", "ProfileXML for the MDM bridge (WMI)", "xml",
            lambda profile, _: build_profile_xml(profile, Target.WMI), lambda p, _: limit_profile(p, Target.WMI)[1]),
     Format("profilexml-schema", "ProfileXML in the order of Microsoft's schema", "xml",
-           lambda profile, _: build_profile_xml(profile, Target.SCHEMA), lambda p, _: limit_profile(p, Target.SCHEMA)[1]),
+           lambda profile, _: build_profile_xml(profile, Target.SCHEMA),
+           lambda p, _: limit_profile(p, Target.SCHEMA)[1]),
     Format("profilexml-escaped", "ProfileXML escaped, for SyncML or an OMA-URI value", "txt",
            lambda profile, _: build_escaped(profile), lambda p, _: limit_profile(p, Target.INTUNE)[1]),
     Format("intune-custom", "Graph JSON of a custom OMA-URI configuration", "json",
