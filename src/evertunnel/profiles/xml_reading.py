@@ -13,6 +13,10 @@ T = TypeVar("T")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
+# Documented, and carried along as they are: the model has no place for them.
+_CARRIED = frozenset(["PeapExtensionsV2", "GroupSmartCardCerts"])
+
+
 class XMLReader:
     """Findings, places of fields and unknown elements of one file."""
 
@@ -182,6 +186,8 @@ class XMLReader:
             if child.name.lower() in taken or (known is not None and known(child)):
                 continue
             self.unknown.append(Unknown(self._format, path, render_xml(child, indent="")))
+            if child.name in _CARRIED:
+                continue
             self.report(
                 Level.ADVICE, "unknown", "", child, f"{path}/{child.name}", f"the element {child.name!r} is not known",
                 "Windows may ignore it or refuse the profile", "remove it unless you know what it does; it is kept",
