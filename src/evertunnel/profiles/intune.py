@@ -1,7 +1,6 @@
 """Intune: the profile as a custom OMA-URI configuration, written and read (Graph windows10CustomConfiguration)."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -66,7 +65,7 @@ def read_custom(document: Mapping[str, Any]) -> list[Reading]:
         if setting.get("@odata.type") != _TEXT_TYPE:
             try:
                 text = base64.b64decode(value, validate=True).decode("utf-8-sig")
-            except (binascii.Error, UnicodeDecodeError) as error:
+            except ValueError as error:
                 raise InvalidInputError(f"{path}.value: is no base64 of UTF-8 text: {error}") from None
         reading = read_profile_xml(text, name=unquote(parts[-2]))
         # The name is the URI's; one inside the XML is not looked at by Windows.

@@ -13,8 +13,8 @@ _KNOWN = {
     parent: frozenset(children.lower().split())
     for parent, children in {
         "vpnprofile": "ProfileName AlwaysOn AlwaysOnActive RememberCredentials DeviceTunnel LockDown EdpModeId "
-        "DnsSuffix TrustedNetworkDetection DisableAdvancedOptionsEditButton DisableDisconnectButton ByPassForLocal Proxy "
-        "DeviceCompliance AppTrigger NativeProfile Route TrafficFilter DomainNameInformation RegisterDNS "
+        "DnsSuffix TrustedNetworkDetection DisableAdvancedOptionsEditButton DisableDisconnectButton ByPassForLocal "
+        "Proxy DeviceCompliance AppTrigger NativeProfile Route TrafficFilter DomainNameInformation RegisterDNS "
         "NetworkOutageTime IPv4InterfaceMetric IPv6InterfaceMetric UseRasCredentials DataEncryption PrivateNetwork "
         "DisableIKEv2Fragmentation",
         "nativeprofile": "Servers RoutingPolicyType NativeProtocolType ProtocolList L2tpPsk Authentication "

@@ -275,6 +275,14 @@ def test_a_type_that_is_no_text_is_refused(kind: str) -> None:
         read_profiles(f'{{"@odata.type": {kind}}}'.encode(), name="x")
 
 
+@pytest.mark.parametrize("value", ["\x80", "****", "AA"])
+def test_a_value_that_is_no_base64_is_refused(value: str) -> None:
+    document = json.loads(FORMATS["intune-custom"].build(USER, OPTIONS))
+    document["omaSettings"][0]["value"] = value
+    with pytest.raises(InvalidInputError, match="base64"):
+        read_profiles(json.dumps(document).encode(), name="x")
+
+
 def test_what_an_app_may_use_of_the_tunnel_is_not_lost() -> None:
     document = json.loads(FORMATS["intune-vpn"].build(USER, OPTIONS))
     document |= {"onlyAssociatedAppsCanUseConnection": True, "customXml": None}
