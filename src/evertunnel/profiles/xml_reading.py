@@ -120,7 +120,9 @@ class XMLReader:
         )  # fmt: skip
         return None
 
-    def read_list(self, node: Node, name: str, path: str, field: str, separators: str = ",") -> tuple[str, ...]:
+    def read_list(
+        self, node: Node, name: str, path: str, field: str, separators: str = ",", *, level: Level = Level.ERROR
+    ) -> tuple[str, ...]:
         """Items between commas; blanks around them are reported."""
         found = self.take(node, name, path, field)
         if found is None or not found.text:
@@ -131,7 +133,7 @@ class XMLReader:
         items = text.split(separators[0])
         if any(item != item.strip() for item in items):
             self.report(
-                Level.ERROR, "list-blanks", field, found, f"{path}/{name}", "there are blanks around the commas",
+                level, "list-blanks", field, found, f"{path}/{name}", "there are blanks around the commas",
                 "Windows takes a blank as part of the next item, or gives the list back without it",
                 "write the list without blanks",
             )  # fmt: skip
@@ -140,7 +142,7 @@ class XMLReader:
     def read_ports(self, node: Node, name: str, path: str, field: str) -> tuple[PortRange, ...]:
         """Ports and ranges of ports."""
         ports = []
-        for item in self.read_list(node, name, path, field):
+        for item in self.read_list(node, name, path, field, level=Level.ADVICE):
             first, dash, last = item.partition("-")
             try:
                 ports.append(PortRange(int(first), int(last if dash else first)))

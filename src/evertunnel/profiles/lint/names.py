@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from evertunnel.profiles.findings import Finding, advice, error
 from evertunnel.profiles.model import NameRule, Profile
@@ -30,6 +31,11 @@ def lint_rules(profile: Profile) -> Iterator[Finding]:
                 "rule-star", field, f"{rule.domain!r} has a star", "a suffix is written with a leading dot",
                 f"write {'.' + rule.domain.replace('*', '').strip('.')}",
             )  # fmt: skip
+        if rule.proxy and not _is_endpoint(rule.proxy):
+            yield error(
+                "rule-proxy", field, f"the proxy {rule.proxy[:80]!r} is no address", "Windows takes one IP address, "
+                "with or without a port", "write it as 10.0.0.1:8080",
+            )  # fmt: skip
         if counted[rule.domain.lower()] > 1:
             yield error(
                 "rule-twice",
@@ -43,6 +49,20 @@ def lint_rules(profile: Profile) -> Iterator[Finding]:
             "rules-trusted", "name_rules", "there are name rules but no trusted network",
             "Windows then reports the rules' suffixes as trusted networks", "name the trusted networks",
         )  # fmt: skip
+
+
+def _is_endpoint(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    try:
+        # Without a port; then all of it is the address.
+        ip_address(text)
+    except ValueError:
+        try:
+            ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return bool(colon) and port.isascii() and port.isdecimal() and 0 < int(port) < 65_536
+    return True
 
 
 def lint_own_name(profile: Profile) -> Iterator[Finding]:
