@@ -237,9 +237,13 @@ def _read_authentication(reader: XMLReader, native: Node) -> Authentication:
 
 def _find_host(configuration: Node) -> Node | None:
     host = configuration.find("EapHostConfig")
-    if host is None and configuration.text.lower().lstrip().startswith(("<eaphostconfig", "&lt;eaphostconfig")):
-        host = parse_xml(html.unescape(configuration.text))
-    return host
+    if host is not None:
+        return host
+    text = configuration.text
+    if text[:4].lower() == "&lt;":
+        text = html.unescape(text)
+    # Unescaped no more often than it was escaped: a name in it would become markup.
+    return parse_xml(text) if text.lower().startswith("<eaphostconfig") else None
 
 
 def _read_compliance(reader: XMLReader, root: Node) -> EntraCompliance | None:

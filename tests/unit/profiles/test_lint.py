@@ -240,6 +240,10 @@ FILES = [
     ("eap-namespace", Level.ERROR, spoil_text("EapTlsConnectionPropertiesV2", "EapTlsConnectionPropertiesV1")),
     ("eap-order", Level.ERROR, spoil_text("<DifferentUsername>false</DifferentUsername>", "").replace(
         "<CredentialsSource>", "<DifferentUsername>false</DifferentUsername><CredentialsSource>")),
+    ("order", Level.ADVICE, spoil_text("<PrefixSize>16</PrefixSize>", "").replace(
+        "<Address>", "<PrefixSize>16</PrefixSize><Address>")),
+    ("order", Level.ADVICE, spoil_text("<Eku>1.3.6.1.5.5.7.3.2</Eku>", "", ENTRA).replace(
+        "</Sso>", "<Eku>1.3.6.1.5.5.7.3.2</Eku></Sso>")),
     ("suite-incomplete", Level.ERROR, spoil_text("<PfsGroup>ECP384</PfsGroup>", "")),
 ]  # fmt: skip
 

@@ -118,3 +118,17 @@ def test_credentials_and_device_tunnel_follow_always_on_for_intune() -> None:
     profile = replace(DEVICE, remember_credentials=True, always_on_active=True)
     names = [child.name for child in parse_xml(build_profile_xml(profile, Target.INTUNE)).children]
     assert names[:4] == ["AlwaysOn", "RememberCredentials", "DeviceTunnel", "AlwaysOnActive"]
+
+
+@given(profiles(), st.integers(0, 1))
+def test_an_escaped_eap_configuration_is_unescaped_as_often_as_it_was_escaped(profile: Profile, times: int) -> None:
+    """As the node of the CSP holds it. A name in it must not become markup on the way."""
+    root = parse_xml(build_profile_xml(profile, Target.WMI))
+    for node in find_below(root, "Configuration"):
+        text = render_xml(node.children.pop(), indent="")
+        for _ in range(times):
+            text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        # Rendering escapes it once more.
+        node.text = text
+    expected = limit_profile(profile, Target.WMI)[0]
+    assert read_profile_xml(render_xml(root), name=profile.name).profile == expected
