@@ -1,11 +1,16 @@
 """Every rule: a profile that is as it should be has no errors, and one spoiled thing is named."""
 
 import ast
+import time
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evertunnel.profiles.findings import Finding, Level
 from evertunnel.profiles.lint.linter import lint_profile, lint_reading, lint_together
@@ -265,6 +270,40 @@ def test_what_administrators_have_gets_no_false_alarm(name: str) -> None:
     assert [finding.rule for finding in reading.findings if finding.rule in ("unknown", "stray-text")] == []
     again = read_profile_xml(build_profile_xml(reading.profile, Target.INTUNE), name=name)
     assert again.profile == reading.profile
+
+
+def test_a_file_full_of_routes_and_names_does_not_keep_the_linter_busy() -> None:
+    """A megabyte of ProfileXML took minutes when every route was held against every other."""
+    included = tuple(Route(network) for network in ip_network("10.0.0.0/8").subnets(new_prefix=21))
+    excluded = tuple(Route(network, excluded=True) for network in ip_network("192.168.0.0/16").subnets(new_prefix=29))
+    rules = tuple(NameRule(f".a{number}.example", ("10.0.0.1",)) for number in range(5_000))
+    servers = tuple(Server(f"vpn{number}.a{number}.example") for number in range(5_000))
+    began = time.process_time()
+    found = lint_profile(replace(USER, routes=included + excluded, name_rules=rules, servers=servers))
+    assert time.process_time() - began < 20
+    assert Counter(finding.rule for finding in found)["idle-exclusion"] == len(excluded)
+    assert Counter(finding.rule for finding in found)["own-name"] == len(servers)
+
+
+NETWORKS = st.builds(
+    lambda address, length: ip_network((address << 24, length), strict=False), st.integers(0, 255), st.integers(0, 32)
+)
+
+
+@given(st.lists(st.builds(Route, NETWORKS, st.booleans()), max_size=8))
+def test_routes_are_told_apart_as_if_all_were_compared(items: list[Route]) -> None:
+    found = list_rules(lint_profile(replace(USER, routes=tuple(items))))
+    pairs = list(combinations(items, 2))
+    same = [(one, other) for one, other in pairs if one.network == other.network]
+    assert ("route-twice" in found) == any(one.excluded == other.excluded for one, other in same)
+    assert ("route-both-ways" in found) == any(one.excluded != other.excluded for one, other in same)
+    assert ("routes-overlap" in found) == any(
+        one.network != other.network and one.excluded == other.excluded and one.network.overlaps(other.network)
+        for one, other in pairs
+    )
+    includes = [route.network for route in items if not route.excluded]
+    idle = [route for route in items if route.excluded and not any(map(route.network.overlaps, includes))]
+    assert ("idle-exclusion" in found) == bool(includes and idle)
 
 
 def test_what_we_write_for_intune_has_nothing_intune_chokes_on() -> None:

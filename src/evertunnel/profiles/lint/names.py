@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from evertunnel.profiles.findings import Finding, advice, error
-from evertunnel.profiles.model import NameRule, Profile
+from evertunnel.profiles.model import Profile
 
 
 def lint_suffixes(profile: Profile) -> Iterator[Finding]:
@@ -68,20 +68,24 @@ def _is_endpoint(text: str) -> bool:
 def lint_own_name(profile: Profile) -> Iterator[Finding]:
     """The gateway's own name must be resolved outside the tunnel."""
     exact = {rule.domain.lower() for rule in profile.name_rules if not rule.servers}
+    ruled = {rule.domain.lower() for rule in profile.name_rules if rule.servers}
     for index, server in enumerate(profile.servers):
         name = server.address.lower()
-        covering = [rule for rule in profile.name_rules if rule.servers and _covers(rule, name)]
-        if covering and name not in exact:
+        covering = None if name in exact else next((domain for domain in _list_covering(name) if domain in ruled), None)
+        if covering:
             yield error(
-                "own-name", f"servers[{index}]", f"{name} falls under the rule for {covering[0].domain}",
+                "own-name", f"servers[{index}]", f"{name} falls under the rule for {covering}",
                 "Windows then asks the DNS inside the tunnel for the address of the tunnel, and cannot reconnect",
                 f"add a rule for {name} without servers",
             )  # fmt: skip
 
 
-def _covers(rule: NameRule, name: str) -> bool:
-    domain = rule.domain.lower()
-    return domain == "." or domain == name or (domain.startswith(".") and ("." + name).endswith(domain))
+def _list_covering(name: str) -> Iterator[str]:
+    """Every domain whose rule covers a name, the nearest first."""
+    yield name
+    labels = name.split(".")
+    yield from ("." + ".".join(labels[at:]) for at in range(len(labels)))
+    yield "."
 
 
 RULES = (lint_suffixes, lint_rules, lint_own_name)
