@@ -101,7 +101,7 @@ def _limit_document(cut: Cut) -> tuple[Profile, list[str]]:
         limit_machine(cut)
         method = cut.profile.authentication
         cut.change("authentication", MachineCertificate())
-    limited, losses = limit_profile(cut.profile, Target.WMI)
+    limited, losses = limit_profile(replace(cut.profile, unknown=()), Target.WMI)
     if isinstance(method, MachineCertificate):
         limited = replace(limited, authentication=method)
     return replace(limited, unknown=unknown), cut.losses + losses

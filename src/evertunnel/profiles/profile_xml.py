@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.cut import Cut
 from evertunnel.profiles.eap_xml import build_eap
+from evertunnel.profiles.kept_xml import put_back
 from evertunnel.profiles.model import (
     CryptographySuite,
     MachineCertificate,
@@ -26,7 +27,7 @@ from evertunnel.profiles.model import (
     TrafficFilter,
 )
 from evertunnel.profiles.verify import verify_profile
-from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
+from evertunnel.profiles.xml_tree import Node, render_xml
 
 FORMAT = "profile-xml"
 
@@ -42,9 +43,9 @@ class Target(StrEnum):
 ORDER = {
     Target.INTUNE: [
         "AlwaysOn",
-        "AlwaysOnActive",
         "RememberCredentials",
         "DeviceTunnel",
+        "AlwaysOnActive",
         "LockDown",
         "EdpModeId",
         "DnsSuffix",
@@ -252,7 +253,7 @@ def build_tree(profile: Profile, target: Target) -> Node:
         root.children += top.pop(name, [])
     assert not any(top.values()), f"no place for {list(top)}"
     for unknown in profile.unknown:
-        _put_back(root, unknown.path, unknown.content)
+        put_back(root, unknown)
     return root
 
 
@@ -381,18 +382,6 @@ def _build_route(route: Route) -> Node:
     if route.metric:
         node.add("Metric", str(route.metric))
     return node
-
-
-def _put_back(root: Node, path: str, content: str) -> None:
-    """An element that an importer kept, where it stood; where that is no more, at the end of the document."""
-    node = root
-    for name in path.split("/")[1:]:
-        found = node.find(name.partition("[")[0])
-        if found is None:
-            node = root
-            break
-        node = found
-    node.children.append(parse_xml(content))
 
 
 def _flag(value: bool) -> str:

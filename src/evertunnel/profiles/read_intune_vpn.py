@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -12,7 +13,7 @@ from evertunnel.model import TunnelKind
 from evertunnel.profiles.eap_xml import read_eap
 from evertunnel.profiles.findings import Finding, Place, Reading, advice
 from evertunnel.profiles.hashes import read_hash
-from evertunnel.profiles.intune_vpn import FORMAT, PROTOCOLS, ROUTINGS, SUITE_WORDS, read_range
+from evertunnel.profiles.intune_vpn import EAP_PATH, FORMAT, KNOWN, PROTOCOLS, ROUTINGS, SUITE_WORDS, read_range
 from evertunnel.profiles.model import (
     Authentication,
     CryptographySuite,
@@ -32,48 +33,6 @@ from evertunnel.profiles.model import (
 )
 from evertunnel.profiles.xml_reading import XMLReader
 from evertunnel.profiles.xml_tree import parse_xml
-
-_KNOWN = frozenset(
-    [
-        "@odata.type",
-        "@odata.context",
-        "displayName",
-        "description",
-        "connectionName",
-        "profileTarget",
-        "servers",
-        "connectionType",
-        "enableSplitTunneling",
-        "enableAlwaysOn",
-        "enableDeviceTunnel",
-        "enableDnsRegistration",
-        "dnsSuffixes",
-        "rememberUserCredentials",
-        "associatedApps",
-        "trafficRules",
-        "routes",
-        "dnsRules",
-        "trustedNetworkDomains",
-        "authenticationMethod",
-        "eapXml",
-        "enableConditionalAccess",
-        "enableSingleSignOnWithAlternateCertificate",
-        "singleSignOnEku",
-        "singleSignOnIssuerHash",
-        "windowsInformationProtectionDomain",
-        "proxyServer",
-        "cryptographySuite",
-        "id",
-        "version",
-        "createdDateTime",
-        "lastModifiedDateTime",
-        "roleScopeTagIds",
-        "supportsScopeTags",
-        "customXml",
-        "microsoftTunnelSiteId",
-        "onlyAssociatedAppsCanUseConnection",
-    ]
-)
 
 
 class _Object:
@@ -126,7 +85,12 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
     connection = body.text("connectionType")
     if connection not in words:
         raise InvalidInputError(f"$.connectionType: {connection[:40]!r} is no built-in protocol; plug-ins are not read")
-    unknown = [Unknown(FORMAT, f"$.{key}", json.dumps(value)) for key, value in document.items() if key not in _KNOWN]
+    unknown = [
+        Unknown(FORMAT, f"$.{key}", json.dumps(value))
+        for key, value in document.items()
+        # Graph answers with every property it has; null, false and empty ones say nothing.
+        if key not in KNOWN and value not in (None, False, "", [], {})
+    ]
     findings: list[Finding] = [
         advice("unknown", "", f"the property {item.path[2:]!r} is not known", "it is kept, and not understood",
                "check that it is not needed")
@@ -152,8 +116,8 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
         register_dns=body.flag("enableDnsRegistration"),
         remember_credentials=body.flag("rememberUserCredentials"),
         enterprise_id=body.text("windowsInformationProtectionDomain"),
-        unknown=tuple(unknown),
     )
+    profile = replace(profile, unknown=(*unknown, *reader.unknown))
     places = {"servers": Place("$.servers"), "routes": Place("$.routes"), "authentication": Place("$.eapXml"),
               "cryptography": Place("$.cryptographySuite"), "name_rules": Place("$.dnsRules"),
               "traffic_filters": Place("$.trafficRules"), "proxy": Place("$.proxyServer")}  # fmt: skip
@@ -180,7 +144,7 @@ def _read_authentication(body: _Object, reader: XMLReader) -> Authentication:
                 text = base64.b64decode(body.text("eapXml"), validate=True).decode("utf-8-sig")
             except (binascii.Error, UnicodeDecodeError, ValueError) as error:
                 raise InvalidInputError(f"$.eapXml: is no base64 of UTF-8 text: {error}") from None
-            method = read_eap(reader, parse_xml(text), "$.eapXml: EapHostConfig")
+            method = read_eap(reader, parse_xml(text), f"{EAP_PATH}EapHostConfig")
             if method is None:
                 raise InvalidInputError("$.eapXml: holds no EAP method")
             return method

@@ -75,7 +75,7 @@ def _read_json(text: str) -> list[Reading]:
             readings.append(decode_document(document))
             continue
         kind = document.get("@odata.type") if isinstance(document, dict) else None
-        reader = readers.get(kind)
+        reader = readers.get(kind) if isinstance(kind, str) else None
         if reader is None:
             raise InvalidInputError(f"$[{index}].@odata.type: {str(kind)[:60]!r} is no VPN profile")
         readings += reader(document)

@@ -152,11 +152,20 @@ def read_swanctl(text: str) -> list[Reading]:
     connections = decode_conf(text).sections.get("connections")
     if connections is None or not connections.sections:
         raise InvalidInputError("there is no section connections")
-    title = _TITLE.search(text)
-    return [
-        _read_connection(name, section, json.loads(title[1]) if title else name)
-        for name, section in connections.sections.items()
-    ]
+    title = _read_title(text)
+    return [_read_connection(name, section, title or name) for name, section in connections.sections.items()]
+
+
+def _read_title(text: str) -> str:
+    """The name in our own comment; empty when somebody else wrote the file, or into the comment."""
+    found = _TITLE.search(text)
+    if found is None:
+        return ""
+    try:
+        name = json.loads(found[1])
+    except json.JSONDecodeError:
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _read_connection(key: str, section: Section, name: str) -> Reading:

@@ -81,3 +81,10 @@ def test_a_mistake_in_our_own_form_is_named_with_its_path(change: dict[str, obje
     document["profile"] |= change
     with pytest.raises(InvalidInputError, match=word):
         decode_document(document)
+
+
+def test_trusted_networks_taken_from_name_rules_may_keep_their_dot() -> None:
+    sent = replace(USER, trusted_networks=())
+    for shown in ("corp.example", ".corp.example"):
+        assert compare_profiles(sent, replace(USER, trusted_networks=(shown,))) == []
+    assert compare_profiles(sent, replace(USER, trusted_networks=("other.example",))) != []
