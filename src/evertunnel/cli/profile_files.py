@@ -61,12 +61,14 @@ def import_profile(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and report; keep nothing and need no server.")
     ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Keep it although the file has errors.")] = False,
 ) -> None:
     """Read profiles from a file and keep them, with a report of what was not understood.
 
     Example: evertunnel profile import VPN_Profile.xml --dry-run
     """
     from evertunnel.profiles.document import encode_document
+    from evertunnel.profiles.findings import Level
 
     readings = _read_file(file)
     for reading in readings:
@@ -76,6 +78,10 @@ def import_profile(
         say(f"Read {reading.profile.name} ({reading.format}, {reading.profile.tunnel.value} tunnel).")
     if dry_run:
         return
+    errors = sum(finding.level is Level.ERROR for reading in readings for finding in reading.findings)
+    if errors and not anyway:
+        # A condition that could not be read is not there afterwards: a filter would let more through.
+        fail(f"{file} has {errors} errors: mend them, or keep what was understood with --anyway")
     api = API(context)
     for reading in readings:
         saved = api.put("profiles", body={"document": encode_document(reading.profile), "gateway": gateway})

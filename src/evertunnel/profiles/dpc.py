@@ -101,7 +101,14 @@ def build_dpc_reg(
     key = f"{values[0].key}\\{values[0].name}"
     lines = [f"DPC settings of the profile {profile.name}, version {profile.version}"]
     lines += [f"Not carried over: {loss}" for loss in limit_dpc(profile, tunnel=tunnel, override=override)[1]]
-    return encode_reg_file([DeletedKey(key), *values], comment="\n".join(lines))
+    return encode_reg_file([DeletedKey(key), *values, build_version_value(profile)], comment="\n".join(lines))
+
+
+def build_version_value(profile: Profile) -> RegistryValue:
+    """Tells an administrator on the client which version it has. DPC has no value for that; the key is ours."""
+    return RegistryValue(
+        "HKEY_LOCAL_MACHINE\\SOFTWARE\\Evertunnel", f"DPC {profile.name}", RegistryType.DWORD, profile.version
+    )
 
 
 def _put_tunnel(writer: _Writer, profile: Profile) -> None:

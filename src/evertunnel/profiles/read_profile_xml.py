@@ -249,7 +249,13 @@ def _find_host(configuration: Node) -> Node | None:
 def _read_compliance(reader: XMLReader, root: Node) -> EntraCompliance | None:
     path = f"{_TOP}/DeviceCompliance"
     node = reader.take(root, "DeviceCompliance", _TOP, "entra")
-    if node is None or not reader.read_flag(node, "Enabled", path, "entra", default=False):
+    if node is None:
+        return None
+    if not reader.read_flag(node, "Enabled", path, "entra", default=False):
+        reader.report(
+            Level.ADVICE, "compliance-off", "entra", node, path, "DeviceCompliance is there but not enabled",
+            "it does nothing, and is not kept", "remove it, or enable it",
+        )  # fmt: skip
         return None
     other = reader.take(node, "Sso", path, "entra.single_sign_on")
     reader.keep_unknown(node, path)

@@ -57,9 +57,10 @@ def limit_swanctl(profile: Profile) -> tuple[Profile, list[str]]:
         names = method.trust.names[:1]
         trust = ServerTrust(names)
         kept: Authentication = EAPTLS(trust) if isinstance(method, EAPTLS) else PEAP(MSCHAPv2(), trust)
-        cut.drop(
-            "authentication", kept, "hashes of roots, choice of certificates and PEAP's settings (files stand for them)"
-        )
+        loss = "hashes of roots, choice of certificates and PEAP's settings (files stand for them)"
+        cut.drop("authentication", kept, loss)
+        if isinstance(method, PEAP) and isinstance(method.inner, EAPTLS):
+            cut.losses.append("EAP-TLS inside PEAP: set charon.plugins.eap-peap.phase2_method = tls in strongswan.conf")
     elif isinstance(method, MSCHAPv2 | MachineCertificate):
         cut.drop("authentication", type(method)(), "filters of certificates, and Windows' credentials")
     cut.drop("cryptography", _canonical(profile.cryptography), "a cryptography suite that makes no proposal")

@@ -27,6 +27,7 @@ from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
 from tests.unit.profiles.samples import DEVICE, ENTRA, TRUST, USER
 from tests.unit.profiles.strategies import HOSTILE
 
+OWN_KEY = "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Evertunnel]"
 OPTIONS = Options("https://vpn.example.com")
 FULL = replace(
     ENTRA,
@@ -179,7 +180,7 @@ def check_xml(text: str, profile: Profile) -> None:
 def check_reg(text: str) -> None:
     for line in text.splitlines()[1:]:
         if line.startswith("["):
-            assert line.removeprefix("[").removeprefix("-").startswith(MANUAL_ROOT), line
+            assert line == OWN_KEY or line.removeprefix("[").removeprefix("-").startswith(MANUAL_ROOT), line
         else:
             assert not line or line.startswith(("; ", ";", '"', "@=", "  ")), line
 
@@ -228,7 +229,7 @@ def test_hostile_values_are_data_or_are_refused(data: bytes) -> None:
                 text = item.build(reading.profile, OPTIONS)
             except InvalidInputError:
                 continue
-            item.losses(reading.profile)
+            item.losses(reading.profile, OPTIONS)
             check_output(item.name, text, reading.profile)
 
 
@@ -252,7 +253,7 @@ def test_what_was_kept_cannot_become_a_setting(form: str, path: str, content: st
     with pytest.raises(InvalidInputError):
         FORMATS[name].build(profile, OPTIONS)
     other = "intune-vpn" if form == "profile-xml" else "profilexml-wmi"
-    assert "not understood" in " ".join(FORMATS[other].losses(profile))
+    assert "not understood" in " ".join(FORMATS[other].losses(profile, Options()))
 
 
 @pytest.mark.parametrize(

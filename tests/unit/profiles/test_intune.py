@@ -59,6 +59,13 @@ def test_a_mistake_is_named_with_its_path(change: dict[str, object], word: str) 
         read_vpn(build_vpn(ENTRA) | change)
 
 
+def test_unknown_properties_inside_are_reported() -> None:
+    body = build_vpn(USER)
+    body["routes"][0] |= {"via": "10.0.0.1"}
+    assert [finding.what for finding in read_vpn(body).findings] == ["$.routes[0].via is not known"]
+    assert list(read_vpn(build_vpn(ENTRA)).findings) == []
+
+
 def test_unknown_properties_survive() -> None:
     reading = read_vpn(build_vpn(USER) | {"novelty": {"a": [1]}})
     assert [finding.rule for finding in reading.findings] == ["unknown"]
