@@ -4,8 +4,9 @@ Any difference is a permanent error (0x87D1FDE8) and endless re-applying, althou
 (WMI, DPC) none of this matters.
 """
 
+from evertunnel.profiles.element_order import NATIVE_ORDER, ORDER, Target
 from evertunnel.profiles.findings import Level
-from evertunnel.profiles.profile_xml import NATIVE_ORDER, ORDER, SUITE_ELEMENTS, Target
+from evertunnel.profiles.profile_xml import SUITE_ELEMENTS
 from evertunnel.profiles.xml_reading import XMLReader
 from evertunnel.profiles.xml_tree import Node
 

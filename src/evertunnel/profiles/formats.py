@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.certificate_script import build_certificate_script
 from evertunnel.profiles.document import encode_document
-from evertunnel.profiles.dpc import build_dpc_reg
-from evertunnel.profiles.dpc_gpo import build_dpc_gpo
-from evertunnel.profiles.dpc_limits import limit_dpc
-from evertunnel.profiles.dpc_powershell import build_dpc_powershell
-from evertunnel.profiles.dpc_syntax import DPCTunnel
+from evertunnel.profiles.dpc.gpo import build_dpc_gpo
+from evertunnel.profiles.dpc.limits import limit_dpc
+from evertunnel.profiles.dpc.script import build_dpc_powershell
+from evertunnel.profiles.dpc.syntax import DPCTunnel
+from evertunnel.profiles.dpc.values import build_dpc_reg
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.install_script import build_install_script, limit_install_script
 from evertunnel.profiles.intune import build_custom, limit_custom
 from evertunnel.profiles.intune_vpn import build_vpn, limit_vpn
 from evertunnel.profiles.model import Profile
-from evertunnel.profiles.profile_xml import Target, build_escaped, build_profile_xml, limit_profile
+from evertunnel.profiles.profile_xml import build_escaped, build_profile_xml, limit_profile
 from evertunnel.profiles.rras import build_rras_script, list_rras_losses
 from evertunnel.profiles.swanctl import ClientFiles, build_swanctl, limit_swanctl
 

@@ -9,9 +9,10 @@ from urllib.parse import quote, unquote
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.findings import Finding, Level, Place, Reading
 from evertunnel.profiles.model import Profile
-from evertunnel.profiles.profile_xml import Target, build_profile_xml, limit_profile
+from evertunnel.profiles.profile_xml import build_profile_xml, limit_profile
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 
 CUSTOM_TYPE = "#microsoft.graph.windows10CustomConfiguration"

@@ -6,12 +6,12 @@ character differs, the published XSD demands another order, the WMI bridge takes
 
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 from xml.sax.saxutils import escape
 
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.cut import Cut
 from evertunnel.profiles.eap_xml import build_eap
+from evertunnel.profiles.element_order import NATIVE_ORDER, ORDER, Target
 from evertunnel.profiles.kept_xml import put_back
 from evertunnel.profiles.model import (
     CryptographySuite,
@@ -32,127 +32,6 @@ from evertunnel.profiles.xml_tree import Node, render_xml
 FORMAT = "profile-xml"
 
 
-class Target(StrEnum):
-    """Who gets the document."""
-
-    INTUNE = "intune"
-    WMI = "wmi"
-    SCHEMA = "schema"
-
-
-ORDER = {
-    Target.INTUNE: [
-        "AlwaysOn",
-        "RememberCredentials",
-        "DeviceTunnel",
-        "AlwaysOnActive",
-        "LockDown",
-        "EdpModeId",
-        "DnsSuffix",
-        "TrustedNetworkDetection",
-        "DisableAdvancedOptionsEditButton",
-        "DisableDisconnectButton",
-        "ByPassForLocal",
-        "Proxy",
-        "DeviceCompliance",
-        "AppTrigger",
-        "NativeProfile",
-        "Route",
-        "TrafficFilter",
-        "DomainNameInformation",
-        "RegisterDNS",
-        "NetworkOutageTime",
-        "IPv4InterfaceMetric",
-        "IPv6InterfaceMetric",
-        "UseRasCredentials",
-        "DataEncryption",
-        "PrivateNetwork",
-        "DisableIKEv2Fragmentation",
-    ],
-    Target.SCHEMA: [
-        "ProfileName",
-        "EdpModeId",
-        "RememberCredentials",
-        "AlwaysOn",
-        "DnsSuffix",
-        "TrustedNetworkDetection",
-        "DisableAdvancedOptionsEditButton",
-        "DisableDisconnectButton",
-        "LockDown",
-        "DeviceTunnel",
-        "RegisterDNS",
-        "ByPassForLocal",
-        "Proxy",
-        "DeviceCompliance",
-        "AppTrigger",
-        "DomainNameInformation",
-        "TrafficFilter",
-        "NativeProfile",
-        "Route",
-    ],
-    Target.WMI: [
-        "EdpModeId",
-        "RememberCredentials",
-        "DnsSuffix",
-        "RegisterDNS",
-        "TrustedNetworkDetection",
-        "AlwaysOn",
-        "AlwaysOnActive",
-        "LockDown",
-        "DeviceTunnel",
-        "ByPassForLocal",
-        "DataEncryption",
-        "DisableAdvancedOptionsEditButton",
-        "DisableDisconnectButton",
-        "DisableIKEv2Fragmentation",
-        "IPv4InterfaceMetric",
-        "IPv6InterfaceMetric",
-        "NetworkOutageTime",
-        "PrivateNetwork",
-        "UseRasCredentials",
-        "Proxy",
-        "DeviceCompliance",
-        "AppTrigger",
-        "DomainNameInformation",
-        "TrafficFilter",
-        "NativeProfile",
-        "Route",
-    ],
-}
-NATIVE_ORDER = {
-    Target.INTUNE: [
-        "Servers",
-        "RoutingPolicyType",
-        "NativeProtocolType",
-        "ProtocolList",
-        "L2tpPsk",
-        "Authentication",
-        "CryptographySuite",
-        "DisableClassBasedDefaultRoute",
-        "PlumbIKEv2TSAsRoutes",
-    ],
-    Target.SCHEMA: [
-        "Servers",
-        "RoutingPolicyType",
-        "NativeProtocolType",
-        "L2tpPsk",
-        "DisableClassBasedDefaultRoute",
-        "PlumbIKEv2TSAsRoutes",
-        "CryptographySuite",
-        "Authentication",
-    ],
-    Target.WMI: [
-        "Servers",
-        "RoutingPolicyType",
-        "NativeProtocolType",
-        "ProtocolList",
-        "L2tpPsk",
-        "DisableClassBasedDefaultRoute",
-        "PlumbIKEv2TSAsRoutes",
-        "CryptographySuite",
-        "Authentication",
-    ],
-}
 SUITE_ELEMENTS = {
     "authentication_transform": "AuthenticationTransformConstants",
     "cipher_transform": "CipherTransformConstants",

@@ -9,8 +9,9 @@ import pytest
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.compare import Difference, compare_profiles
 from evertunnel.profiles.document import decode_document, encode_document
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import PEAP, NameRule, Profile, Proxy, Route, Routing, Server
-from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.profile_xml import build_profile_xml
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from tests.unit.profiles.samples import ENTRA, USER
 

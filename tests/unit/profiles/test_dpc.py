@@ -16,11 +16,18 @@ from tree_sitter import Language, Parser
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
-from evertunnel.profiles.dpc import MANUAL_ROOT, POLICY_ROOT, build_dpc_reg, build_dpc_values, build_version_value
-from evertunnel.profiles.dpc_gpo import build_dpc_gpo, build_dpc_lgpo
-from evertunnel.profiles.dpc_limits import limit_dpc
-from evertunnel.profiles.dpc_powershell import build_dpc_powershell
-from evertunnel.profiles.dpc_syntax import DPCTunnel, convert_addresses
+from evertunnel.profiles.dpc.gpo import build_dpc_gpo, build_dpc_lgpo
+from evertunnel.profiles.dpc.limits import limit_dpc
+from evertunnel.profiles.dpc.read import read_dpc
+from evertunnel.profiles.dpc.script import build_dpc_powershell
+from evertunnel.profiles.dpc.syntax import DPCTunnel, convert_addresses
+from evertunnel.profiles.dpc.values import (
+    MANUAL_ROOT,
+    POLICY_ROOT,
+    build_dpc_reg,
+    build_dpc_values,
+    build_version_value,
+)
 from evertunnel.profiles.model import (
     EAPTLS,
     PEAP,
@@ -38,7 +45,6 @@ from evertunnel.profiles.model import (
     Unknown,
     Usage,
 )  # fmt: skip
-from evertunnel.profiles.read_dpc import read_dpc
 from evertunnel.profiles.read_registry import decode_reg_file
 from evertunnel.profiles.registry import HEADER, RegistryType, RegistryValue, encode_reg_file
 from tests.unit.profiles.hive import list_parents, merge

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc import MANUAL_ROOT
+from evertunnel.profiles.dpc.values import MANUAL_ROOT
 from evertunnel.profiles.findings import Reading
 from evertunnel.profiles.formats import FORMATS, Options
 from evertunnel.profiles.lint.linter import lint_reading

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.findings import Finding, Level
 from evertunnel.profiles.lint.linter import lint_profile, lint_reading, lint_together
 from evertunnel.profiles.model import (
@@ -36,7 +37,7 @@ from evertunnel.profiles.model import (
     SingleSignOn,
     TrafficFilter,
 )
-from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.profile_xml import build_profile_xml
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from tests.unit.profiles.samples import (
     DEVICE,

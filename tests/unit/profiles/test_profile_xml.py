@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evertunnel.profiles.eap_schema import PEAP_2, PEAP_3
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import Profile
-from evertunnel.profiles.profile_xml import Target, build_escaped, build_profile_xml, limit_profile
+from evertunnel.profiles.profile_xml import build_escaped, build_profile_xml, limit_profile
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
 from tests.unit.profiles.samples import DEVICE, ENTRA, USER

@@ -7,10 +7,11 @@ device tunnel, or takes a whole ProfileXML (`override`). Names and meanings are 
 from collections.abc import Iterable
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc_limits import FORMAT, choose_tunnel, limit_dpc
-from evertunnel.profiles.dpc_syntax import LONGEST_XML, STRATEGIES, TUNNELS, DPCTunnel, has_variable
+from evertunnel.profiles.dpc.limits import FORMAT, choose_tunnel, limit_dpc
+from evertunnel.profiles.dpc.syntax import LONGEST_XML, STRATEGIES, TUNNELS, DPCTunnel, has_variable
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import PEAP, MachineCertificate, Profile, Routing, TrafficFilter
-from evertunnel.profiles.profile_xml import SUITE_ELEMENTS, Target, build_profile_xml, format_ports
+from evertunnel.profiles.profile_xml import SUITE_ELEMENTS, build_profile_xml, format_ports
 from evertunnel.profiles.read_registry import decode_entry
 from evertunnel.profiles.registry import (
     DeletedKey,

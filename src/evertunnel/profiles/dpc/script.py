@@ -8,8 +8,8 @@ import base64
 import json
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc import build_dpc_values, build_version_value
-from evertunnel.profiles.dpc_syntax import DPCTunnel
+from evertunnel.profiles.dpc.syntax import DPCTunnel
+from evertunnel.profiles.dpc.values import build_dpc_values, build_version_value
 from evertunnel.profiles.model import Profile
 from evertunnel.profiles.registry import RegistryData, RegistryType, RegistryValue
 
