@@ -79,6 +79,15 @@ def test_a_version_is_made_by_a_change_only_and_goes_out_with_the_profile(filled
         assert sign in filled.run("profile", "export", "Corp user", "--format", name).stdout
 
 
+def test_a_file_with_errors_is_kept_only_when_asked(filled: Server) -> None:
+    path = Path(__file__).parents[1] / "unit" / "profiles" / "mistakes" / "boolean-capital.xml"
+    done = filled.run("profile", "import", str(path), check=False)
+    assert "has 1 errors" in done.stderr
+    assert "boolean-capital" not in {row["name"] for row in filled.json("profile", "list")}
+    filled.run("profile", "import", str(path), "--anyway")
+    filled.run("profile", "remove", "boolean-capital")
+
+
 def test_errors_keep_a_profile_from_being_written_unless_asked(filled: Server) -> None:
     path = Path(__file__).parents[1] / "unit" / "profiles" / "mistakes" / "weak-suite.xml"
     done = filled.run("profile", "export", str(path), "--format", "powershell", check=False)

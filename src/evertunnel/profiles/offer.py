@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.findings import Finding, advice, error
+from evertunnel.profiles.hashes import read_hash
 from evertunnel.profiles.model import (
     CONDITIONAL_ACCESS_OID,
     EAPTLS,
@@ -102,7 +103,7 @@ def _build_rules(offer: Offer, suffixes: tuple[str, ...]) -> tuple[NameRule, ...
 def verify_against(profile: Profile, offer: Offer) -> Iterator[Finding]:
     """What keeps this profile and this gateway from meeting."""
     at = f"gateway {offer.gateway}"
-    if not any(server.address.lower() == offer.public_name for server in profile.servers):
+    if not any(server.address.lower() == offer.public_name.lower() for server in profile.servers):
         yield error(
             "server-name", "servers", f"no server is {offer.public_name}, the name in the certificate of {at}",
             "Windows compares the two and refuses with error 13801", f"name {offer.public_name}",
@@ -178,6 +179,11 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
                 "gateway-method", "authentication", f"the device tunnel of {at} takes machine certificates",
                 "EAP is the user tunnel's", "use the machine certificate",
             )  # fmt: skip
+        elif (issuer := read_hash(method.issuer)) is not None and issuer != offer.device_hash:
+            yield error(
+                "device-issuer", "authentication.issuer", f"the issuer is not the device authority of {at}",
+                "Windows finds no certificate (error 13806), or one that is refused", f"name {offer.device_hash}",
+            )  # fmt: skip
         return
     if isinstance(method, PEAP):
         yield error(
@@ -210,6 +216,14 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
             "issuer", "authentication.selection.issuers", f"no issuer is one that {at} trusts",
             "the client finds no certificate, or one that is refused", f"name {offer.access_hash}",
         )  # fmt: skip
+    elif selection is not None and selection.issuers and profile.entra is None:
+        short_lived = any(usage.oid == CONDITIONAL_ACCESS_OID for usage in selection.usages)
+        if short_lived and not {offer.access_hash, offer.root_hash} & set(selection.issuers):
+            yield error(
+                "issuer", "authentication.selection.issuers",
+                "short-lived certificates are demanded, of an authority that issues none",
+                "the client finds no certificate that has both", f"name the access authority: {offer.access_hash}",
+            )  # fmt: skip
     if profile.entra is not None:
         yield error(
             "entra-not-trusted", "entra", f"{at} takes certificates of our own authorities, not Entra's",
