@@ -122,7 +122,7 @@ def list_listeners(pid: int) -> set[str]:
 def test_each_process_holds_its_own_listeners_and_no_others(server: Server) -> None:
     wanted = {
         "signer": {"signer.sock"},
-        "radius": {f"udp {server.radius}"},
+        "radius": {f"udp {server.radius}", f"udp {server.radius + 1}"},
         "web-public": {f"tcp {server.http}", f"tcp {server.https}"},
         "web-admin": {"admin.sock"},
         "gateway": set(),
