@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table, insert, select, update
 
+from evertunnel.errors import UnavailableError
 from evertunnel.storage import tables
+from evertunnel.storage.databases import CHANNEL
 
 
 class DriverStatements:
@@ -18,6 +20,7 @@ class DriverStatements:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._inserts: dict[str, str] = {}
+        self._announcement = f"NOTIFY {CHANNEL}" if dialect.name == "postgresql" else ""
         ledger = tables.ledger.c
         self._read_ledger = self._compile(
             select(ledger.epoch, ledger.batch_number, ledger.batch_hash).with_for_update()
@@ -29,9 +32,12 @@ class DriverStatements:
         cursor = _cursor(connection)
         try:
             cursor.execute(self._read_ledger)
-            epoch, batch_number, batch_hash = cursor.fetchone()
+            row = cursor.fetchone()
         finally:
             cursor.close()
+        if row is None:
+            raise UnavailableError("the database has no ledger")
+        epoch, batch_number, batch_hash = row
         return epoch, batch_number, bytes(batch_hash)
 
     def write_ledger(self, connection: Connection, *, epoch: int, batch_number: int, batch_hash: bytes) -> None:
@@ -41,6 +47,15 @@ class DriverStatements:
             cursor.execute(self._write_ledger, {"epoch": epoch, "batch_number": batch_number, "batch_hash": batch_hash})
         finally:
             cursor.close()
+
+    def announce(self, connection: Connection) -> None:
+        """Wake who listens on other nodes, at the commit. SQLite's readers see it by themselves."""
+        if self._announcement:
+            cursor = _cursor(connection)
+            try:
+                cursor.execute(self._announcement)
+            finally:
+                cursor.close()
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all have the same columns."""

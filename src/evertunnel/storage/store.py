@@ -12,27 +12,27 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from evertunnel.audit import AuditEntry
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Attempt
 from evertunnel.storage import chain, tables
+from evertunnel.storage.databases import EpochSource, open_engine, verify_committed, watch_epoch
 from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
 GENESIS_HASH = bytes(32)
 
 # Locked for too long, disk full, file damaged or gone, no free connection: by SQLAlchemy's name and the driver's.
-UNAVAILABLE = (DatabaseError, PoolTimeoutError, sqlite3.DatabaseError)
+UNAVAILABLE = (DatabaseError, InterfaceError, PoolTimeoutError, sqlite3.DatabaseError)
 
 
 def explain(error: Exception) -> str:
     """What the driver said, without SQLAlchemy's words around it."""
-    return str(getattr(error, "orig", None) or error)
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 def new_id() -> str:
@@ -44,13 +44,24 @@ class Store:
     """One database. Safe to share between threads; open it after a fork, never before."""
 
     def __init__(self, url: str) -> None:
-        self._engine = _open(url)
+        self.url = url
+        self._engine = open_engine(url)
         self._statements = DriverStatements(self._engine.dialect)
+        self._unavailable = (*UNAVAILABLE, self._engine.dialect.loaded_dbapi.Error)
 
     @property
     def engine(self) -> Engine:
         """For migrations only."""
         return self._engine
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may use this database too."""
+        return self._engine.dialect.name != "sqlite"
+
+    def watch(self) -> EpochSource:
+        """How `Watch` notices changes of this kind of database."""
+        return watch_epoch(self._engine, self.url)
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -62,69 +73,56 @@ class Store:
         try:
             with self._engine.connect() as connection, connection.begin():
                 yield connection
-        except UNAVAILABLE as error:
+        except self._unavailable as error:
             raise UnavailableError(f"the database cannot be read: {explain(error)}") from error
 
     @contextmanager
     def write(self, now: datetime) -> Iterator["Transaction"]:
-        """All or nothing. Raises UnavailableError when it could not be committed; then nothing happened."""
+        """All or nothing. Raises UnavailableError when it could not be committed; then nothing happened.
+
+        One exception: who loses a database server in the middle of a commit cannot know, and is told the same.
+        """
         try:
-            with self._engine.connect().execution_options(write=True) as connection, connection.begin():
-                transaction = Transaction(connection, self._statements, now)
+            with self._engine.connect().execution_options(write=True) as connection, connection.begin() as outer:
+                ledger = self._statements.read_ledger(connection)  # here it waits for its turn
+                transaction = Transaction(connection, self._statements, now, ledger)
                 yield transaction
                 transaction.seal()
-        except UNAVAILABLE as error:
+                outer.commit()
+                verify_committed(connection)
+        except self._unavailable as error:
             raise UnavailableError(f"the database cannot be written: {explain(error)}") from error
 
 
 class Watch:
     """Says cheaply whether the epoch was raised since it was asked last. For one thread at a time.
 
-    Asked fifty times a second by every process: one pragma while nobody commits, one more row when somebody did.
+    Asked fifty times a second by every process. Raises UnavailableError while the database is away; what was raised
+    meanwhile is told afterwards.
     """
 
     def __init__(self, store: Store) -> None:
-        self._connection = store.engine.raw_connection()
-        self._version = self._read("PRAGMA data_version")
-        self._epoch = self._read("SELECT epoch FROM ledger")
+        self._source = store.watch()
 
     def changed(self) -> bool:
         """Whether there is anything to follow."""
-        version = self._read("PRAGMA data_version")
-        if version == self._version:
-            return False
-        epoch = self._read("SELECT epoch FROM ledger")
-        self._version = version  # only now: a change whose epoch could not be read is asked for again
-        if epoch == self._epoch:
-            return False
-        self._epoch = epoch
-        return True
+        return self._source.changed()
 
     def close(self) -> None:
         """Give the connection back."""
-        self._connection.close()
-
-    def _read(self, statement: str) -> int:
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute(statement)
-            row = cursor.fetchone()
-        except sqlite3.DatabaseError as error:
-            raise UnavailableError(f"the database cannot be read: {error}") from error
-        finally:
-            cursor.close()
-        assert row is not None
-        return int(row[0])
+        self._source.close()
 
 
 class Transaction:
     """A writing transaction: the connection, the epoch it runs at, and what it records."""
 
-    def __init__(self, connection: Connection, statements: DriverStatements, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, statements: DriverStatements, now: datetime, ledger: tuple[int, int, bytes]
+    ) -> None:
         self.connection = connection
         self.now = now
         self._statements = statements
-        self.epoch, self._batch_number, self._batch_hash = statements.read_ledger(connection)
+        self.epoch, self._batch_number, self._batch_hash = ledger
         self._changes: list[dict[str, Any]] = []
         self._audit: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
@@ -182,6 +180,8 @@ class Transaction:
             self._statements.write_ledger(
                 self.connection, epoch=self.epoch, batch_number=self._batch_number, batch_hash=self._batch_hash
             )
+        if self._changes:
+            self._statements.announce(self.connection)
 
 
 def create_ledger(connection: Connection) -> None:
@@ -193,29 +193,3 @@ def read_epoch(connection: Connection) -> int:
     """The epoch as of this transaction."""
     epoch: int = connection.execute(select(tables.ledger.c.epoch)).scalar_one()
     return epoch
-
-
-def _open(url: str) -> Engine:
-    engine = create_engine(url, poolclass=QueuePool, pool_size=8, max_overflow=8, paramstyle="named")
-    if engine.dialect.name != "sqlite":
-        raise UnavailableError(f"this version keeps its state in SQLite only; the URL names {engine.dialect.name}")
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # we send BEGIN ourselves; the driver's own would be deferred
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # NORMAL may lose a committed Accept in a power cut
-            "busy_timeout=15000",
-            "foreign_keys=ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred BEGIN that writes later fails at once when another writer came between; IMMEDIATE waits.
-        immediate = connection.get_execution_options().get("write", False)
-        driver: Any = connection.connection.driver_connection
-        driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
