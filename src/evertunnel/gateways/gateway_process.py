@@ -61,12 +61,12 @@ class GatewayProcess:
         watch = Watch(self._store)
         look_at = 0.0
         while not stopped.is_set():
-            if watch.changed() or time.monotonic() >= look_at:
-                look_at = time.monotonic() + _LOOK_EVERY_SECONDS
-                try:
+            try:
+                if watch.changed() or time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                     self._start_new()
-                except UnavailableError as error:
-                    log.warning("cannot look for gateways", error=str(error))
+            except UnavailableError as error:
+                log.warning("cannot look for gateways", error=str(error))
             stopped.wait(_POLL_SECONDS)
         for gateway in self._running.values():
             gateway.stop()
