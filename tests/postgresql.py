@@ -92,12 +92,14 @@ class Server:
                 return
 
     def kill(self) -> None:
-        """SIGKILL to every process of it at once, as when the machine loses power."""
+        """SIGKILL to every process of it, as when the machine loses power."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        parent = self._process.pid
+        os.kill(parent, signal.SIGSTOP)  # or it would start others
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split():
+            os.kill(int(child), signal.SIGKILL)
+        os.kill(parent, signal.SIGKILL)
         self._process.wait()
-        # Its children are sessions of the same group only; those still dying hold the shared memory for a moment.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End it without waiting for clients."""
@@ -140,10 +142,24 @@ def running(*, durable: bool = False, **settings: str) -> Iterator[Server]:
     """A new server, gone afterwards. Without `durable` it does not wait for the disk, which a SIGKILL does not lose."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))  # a socket's path has 107 characters at most
     server = Server(folder)
+    quick = {} if durable else {"fsync": "off", "full_page_writes": "off"}
     try:
         server.create()
-        quick = {} if durable else {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
-        server.start(max_connections="200", **(quick | settings))
+        server.start(max_connections="200", shared_buffers="32MB", **(quick | settings))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def standing_by(primary: Server, name: str) -> Iterator[Server]:
+    """A standby of a server, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+    server = Server(folder, primary.port + 1)
+    try:
+        server.copy_from(primary, name=name)
+        server.start(max_connections="200", shared_buffers="32MB")
         yield server
     finally:
         server.stop()

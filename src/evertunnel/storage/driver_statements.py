@@ -5,6 +5,7 @@ them. Everything else goes through Core.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table, insert, select, update
@@ -57,6 +58,10 @@ class DriverStatements:
             finally:
                 cursor.close()
 
+    def together(self, connection: Connection) -> AbstractContextManager[Any]:
+        """What is sent inside travels to PostgreSQL in one round trip; an error shows at the end."""
+        return _driver(connection).pipeline() if self._announcement else nullcontext()
+
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all have the same columns."""
         sql = self._inserts.get(table.name)
@@ -65,7 +70,10 @@ class DriverStatements:
             sql = self._inserts[table.name] = self._compile(statement)
         cursor = _cursor(connection)
         try:
-            cursor.executemany(sql, rows)
+            if len(rows) == 1:
+                cursor.execute(sql, rows[0])
+            else:
+                cursor.executemany(sql, rows)
         finally:
             cursor.close()
 
@@ -73,6 +81,9 @@ class DriverStatements:
         return str(statement.compile(dialect=self._dialect))  # type: ignore[attr-defined]
 
 
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
 def _cursor(connection: Connection) -> Any:
-    driver: Any = connection.connection.driver_connection
-    return driver.cursor()
+    return _driver(connection).cursor()

@@ -46,6 +46,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = open_engine(url)
+        self._watches: list[EpochSource] = []
         self._statements = DriverStatements(self._engine.dialect)
         self._unavailable = (*UNAVAILABLE, self._engine.dialect.loaded_dbapi.Error)
 
@@ -61,10 +62,14 @@ class Store:
 
     def watch(self) -> EpochSource:
         """How `Watch` notices changes of this kind of database."""
-        return watch_epoch(self._engine, self.url)
+        source = watch_epoch(self._engine, self.url)
+        self._watches.append(source)
+        return source
 
     def close(self) -> None:
         """Let go of every connection."""
+        for source in self._watches:
+            source.close()
         self._engine.dispose()
 
     @contextmanager
@@ -162,6 +167,11 @@ class Transaction:
 
     def seal(self) -> None:
         """Write what was recorded as one batch that carries the hash of the batch before."""
+        if self._changes or self._audit or self._attempts:
+            with self._statements.together(self.connection):
+                self._seal()
+
+    def _seal(self) -> None:
         self.insert(tables.changes, self._changes)
         self.insert(tables.audit, self._audit)
         self.insert(tables.attempts, self._attempts)
@@ -176,10 +186,9 @@ class Transaction:
             )
             self.insert(tables.batches, [batch])
             self._batch_number, self._batch_hash = batch["number"], batch["hash"]
-        if self._changes or self._audit or self._attempts:
-            self._statements.write_ledger(
-                self.connection, epoch=self.epoch, batch_number=self._batch_number, batch_hash=self._batch_hash
-            )
+        self._statements.write_ledger(
+            self.connection, epoch=self.epoch, batch_number=self._batch_number, batch_hash=self._batch_hash
+        )
         if self._changes:
             self._statements.announce(self.connection)
 
