@@ -54,11 +54,16 @@ class Server:
         ports = ",".join(str(server.port) for server in servers)
         return f"postgresql://{ROLE}@/{database}?host={hosts}&port={ports}{options and '&options=' + options}"
 
-    def create(self) -> None:
-        """A cluster where everybody on this machine who may enter the folder is our role, by peer authentication."""
+    def create(self, *, trusting: bool = False) -> None:
+        """A cluster where everybody on this machine who may enter the folder is our role, by peer authentication.
+
+        It wants users to have names. `trusting` asks nobody anything.
+        """
         self.run("initdb", "--pgdata", str(self.data), "--username", ROLE, "--auth-local", "peer",
                  "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")  # fmt: skip
-        self._write("pg_hba.conf", "local all all peer map=tests\nlocal replication all peer map=tests\n")
+        method = "trust" if trusting else "peer map=tests"
+        self._write("pg_hba.conf", f"local all all {method}\nlocal replication all {method}\n")
+        self.folder.chmod(0o711 if trusting else 0o700)
         self._write("pg_ident.conf", f"tests /^.*$ {ROLE}\n")
 
     def copy_from(self, other: "Server", *, name: str) -> None:
@@ -138,13 +143,13 @@ class Server:
 
 
 @contextmanager
-def running(*, durable: bool = False, **settings: str) -> Iterator[Server]:
+def running(*, durable: bool = False, trusting: bool = False, **settings: str) -> Iterator[Server]:
     """A new server, gone afterwards. Without `durable` it does not wait for the disk, which a SIGKILL does not lose."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))  # a socket's path has 107 characters at most
     server = Server(folder)
     quick = {} if durable else {"fsync": "off", "full_page_writes": "off"}
     try:
-        server.create()
+        server.create(trusting=trusting)
         server.start(max_connections="200", shared_buffers="32MB", **(quick | settings))
         yield server
     finally:
