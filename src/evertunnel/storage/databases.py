@@ -1,5 +1,6 @@
 """The two kinds of database by their URLs, and what differs between them outside SQL."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
@@ -72,6 +73,15 @@ def watch_epoch(engine: Engine, url: str) -> EpochSource:
     from evertunnel.storage import postgresql
 
     return postgresql.NotificationWatch(url)
+
+
+def hold_name(engine: Engine, name: str) -> AbstractContextManager[bool]:
+    """Hold a name among all nodes; alone on its machine nobody needs to ask."""
+    if engine.dialect.name == "sqlite":
+        return nullcontext(True)
+    from evertunnel.storage import postgresql
+
+    return postgresql.hold_name(engine, name)
 
 
 def verify_committed(connection: Connection) -> None:

@@ -5,7 +5,8 @@ Loaded only when the URL asks for it: the driver is an extra, and takes a while 
 
 import select
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg.types.string import StrDumper
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from evertunnel.errors import UnavailableError
@@ -41,6 +42,7 @@ _SETTINGS = {
 _DEMANDED = {"synchronous_commit": "on"}
 
 _LOOK_EVERY_SECONDS = 1.0
+_HOLD_WAIT = "2s"
 _RECONNECT_EVERY_SECONDS = 0.5
 
 
@@ -109,6 +111,33 @@ def open_engine(url: str) -> Engine:
         )
 
     return engine
+
+
+@contextmanager
+def hold_name(engine: Engine, name: str) -> Iterator[bool]:
+    """Hold a name on this server until the end of the block, or of our connection. False: another kept it for long."""
+    try:
+        connection = engine.raw_connection()
+    except (psycopg.Error, SQLAlchemyError) as error:
+        raise UnavailableError(f"the database cannot be asked: {str(error).strip()}") from error
+    driver = cast("StoreConnection", connection.driver_connection)
+    try:
+        with driver.transaction():
+            driver.execute(f"SET LOCAL lock_timeout = '{_HOLD_WAIT}'")
+            driver.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        held = True
+    except psycopg.errors.LockNotAvailable:
+        held = False
+    except psycopg.Error as error:
+        connection.close()
+        raise UnavailableError(f"the database cannot be asked: {str(error).strip()}") from error
+    try:
+        yield held
+    finally:
+        # Whoever lost the server lost the name with it.
+        with suppress(psycopg.Error):
+            driver.execute("SELECT pg_advisory_unlock_all()")
+        connection.close()
 
 
 class NotificationWatch:

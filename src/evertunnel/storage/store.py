@@ -7,7 +7,7 @@ records carries the hash of the one before, and a reply that waits for `write` t
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from evertunnel.audit import AuditEntry
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Attempt
 from evertunnel.storage import chain, tables
-from evertunnel.storage.databases import EpochSource, open_engine, verify_committed, watch_epoch
+from evertunnel.storage.databases import EpochSource, hold_name, open_engine, verify_committed, watch_epoch
 from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
@@ -65,6 +65,13 @@ class Store:
         source = watch_epoch(self._engine, self.url)
         self._watches.append(source)
         return source
+
+    def hold(self, name: str) -> AbstractContextManager[bool]:
+        """Hold a name among all nodes while doing what one of them is enough for, without stopping anybody's writes.
+
+        False: another node does it. Who dies lets go at once. Raises UnavailableError.
+        """
+        return hold_name(self._engine, name)
 
     def close(self) -> None:
         """Let go of every connection."""
