@@ -22,7 +22,7 @@ from tests.postgresql import Server, running
 from tests.unit.servers.conftest import Scene
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """One that may be killed."""
     with running(durable=True) as server:
@@ -58,7 +58,7 @@ def test_no_reply_while_the_server_is_gone_and_the_same_login_is_answered_after_
     server.kill()
     assert scene.commit(verdict) == []
     assert not scene.recorder.follow()
-    server.start()
+    server.start(max_connections="200")
     (reply,) = scene.commit(verdict)
     assert (before[0], reply[0]) == (radius.ACCEPT, radius.ACCEPT)
     time.sleep(0.6)  # it does not knock all the time
