@@ -5,10 +5,11 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from evertunnel.model import TunnelKind
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.lint.linter import lint_reading
 from evertunnel.profiles.model import Profile, Route
 from evertunnel.profiles.offer import Offer, build_profile
-from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.profile_xml import build_profile_xml
 from evertunnel.profiles.proposals import ESP_PROPOSALS, IKE_PROPOSALS
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import structlog
 import uvicorn
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
@@ -27,16 +26,17 @@ from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import PROCESSES, Installation
 from evertunnel.logs import set_up_logs
 from evertunnel.model import Authority, CertificateStatus, Gateway
-from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key
+from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
-from evertunnel.storage import authorities, certificates
+from evertunnel.storage import authorities
 from evertunnel.storage.databases import verify_url
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.store import Store
@@ -64,6 +64,7 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
         stack.callback(os.close, lock)
         installation.find_administrators()
         installation.verify_database()
+        installation.keystore.hand_out(owners=installation.find_users())
         children = _build_children(installation, stack)
         supervise(children, on_ready=on_ready)
 
@@ -160,14 +161,14 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
     keys = {authority: installation.keystore.load_key("signer", authority.value) for authority in Authority}
     signer = LocalSigner(store, keys, installation.addresses, clock.now)
     stopped = _stop_event()
-    threading.Thread(target=publish_until_stopped, args=(signer, store, stopped), daemon=True).start()
+    _start(publish_until_stopped, signer, store, stopped)
     # Without root all processes share one user, and the kernel cannot tell them apart.
     names = {user: name for name, user in users.items()}
     if len(names) < len(users):
         names = dict.fromkeys(names, "everything")
     names[0] = "everything"
     server = SignerServer(listener, signer, names)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    _start(server.serve_forever)
     stopped.wait()
 
 
@@ -177,19 +178,24 @@ def _run_radius(installation: Installation, listener: socket.socket) -> None:
     with store.read() as connection:
         decider.refresh(connection)
         known = authorities.load_authorities(connection)
-    key = installation.keystore.load_key("radius", "policy-server")
-    tls = TLSContext(
-        chain=_load_server_chain(store, key, known),
-        key=key,
-        trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
-        is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
-    )
+    keystore = installation.keystore.for_process("radius")
+    key = keystore.load_key("radius", "policy-server")
+    certificate = _find_server_certificate(installation, store, key, "radius")
+
+    def build_tls(chain: Chain) -> TLSContext:
+        return TLSContext(
+            chain=chain,
+            key=key,
+            trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
+            is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
+        )
 
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
-        return installation.keystore.unseal(sealed, context=radius_secret_context(gateway.id))
+        return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
-    server = PolicyServer(decider, tls, unseal)
+    server = PolicyServer(decider, build_tls(certificate.load()), unseal)
     server.load_gateways()
+    _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
     recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)
     process = RadiusProcess(listener, server, recorder)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
@@ -202,21 +208,31 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
     ocsp = OCSPSigner(store, signer, Authority.ISSUING, "Evertunnel OCSP", clock.now)
     pages = RevocationPages(store, ocsp, clock.now).build_app()
     enrolment = build_enrolment(store, signer, clock.now)
-    with store.read() as connection:
-        known = authorities.load_authorities(connection)
     key = installation.keystore.load_key("web-public", "https")
-    context = _build_https_context(_load_server_chain(store, key, known), key)
-    _run_asgi(_asgi_server(pages, http), _asgi_server(enrolment, https, context))
+    certificate = _find_server_certificate(installation, store, key, "web-public")
+    context = build_https_context()
+    load_https_certificate(context, certificate.load(), key)
+    _run_asgi(
+        _asgi_server(pages, http),
+        _asgi_server(enrolment, https, context),
+        beside=lambda loop: _start(
+            certificate.keep,
+            # In the loop's own thread, between two connections: OpenSSL must not begin one while its certificate goes.
+            lambda chain: loop.call_soon_threadsafe(load_https_certificate, context, chain, key),
+            threading.Event(),
+        ),
+    )
 
 
 def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
+    keystore = installation.keystore.for_process("web-admin")
     context = APIContext(
         store=installation.open_store(),
         signer=SignerClient(installation.folder.signer_socket),
-        seal=lambda secret, context: installation.keystore.seal(secret, context=context),
+        seal=lambda secret, context: keystore.seal(secret, context=context),
         clock=clock.now,
     )
-    threading.Thread(target=keep_deadlines, args=(context.store, clock.now, threading.Event()), daemon=True).start()
+    _start(keep_deadlines, context.store, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
     config = uvicorn.Config(
         app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
@@ -229,7 +245,7 @@ def _run_gateway(installation: Installation) -> None:
     process = GatewayProcess(
         installation.open_store(),
         SignerClient(installation.folder.signer_socket),
-        installation.keystore,
+        installation.keystore.for_process("gateway"),
         folder=installation.folder.path / "gateways",
         gate_url=f"http://{installation.config.listen.gate}",
         radius_address=radius_address,
@@ -243,22 +259,18 @@ def _run_gate(installation: Installation, listener: socket.socket) -> None:
     store = installation.open_store()
     signer = SignerClient(installation.folder.signer_socket)
 
+    keystore = installation.keystore.for_process("gate")
+
     def unseal(gateway: Gateway, sealed: bytes) -> str:
-        return installation.keystore.unseal(sealed, context=gate_path_context(gateway.id)).decode()
+        return keystore.unseal(sealed, context=gate_path_context(gateway.id)).decode()
 
     gate = Gate(store, OCSPSigner(store, signer, Authority.DEVICE, "Evertunnel gate", clock.now), unseal, clock.now)
     _run_asgi(_asgi_server(gate.build_app(), listener))
 
 
-def _load_server_chain(
-    store: Store, key: PrivateKey, known: dict[Authority, x509.Certificate]
-) -> list[x509.Certificate]:
-    """Our own certificate for a key, and the issuing authority."""
-    with store.read() as connection:
-        row = certificates.find_valid_for_key(connection, encode_public_key(key.public_key()))
-    if row is None:
-        raise UnavailableError("no valid certificate belongs to this process's key")
-    return [x509.load_der_x509_certificate(row.certificate_der), known[Authority.ISSUING]]
+def _find_server_certificate(installation: Installation, store: Store, key: PrivateKey, name: str) -> ServerCertificate:
+    signer = SignerClient(installation.folder.signer_socket)
+    return ServerCertificate(store, signer, key, name=name, clock=clock.now)
 
 
 def _is_withdrawn(decider: Decider, certificate_der: bytes) -> bool:
@@ -267,17 +279,21 @@ def _is_withdrawn(decider: Decider, certificate_der: bytes) -> bool:
     return known is not None and known.status is not CertificateStatus.VALID
 
 
-def _build_https_context(chain: list[x509.Certificate], key: PrivateKey) -> ssl.SSLContext:
-    """TLS for enrolment. The ssl module reads files only, so the key passes through one that has no name."""
+def build_https_context() -> ssl.SSLContext:
+    """TLS for enrolment, without a certificate yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def load_https_certificate(context: ssl.SSLContext, chain: Chain, key: PrivateKey) -> None:
+    """For connections that begin from now on. The ssl module reads files only: the key passes one without a name."""
     descriptor = os.memfd_create("https")
     with os.fdopen(descriptor, "wb") as file:
         file.write(encode_private_key(key))
         file.writelines(certificate.public_bytes(Encoding.PEM) for certificate in chain)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    return context
 
 
 def _asgi_server(
@@ -298,13 +314,22 @@ def _asgi_server(
     return uvicorn.Server(config), listener
 
 
-def _run_asgi(*servers: tuple[uvicorn.Server, socket.socket]) -> None:
-    """Serve until SIGTERM, which uvicorn handles."""
+def _run_asgi(
+    *servers: tuple[uvicorn.Server, socket.socket],
+    beside: Callable[[asyncio.AbstractEventLoop], None] = lambda _loop: None,
+) -> None:
+    """Serve until SIGTERM, which uvicorn handles. `beside` is called once with the loop that serves."""
 
     async def run() -> None:
+        beside(asyncio.get_running_loop())
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in servers))
 
     asyncio.run(run())
+
+
+def _start(run: Callable[..., object], *arguments: object) -> None:
+    """In a thread that ends with the process."""
+    threading.Thread(target=run, args=arguments, daemon=True).start()
 
 
 def _stop_event() -> threading.Event:

@@ -30,7 +30,7 @@ from evertunnel.storage.store import Store
 # Plain HTTP, a host and perhaps a port or path, in ASCII: as it goes into certificates (RFC 5280 4.2.1.13).
 _PUBLIC_URL = re.compile(r"http://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 # The processes that own a folder of keys.
-_KEY_OWNERS = ("signer", "radius", "web-public", "gateway")
+_KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
 # Which key each of our TLS servers has.
 _SERVER_KEYS = {"radius": "policy-server", "web-public": "https"}
 
@@ -66,7 +66,7 @@ def initialise(folder: StateFolder, options: InitOptions) -> None:
         _ensure_accounts(processes)
     users = {
         name: find_user_id(getattr(processes, name.replace("-", "_"))) if as_root else os.geteuid()
-        for name in (*_KEY_OWNERS, "web-admin", "gate")
+        for name in _KEY_OWNERS
     }
     group = find_group_id(processes.group) if as_root else os.getegid()
     try:

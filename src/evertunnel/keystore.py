@@ -1,7 +1,8 @@
 """Keys on disk: which process may read which, and the key that seals secrets in the database.
 
-keys/secrets.key       seals RADIUS secrets and gate paths; readable by our group, never in the database
-keys/<process>/*.pem   private keys of one process, mode 0600, folder 0700, owned by that process's user
+keys/secrets.key             seals RADIUS secrets and gate paths; readable by its owner alone, never in the database
+keys/<process>/secrets.key   the same for each process that seals or opens them, and for no other
+keys/<process>/*.pem         private keys of one process, mode 0600, folder 0700, owned by that process's user
 """
 
 import os
@@ -14,15 +15,24 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_key
 
+# Who makes secrets, and who needs them opened. Neither the signer nor what listens to the world.
+SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate")
+_SEALING_KEY = "secrets.key"
 _NONCE_BYTES = 12
 _SEALING_KEY_BYTES = 32
 
 
 class Keystore:
-    """The keys folder of a state folder."""
+    """The keys folder of a state folder; a process seals and opens with its own copy of the sealing key."""
 
-    def __init__(self, state_folder: Path) -> None:
+    def __init__(self, state_folder: Path, *, process: str = "") -> None:
+        self._state_folder = state_folder
         self._folder = state_folder / "keys"
+        self._sealing_key = self._folder / process / _SEALING_KEY
+
+    def for_process(self, process: str) -> "Keystore":
+        """The same as a process uses it."""
+        return Keystore(self._state_folder, process=process)
 
     def create(self, *, owners: dict[str, int], group: int) -> None:
         """Make the folders and the sealing key. `owners` maps each process to its user id."""
@@ -32,15 +42,44 @@ class Keystore:
             folder = self._folder / process
             folder.mkdir(mode=0o700)
             os.chown(folder, owner, -1)
-        self._write(
-            self._folder / "secrets.key", secrets.token_bytes(_SEALING_KEY_BYTES), mode=0o640, owner=-1, group=group
-        )
+        key = secrets.token_bytes(_SEALING_KEY_BYTES)
+        self._write(self._folder / _SEALING_KEY, key, mode=0o600, owner=-1, group=-1)
+        self.hand_out(owners=owners)
+
+    def hand_out(self, *, owners: dict[str, int]) -> None:
+        """Give each process that needs the sealing key its copy, if it has none. Raises UnavailableError.
+
+        An installation made before there were copies gets them so, and its one key is closed for the group.
+        """
+        original = self._folder / _SEALING_KEY
+        try:
+            if original.stat().st_mode & 0o077:
+                original.chmod(0o600)
+            key = original.read_bytes()
+            for process in SEALING_PROCESSES:
+                folder = self._folder / process
+                if process not in owners or (folder / _SEALING_KEY).exists():
+                    continue
+                if not folder.exists():
+                    folder.mkdir(mode=0o700)
+                    os.chown(folder, owners[process], -1)
+                self._write(folder / _SEALING_KEY, key, mode=0o600, owner=owners[process], group=-1)
+        except OSError as error:
+            raise UnavailableError(f"the key {error.filename} cannot be handed out: {error.strerror}") from error
 
     def store_key(self, process: str, name: str, key: PrivateKey) -> None:
         """Keep a private key for a process alone. An existing one is not overwritten: raises InvalidInputError."""
         folder = self._folder / process
         owner = folder.stat().st_uid
         self._write(folder / f"{name}.pem", encode_private_key(key), mode=0o600, owner=owner, group=-1)
+
+    def remove_key(self, process: str, name: str) -> None:
+        """Forget a private key of a process; one that is gone already is fine. Raises UnavailableError."""
+        path = self._folder / process / f"{name}.pem"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UnavailableError(f"the key {path} cannot be removed: {error.strerror}") from error
 
     def load_key(self, process: str, name: str) -> PrivateKey:
         """A private key of a process. Raises UnavailableError when this process may not read it."""
@@ -67,7 +106,7 @@ class Keystore:
             ) from error
 
     def _cipher(self) -> AESGCM:
-        path = self._folder / "secrets.key"
+        path = self._sealing_key
         try:
             key = path.read_bytes()
         except OSError as error:

@@ -76,6 +76,14 @@ class SessionState(StrEnum):
     ENDED = "ended"
 
 
+class GatewayState(StrEnum):
+    """Whether a gateway answers us. UNKNOWN until its process tried."""
+
+    UNKNOWN = "unknown"
+    CONNECTED = "connected"
+    AWAY = "away"
+
+
 class Reason(StrEnum):
     """Why an attempt ended as it did. `diagnosis.reasons` has cause, fix and NPS's code for each."""
 
@@ -112,6 +120,7 @@ class Reason(StrEnum):
     TOO_MANY_ROUNDS = "too_many_rounds"
     DEVICE_REFUSED_AT_GATE = "device_refused_at_gate"
     GATE_SILENT = "gate_silent"
+    GATEWAY_DISABLED = "gateway_disabled"
     TUNNEL_NOT_RECOGNISED = "tunnel_not_recognised"
     INTERNAL_ERROR = "internal_error"
 

@@ -8,9 +8,11 @@ leaves, and stored.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
@@ -22,6 +24,7 @@ from evertunnel.pki.lint import LintError, verify_certificate
 from evertunnel.pki.revocation import Revocation, build_revocation_list
 from evertunnel.storage import authorities, certificates
 from evertunnel.storage.store import Store, Transaction, Watch
+from evertunnel.storage.tables import AnyRow
 
 Allowed = frozenset[tuple[CertificateKind, Authority]]
 EVERYTHING: Allowed = frozenset((kind, authority) for kind, rules in KINDS.items() for authority in rules.authorities)
@@ -55,8 +58,8 @@ class LocalSigner:
         """Sign one row; a row that was signed before gives the same certificate again."""
         return self.sign_for(certificate_id, EVERYTHING)
 
-    def sign_for(self, certificate_id: str, allowed: Allowed) -> bytes:
-        """The same for a caller who may ask for some kinds only.
+    def sign_for(self, certificate_id: str, allowed: Allowed, *, renewed: Allowed = frozenset()) -> bytes:
+        """The same for a caller who may ask for some kinds only, and for some only to renew what we signed before.
 
         Raises InvalidInputError, NotFoundError, UnavailableError.
         """
@@ -65,23 +68,15 @@ class LocalSigner:
             if row is None:
                 raise NotFoundError(f"no certificate {certificate_id!r} was granted")
             kind, authority = CertificateKind(row.kind), Authority(row.authority)
-            if (kind, authority) not in allowed:
+            if (kind, authority) not in allowed | renewed:
                 raise InvalidInputError(f"this process may not ask for {kind.value} certificates of that authority")
+            grant = _read_grant(row)
+            if (kind, authority) not in allowed:
+                self._verify_renewal(tx, grant)
             if row.certificate_der is not None:
                 return bytes(row.certificate_der)
             if row.status != CertificateStatus.GRANTED.value:
                 raise InvalidInputError(f"certificate {certificate_id} is {row.status}, not granted")
-            grant = Grant(
-                certificate_id=row.id,
-                kind=kind,
-                authority=authority,
-                serial=int(row.serial, 16),
-                name=row.subject_name,
-                dns_names=tuple(row.dns_names),
-                public_key_der=row.public_key_der,
-                not_before=row.not_before,
-                not_after=row.not_after,
-            )
             self._verify_ceilings(tx, grant)
             key = self._keys.get(authority)
             if key is None:
@@ -145,6 +140,33 @@ class LocalSigner:
             der=der,
         )
 
+    def _verify_renewal(self, tx: Transaction, grant: Grant) -> None:
+        """Raise InvalidInputError unless a valid certificate of ours has this very kind, key and names.
+
+        What the row before says counts for nothing, because callers can write rows: its certificate must carry the
+        authority's signature. It may have ended: a server that was off for long has no other.
+        """
+        issuer = authorities.load_authorities(tx.connection)[grant.authority]
+        for row in certificates.list_valid_for_key(tx.connection, grant.public_key_der):
+            if row.id == grant.certificate_id:
+                continue
+            before = x509.load_der_x509_certificate(row.certificate_der)
+            wanted = replace(
+                grant,
+                serial=before.serial_number,
+                not_before=before.not_valid_before_utc,
+                not_after=before.not_valid_after_utc,
+            )
+            try:
+                verify_certificate(before, wanted, issuer=issuer, addresses=self._addresses)
+            except LintError:
+                continue
+            return
+        raise InvalidInputError(
+            f"this process may not ask for {grant.kind.value} certificates but to renew one: no valid certificate with "
+            "this key and these names was signed before"
+        )
+
     def _verify_ceilings(self, tx: Transaction, grant: Grant) -> None:
         rules = KINDS[grant.kind]
         if grant.authority not in rules.authorities:
@@ -162,6 +184,20 @@ class LocalSigner:
                 f"{rules.ceiling_per_hour} {grant.kind.value} certificates were signed within an hour, "
                 "and no more may be"
             )
+
+
+def _read_grant(row: AnyRow) -> Grant:
+    return Grant(
+        certificate_id=row.id,
+        kind=CertificateKind(row.kind),
+        authority=Authority(row.authority),
+        serial=int(row.serial, 16),
+        name=row.subject_name,
+        dns_names=tuple(row.dns_names),
+        public_key_der=row.public_key_der,
+        not_before=row.not_before,
+        not_after=row.not_after,
+    )
 
 
 def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.Event) -> None:

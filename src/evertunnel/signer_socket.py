@@ -36,6 +36,11 @@ ALLOWED: dict[str, Allowed] = {
     "gateway": frozenset({(CertificateKind.GATEWAY, Authority.ISSUING)}),
 }
 
+# And what only to renew a certificate that was signed before, with the same key and names.
+RENEWED: dict[str, Allowed] = dict.fromkeys(
+    ("radius", "web-public"), frozenset({(CertificateKind.POLICY_SERVER, Authority.ISSUING)})
+)
+
 _ERRORS: dict[str, type[DomainError]] = {
     "not found": NotFoundError,
     "invalid": InvalidInputError,
@@ -106,7 +111,7 @@ class _Handler(socketserver.StreamRequestHandler):
             return {"kind": "invalid", "error": "the request is not a line of JSON with the key sign"}
         try:
             allowed = EVERYTHING if process == "everything" else ALLOWED.get(process, frozenset())
-            der = self.server.signer.sign_for(certificate_id, allowed)
+            der = self.server.signer.sign_for(certificate_id, allowed, renewed=RENEWED.get(process, frozenset()))
         except DomainError as error:
             log.warning("refused to sign", certificate=certificate_id, user_id=user_id, error=str(error))
             kind = next((name for name, family in _ERRORS.items() if isinstance(error, family)), "unavailable")

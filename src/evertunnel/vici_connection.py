@@ -12,7 +12,9 @@ import vici
 from evertunnel.errors import UnavailableError
 
 _TIMEOUT_SECONDS = 5.0
-EVENTS = ("ike-updown", "ike-rekey", "log")
+# It takes no time, and stands before every cut: who waits for one learns soon that nobody answers.
+_FLUSH_TIMEOUT_SECONDS = 1.0
+EVENTS = ("ike-updown", "ike-rekey", "child-updown", "child-rekey", "log")
 
 Section = dict[str, Any]
 
@@ -64,6 +66,23 @@ class ViciConnection:
             {"name": name, **section} for entry in self._collect("list_sas", filters) for name, section in entry.items()
         ]
 
+    def list_loaded(self) -> dict[str, dict[str, Section]]:
+        """What it holds of what it was told, by kind (connection, pool, authority, key) and name."""
+        connections = {name: section for entry in self._collect("list_conns", {}) for name, section in entry.items()}
+        authorities = {
+            name: section for entry in self._collect("list_authorities", {}) for name, section in entry.items()
+        }
+        # Leases come and go; the rest of a pool stays as it was loaded.
+        pools = {
+            name: {key: pool[key] for key in ("base", "size")} for name, pool in self._call("get_pools", {}).items()
+        }
+        keys: dict[str, Section] = {key_id: {} for key_id in self._call("get_keys").get("keys", [])}
+        return {"connection": connections, "pool": pools, "authority": authorities, "key": keys}
+
+    def find_own_certificate(self, subject: str) -> bool:
+        """Whether it holds a certificate of this subject together with its private key."""
+        return any(entry.get("has_privkey") == "yes" for entry in self._collect("list_certs", {"subject": subject}))
+
     def list_connections(self) -> list[str]:
         """Names of loaded connections."""
         return [name for entry in self._collect("list_conns", {}) for name in entry]
@@ -88,9 +107,13 @@ class ViciConnection:
         """Forget a connection."""
         self._call("unload_conn", {"name": name})
 
+    def reload_settings(self) -> None:
+        """Have it read strongswan.conf again, and its plugins what they take from there."""
+        self._call("reload_settings")
+
     def flush_certificates(self) -> None:
         """Forget cached certificates, OCSP answers and CRLs."""
-        self._call("flush_certs", {})
+        self._call("flush_certs", {}, answer_within=_FLUSH_TIMEOUT_SECONDS)
 
     def read_statistics(self) -> Section:
         """Uptime, numbers of threads and of IKE_SAs."""
@@ -106,17 +129,18 @@ class ViciConnection:
                 yield None if name is None else (_text(name), _decode(message))
         except Exception as error:  # the package raises many types when the peer goes away
             self.close()
-            raise UnavailableError(f"strongSwan at {self._path} hung up: {error}") from error
+            raise AwayError(f"strongSwan at {self._path} hung up: {error}") from error
 
-    def _call(self, command: str, *arguments: Any) -> Any:
+    def _call(self, command: str, *arguments: Any, answer_within: float = _TIMEOUT_SECONDS) -> Any:
         session = self._connect()
+        session.transport.socket.settimeout(answer_within)
         try:
             return _decode(getattr(session, command)(*arguments))
         except vici.exception.CommandException as error:
             raise _RefusedError(f"strongSwan refused {command}: {error}") from error
         except Exception as error:  # a broken connection shows itself in many ways; none may be used again
             self.close()
-            raise UnavailableError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
 
     def _collect(self, command: str, argument: Any, *, answer_within: float = _TIMEOUT_SECONDS) -> list[Any]:
         session = self._connect()
@@ -127,7 +151,7 @@ class ViciConnection:
             raise _RefusedError(f"strongSwan refused {command}: {error}") from error
         except Exception as error:
             self.close()
-            raise UnavailableError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
 
     def _connect(self) -> Any:
         if self._session is None:
@@ -137,9 +161,13 @@ class ViciConnection:
                 connection.connect(self._path)
             except OSError as error:
                 connection.close()
-                raise UnavailableError(f"strongSwan at {self._path} cannot be reached: {error.strerror}") from error
+                raise AwayError(f"strongSwan at {self._path} cannot be reached: {error.strerror}") from error
             self._session = vici.Session(connection)
         return self._session
+
+
+class AwayError(UnavailableError):
+    """strongSwan gave no answer at all."""
 
 
 class _RefusedError(UnavailableError):

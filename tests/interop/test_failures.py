@@ -5,11 +5,14 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
 
-from tests.interop.server import Server, wait_for
+from tests.interop.server import PROCESSES, Server, wait_for
 
 
 def find_line(done: subprocess.CompletedProcess[str], *, code: int = 1) -> str:
@@ -215,3 +218,34 @@ def test_a_disk_that_fills_up_is_told_and_nothing_is_half_written(small_disk: Se
     with sqlite3.connect(small_disk.state / "data" / "evertunnel.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def change_database(server: Server, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(server.state / "data" / "evertunnel.db")) as connection, connection:
+        connection.execute(statement, values)
+
+
+def list_server_certificates(server: Server) -> list[Any]:
+    return [row for row in server.json("certificate", "list") if row["kind"] == "policy-server"]
+
+
+def test_servers_whose_certificates_end_soon_get_new_ones_when_they_start(copy: Server) -> None:
+    in_a_week = int((time.time() + 7 * 86400) * 1_000_000)  # noqa: TID251
+    change_database(copy, "UPDATE certificates SET not_after = ? WHERE kind = 'policy-server'", in_a_week)
+    copy.start()
+    rows = wait_for(lambda: len(found := list_server_certificates(copy)) == 4 and found)
+    assert {row["status"] for row in rows} == {"valid"}
+    assert set(copy.list_children()) == set(PROCESSES)
+
+
+def test_an_ended_server_certificate_that_cannot_be_renewed_is_refused_with_a_line(copy: Server) -> None:
+    change_database(
+        copy, "UPDATE certificates SET not_after = 1000000, subject_name = 'x.example' WHERE kind = 'policy-server'"
+    )
+    with copy.log.open("wb") as log:
+        copy.process = subprocess.Popen(copy.command("serve"), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    for process in ("radius", "web-public"):
+        words = f'"process":"{process}","error":"the certificate of x.example ended at 1970-01-01 00:00:01 UTC'
+        wait_for(lambda words=words: words in copy.log.read_text())
+    assert copy.stop() == 0
+    assert "Traceback" not in copy.log.read_text()

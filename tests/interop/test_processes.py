@@ -17,6 +17,8 @@ from tests.interop.server import OFFSETS, PROCESSES, USER_BASE, Server, find_chi
 KEYS = {
     "signer/root.pem": "signer", "signer/issuing.pem": "signer", "signer/access.pem": "signer",
     "signer/device.pem": "signer", "radius/policy-server.pem": "radius", "web-public/https.pem": "web-public",
+    "secrets.key": "", "radius/secrets.key": "radius", "web-admin/secrets.key": "web-admin",
+    "gateway/secrets.key": "gateway", "gate/secrets.key": "gate",
 }  # fmt: skip
 
 
@@ -54,9 +56,16 @@ def test_no_two_processes_share_a_user(server: Server) -> None:
 def test_a_key_is_read_by_its_own_process_only(server: Server, key: str) -> None:
     path = server.state / "keys" / key
     for process in PROCESSES:
-        done = as_user(process, f"print(len(open({str(path)!r}).read()))")
+        done = as_user(process, f"print(len(open({str(path)!r}, 'rb').read()))")
         assert (done.returncode == 0) == (process == KEYS[key]), (process, done.stderr)
         assert process == KEYS[key] or "PermissionError" in done.stderr
+
+
+def test_the_sealing_key_lies_nowhere_else(server: Server) -> None:
+    key = (server.state / "keys" / "secrets.key").read_bytes()
+    files = [path for path in server.state.rglob("*") if path.is_file() and path.parent.name != "data"]
+    holders = {str(path.relative_to(server.state / "keys")) for path in files if key in path.read_bytes()}
+    assert holders == {name for name in KEYS if name.endswith("secrets.key")}
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -79,6 +79,15 @@ def test_a_version_is_made_by_a_change_only_and_goes_out_with_the_profile(filled
         assert sign in filled.run("profile", "export", "Corp user", "--format", name).stdout
 
 
+def test_a_file_with_errors_is_kept_only_when_asked(filled: Server) -> None:
+    path = Path(__file__).parents[1] / "unit" / "profiles" / "mistakes" / "boolean-capital.xml"
+    done = filled.run("profile", "import", str(path), check=False)
+    assert "has 1 errors" in done.stderr
+    assert "boolean-capital" not in {row["name"] for row in filled.json("profile", "list")}
+    filled.run("profile", "import", str(path), "--anyway")
+    filled.run("profile", "remove", "boolean-capital")
+
+
 def test_errors_keep_a_profile_from_being_written_unless_asked(filled: Server) -> None:
     path = Path(__file__).parents[1] / "unit" / "profiles" / "mistakes" / "weak-suite.xml"
     done = filled.run("profile", "export", str(path), "--format", "powershell", check=False)
@@ -121,6 +130,30 @@ def test_what_cannot_be_read_gets_one_line(fresh: Server, data: bytes, word: str
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert word in done.stderr.splitlines()[-1]
+
+
+def test_a_change_of_the_gateway_names_the_profiles_it_invalidates(filled: Server) -> None:
+    done = filled.run("gateway", "change", "gw1", "--user-network", "10.40.0.0/16", "--dns", "10.40.0.53")
+    assert "Profile Corp user no longer fits: gateway gw1 does not carry 10.20.0.0/16" in done.stdout
+    assert "other DNS servers" in done.stdout
+    assert "Corp device" not in done.stdout
+    (row,) = (row for row in filled.json("profile", "list") if row["name"] == "Corp user")
+    assert row["problems"]
+    assert filled.run("profile", "lint", "Corp user", "--against", "gw1", check=False).returncode == 1
+    filled.run("gateway", "change", "gw1", "--user-network", "10.20.0.0/16", "--dns", "10.20.0.53")
+    assert all(not row["problems"] for row in filled.json("profile", "list"))
+
+
+def test_removing_the_gateway_leaves_its_profiles(filled: Server) -> None:
+    filled.run(
+        "gateway", "add", "gw2", "--public-name", "vpn2.example.com", "--device-pool", "10.50.0.0/20", "--user-pool",
+        "10.51.0.0/20", "--device-network", "10.20.0.10/32", "--user-network", "10.20.0.0/16", "--radius-address",
+        "127.0.0.2",
+    )  # fmt: skip
+    filled.run("profile", "create", "Second", "--tunnel", "user", "--gateway", "gw2")
+    filled.run("gateway", "remove", "gw2")
+    assert {row["name"]: row["gateway"] for row in filled.json("profile", "list")}["Second"] is None
+    filled.run("profile", "remove", "Second")
 
 
 def test_a_secret_is_not_kept(filled: Server) -> None:

@@ -1,11 +1,14 @@
 """One lab for all tests of this folder, and words for what they do in it."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +131,26 @@ class Bench:
         process.terminate()
         process.communicate(timeout=20)
         wait_for("the end of the session", lambda: not self.sessions("user"))
+
+    def find_process(self, offset: int) -> int:
+        """One of the server's processes, by its user: the lab numbers them from 61700."""
+        serve = self.lab.processes.find("serve")
+        listed = subprocess.run(["ps", "-eo", "pid,ppid,uid"], capture_output=True, text=True, check=True).stdout
+        for line in listed.splitlines()[1:]:
+            pid, parent, uid = map(int, line.split())
+            if parent == serve and uid == 61_700 + offset:
+                return pid
+        raise AssertionError("no such process")
+
+    @contextmanager
+    def gateway_process_halted(self) -> Iterator[None]:
+        """What strongSwan is told meanwhile stays so, and what it reports is handled afterwards."""
+        pid = self.find_process(5)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def allow_everybody(self) -> None:
         for row in self.rows("deny", "list"):

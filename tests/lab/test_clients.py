@@ -1,12 +1,14 @@
 """Clients as they come: Windows' recommended suites, a stock strongSwan, rekeys, restarts of ours."""
 
 import socket
+from typing import Any
 
 import pytest
 import vici as vici_package
 
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION
-from evertunnel.lab.lab import DEVICE, wait_for
+from evertunnel.lab.lab import DEVICE, USER_TUNNEL, wait_for
+from evertunnel.lab.network import CORP_INTRANET_ADDRESS
 from tests.lab.conftest import Bench
 
 # What Windows proposes with the suites administrators set (reference: client profiles 7.7); it sends exactly one.
@@ -96,3 +98,22 @@ def test_a_device_denied_while_we_were_down_is_cut_when_we_are_back(bench: Bench
     bench.lab.start_server()
     wait_for("the cut", lambda: not bench.gateway_tunnels(DEVICE_CONNECTION))
     bench.forget_credentials()
+
+
+def test_what_goes_through_a_tunnel_is_counted_while_it_is_up_and_to_its_end(bench: Bench) -> None:
+    connect = bench.connect()
+    address = bench.lab.find_address(USER_TUNNEL) or ""
+    assert bench.lab.fetch(CORP_INTRANET_ADDRESS, address) == bench.lab.page
+    size = int(bench.lab.page.split()[0])
+    took = wait_for("the octets", lambda: bench.sessions("user")[0]["bytes_out"] > size, seconds=5)
+    assert took < 4
+    once = bench.sessions("user")[0]
+    rekey(bench, ike=USER_TUNNEL, child="net")
+    assert bench.lab.fetch(CORP_INTRANET_ADDRESS, address) == bench.lab.page
+    bench.disconnect(connect)
+    wait_for("the last octets", lambda: find_past(bench, once["id"])["bytes_out"] > 2 * size, seconds=2)
+    assert find_past(bench, once["id"])["bytes_in"] > once["bytes_in"]
+
+
+def find_past(bench: Bench, session_id: str) -> dict[str, Any]:
+    return next(row for row in bench.rows("session", "list", "--past") if row["id"] == session_id)

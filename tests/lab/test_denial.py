@@ -98,20 +98,44 @@ def test_a_gateway_that_is_down_is_reported_and_confirms_by_itself_when_it_is_ba
     bench.lab.processes.stop("charon-gateway")
     done = bench.run("deny", "user", USER, "--reason", "test", "--wait", "1", check=False)
     assert done.returncode == 1
-    assert f"{GATEWAY}: NOT CONFIRMED" in done.stdout
+    assert f"{GATEWAY}: NOT CONFIRMED after" in done.stdout
+    assert " 0 tries" not in done.stdout
+    assert "strongSwan at" in done.stdout
+    wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "away")
+    assert "strongSwan at" in bench.run("gateway", "list").stdout
+    said = (bench.lab.folder / "serve.log").read_text().count("gateway is away")
+    time.sleep(2)
+    assert (bench.lab.folder / "serve.log").read_text().count("gateway is away") == said
     fragment = bench.lab.state / "gateways" / GATEWAY / "strongswan.conf"
     owner = fragment.stat().st_uid
     start_charon("gateway", bench.lab.network, bench.lab.processes, bench.lab.folder, include=fragment, owner=owner)
     wait_for("the confirmation", lambda: bench.rows("gateway", "list")[0]["pending_effects"] == 0)
+    wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "connected")
     bench.run("allow", "user", USER)
     connect = bench.connect()
     bench.disconnect(connect)
 
 
+def test_a_strongswan_that_says_nothing_is_counted_as_tried_and_named(bench: Bench) -> None:
+    charon = bench.lab.processes.find("charon-gateway")
+    assert charon is not None
+    os.kill(charon, signal.SIGSTOP)
+    try:
+        done = bench.run("deny", "user", USER, "--reason", "test", "--wait", "8", check=False)
+        assert done.returncode == 1
+        assert " 0 tries" not in done.stdout
+        assert "does not answer" in done.stdout
+        wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "away")
+    finally:
+        os.kill(charon, signal.SIGCONT)
+    wait_for("the confirmation", lambda: bench.rows("gateway", "list")[0]["pending_effects"] == 0)
+    wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "connected")
+
+
 def test_a_denial_made_while_the_gateway_process_is_dead_is_carried_out_when_it_is_back(bench: Bench) -> None:
     """Effects are rows. The process is stopped, not killed: the supervisor would restart it at once."""
     connect = bench.connect()
-    pid = find_process(bench, 5)
+    pid = bench.find_process(5)
     os.kill(pid, signal.SIGSTOP)
     done = bench.run("deny", "user", USER, "--reason", "test", "--wait", "0.3", check=False)
     assert done.returncode == 1
@@ -146,21 +170,10 @@ def test_connecting_from_a_device_that_is_not_the_users_is_refused(bench: Bench,
     assert bench.reason_of(connect) == "device_not_assigned"
 
 
-def find_process(bench: Bench, offset: int) -> int:
-    """One of the server's processes, by its user: the lab numbers them from 61700."""
-    serve = bench.lab.processes.find("serve")
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,uid"], capture_output=True, text=True, check=True).stdout
-    for line in listed.splitlines()[1:]:
-        pid, parent, uid = map(int, line.split())
-        if parent == serve and uid == 61_700 + offset:
-            return pid
-    raise AssertionError("no such process")
-
-
 def test_the_policy_server_killed_in_the_middle_loses_nothing(bench: Bench) -> None:
     connect = bench.connect()
     before = {row["id"] for row in bench.rows("session", "list", "--past")}
-    os.kill(find_process(bench, 2), signal.SIGKILL)
+    os.kill(bench.find_process(2), signal.SIGKILL)
     assert bench.sessions("user")
     bench.disconnect(connect)
     time.sleep(0.1)

@@ -74,6 +74,13 @@ def test_a_granted_device_comes_up_and_is_known_by_its_certificate(bench: Bench)
     bench.up(plan)
     wait_for("the session", lambda: bool(bench.sessions("device")))
     assert bench.sessions("device")[0]["device"] == DEVICE
+    attempt = next(row for row in bench.attempts() if row["session_id"] == bench.sessions("device")[0]["id"])
+    times = [
+        step["at_ms"] for step in json.loads(bench.run("attempt", "show", attempt["id"], "--json").stdout)["steps"]
+    ]
+    assert times[0] == 0.0
+    assert times[-1] == attempt["duration_ms"] > 0.5
+    assert times == sorted(times)
     bench.down(plan, "device")
 
 

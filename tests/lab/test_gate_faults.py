@@ -28,17 +28,31 @@ STUB_PORT = 8119
 
 @contextmanager
 def gate_at(bench: Bench, url: str) -> Iterator[None]:
-    """The gateway asks somewhere else; what it remembers is flushed before and after."""
+    """The gateway asks somewhere else; what it remembers is flushed before and after.
+
+    Our gateway process would load the gate's own address again at its next look, so it is halted meanwhile.
+    """
     vici = bench.gateway()
     pem = bench.authority_pem("device")
-    vici.flush_certificates()
-    vici.load_authority(DEVICE_AUTHORITY, {"cacert": pem, "ocsp_uris": [url]})
-    try:
-        yield
-    finally:
-        vici.load_authority(DEVICE_AUTHORITY, {"cacert": pem, "ocsp_uris": [bench.gate_url()]})
+    with bench.gateway_process_halted():
         vici.flush_certificates()
-        vici.close()
+        vici.load_authority(DEVICE_AUTHORITY, {"cacert": pem, "ocsp_uris": [url]})
+        try:
+            yield
+        finally:
+            vici.load_authority(DEVICE_AUTHORITY, {"cacert": pem, "ocsp_uris": [bench.gate_url()]})
+            vici.flush_certificates()
+            vici.close()
+
+
+def try_with_gate_at(bench: Bench, url: str) -> None:
+    with gate_at(bench, url):
+        bench.refused(bench.device_plan())
+
+
+def try_with_stub(bench: Bench, mode: str, answer: Path | None = None) -> None:
+    with stub(bench, mode, answer):
+        bench.refused(bench.device_plan())
 
 
 @contextmanager
@@ -86,34 +100,30 @@ def build_answer(bench: Bench, signer_key: PrivateKey, *, stale: timedelta = tim
 
 
 def test_a_gate_that_is_down_refuses(bench: Bench) -> None:
-    with gate_at(bench, f"http://127.0.0.1:{STUB_PORT}/x"):
-        assert bench.reason_of(lambda: bench.refused(bench.device_plan())) == "gate_silent"
+    url = f"http://127.0.0.1:{STUB_PORT}/x"
+    assert bench.reason_of(lambda: try_with_gate_at(bench, url)) == "gate_silent"
 
 
 @pytest.mark.parametrize("mode", ["503", "empty"])
 def test_an_answer_that_is_none_refuses(bench: Bench, mode: str) -> None:
-    with stub(bench, mode):
-        assert bench.reason_of(lambda: bench.refused(bench.device_plan())) == "gate_silent"
+    assert bench.reason_of(lambda: try_with_stub(bench, mode)) == "gate_silent"
 
 
 def test_a_slow_gate_refuses(bench: Bench) -> None:
-    with stub(bench, "slow"):
-        assert bench.reason_of(lambda: bench.refused(bench.device_plan())) == "gate_silent"
+    assert bench.reason_of(lambda: try_with_stub(bench, "slow")) == "gate_silent"
 
 
 def test_a_good_of_a_foreign_responder_refuses(bench: Bench, tmp_path: Path) -> None:
     answer = tmp_path / "answer"
     answer.write_bytes(build_answer(bench, generate_key("p256")))
-    with stub(bench, "answer", answer):
-        assert bench.reason_of(lambda: bench.refused(bench.device_plan())) == "gate_silent"
+    assert bench.reason_of(lambda: try_with_stub(bench, "answer", answer)) == "gate_silent"
 
 
 def test_a_good_that_is_over_refuses(bench: Bench, tmp_path: Path) -> None:
     answer = tmp_path / "answer"
     key = Keystore(bench.lab.state).load_key("signer", "device")
     answer.write_bytes(build_answer(bench, key, stale=timedelta(seconds=60)))
-    with stub(bench, "answer", answer):
-        assert bench.reason_of(lambda: bench.refused(bench.device_plan())) == "gate_silent"
+    assert bench.reason_of(lambda: try_with_stub(bench, "answer", answer)) == "gate_silent"
 
 
 def test_a_good_revocation_list_in_the_cache_is_no_road_round_a_silent_gate(bench: Bench) -> None:
@@ -128,11 +138,15 @@ def test_a_good_revocation_list_in_the_cache_is_no_road_round_a_silent_gate(benc
         next_update=now + timedelta(days=1),
     )
     pem = x509.load_der_x509_crl(crl).public_bytes(Encoding.PEM).decode()
-    with gate_at(bench, f"http://127.0.0.1:{STUB_PORT}/x"):
-        vici = bench.gateway()
-        vici._call("load_cert", {"type": "X509_CRL", "flag": "NONE", "data": pem})
-        vici.close()
-        assert bench.reason_of(lambda: bench.refused(bench.device_plan())) == "gate_silent"
+
+    def try_with_list() -> None:
+        with gate_at(bench, f"http://127.0.0.1:{STUB_PORT}/x"):
+            vici = bench.gateway()
+            vici._call("load_cert", {"type": "X509_CRL", "flag": "NONE", "data": pem})
+            vici.close()
+            bench.refused(bench.device_plan())
+
+    assert bench.reason_of(try_with_list) == "gate_silent"
 
 
 def test_unknown_is_asked_again_and_does_not_latch(bench: Bench) -> None:

@@ -5,6 +5,8 @@ import struct
 import tempfile
 from pathlib import Path
 
+from cryptography import x509
+
 RESPONSE, IDENTITY, NAK, TLS = 2, 1, 3, 13
 LENGTH, MORE, START = 0x80, 0x40, 0x20
 TLS_12, TLS_13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -67,6 +69,12 @@ class Client:
     def done(self) -> bool:
         """Whether the next answer is the empty one that asks for the success."""
         return self.committed or (self.handshake_done and self.tls.version() == "TLSv1.2")
+
+    def server_certificate(self) -> x509.Certificate:
+        """What the server showed and proved."""
+        der = self.tls.getpeercert(binary_form=True)
+        assert der is not None
+        return x509.load_der_x509_certificate(der)
 
     def answer_identity(self, identifier: int = 0) -> bytes:
         """The EAP-Response/Identity."""

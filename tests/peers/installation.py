@@ -16,6 +16,7 @@ from evertunnel import clock
 from evertunnel.actions.add_device import add_device
 from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
 from evertunnel.actions.add_user import add_user
+from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.create_installation import NewInstallation, create_installation
 from evertunnel.actions.issue_certificate import Wanted, issue_certificate
@@ -86,6 +87,9 @@ class Installation:
     def add_device(self, name: str = "laptop1.corp.example") -> str:
         return add_device(self.store, name, actor=ACTOR, now=clock.now())
 
+    def assign(self, device: str = "laptop1.corp.example", user: str = "alice@corp.example") -> None:
+        assign_device(self.store, device, user, actor=ACTOR, now=clock.now())
+
     def add_gateway(self, name: str = "gw1", address: str = "127.0.0.1") -> bytes:
         """Returns the RADIUS secret."""
         gateway_id = add_gateway(
@@ -143,6 +147,13 @@ class Installation:
         issued = issue_certificate(self.store, self.signer, wanted, actor=ACTOR, now=clock.now())
         chain = tuple(x509.load_der_x509_certificate(der) for der in issued.chain_der)
         return Credential(x509.load_der_x509_certificate(issued.certificate_der), key, chain)
+
+    def renew_server_certificate(self) -> x509.Certificate:
+        """Another certificate for the policy server's key."""
+        public_key_der = encode_public_key(self.server_key.public_key())
+        wanted = Wanted(CertificateKind.POLICY_SERVER, PUBLIC_NAME, public_key_der, dns_names=(PUBLIC_NAME,))
+        issued = issue_certificate(self.store, self.signer, wanted, actor=ACTOR, now=clock.now())
+        return x509.load_der_x509_certificate(issued.certificate_der)
 
     def find_certificate_id(self, credential: Credential) -> str:
         with self.store.read() as connection:

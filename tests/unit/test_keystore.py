@@ -33,7 +33,29 @@ def test_folders_and_keys_can_be_read_by_those_they_are_for(tmp_path: Path, keys
     assert find_mode(tmp_path / "keys") == 0o750
     assert find_mode(tmp_path / "keys" / "signer") == 0o700
     assert find_mode(tmp_path / "keys" / "signer" / "root.pem") == 0o600
-    assert find_mode(tmp_path / "keys" / "secrets.key") == 0o640
+    assert find_mode(tmp_path / "keys" / "secrets.key") == 0o600
+    assert find_mode(tmp_path / "keys" / "radius" / "secrets.key") == 0o600
+    assert not (tmp_path / "keys" / "signer" / "secrets.key").exists()
+
+
+def test_what_one_process_sealed_another_opens_and_one_without_the_key_does_not(keystore: Keystore) -> None:
+    sealed = keystore.seal(b"secret", context="a")
+    assert keystore.for_process("radius").unseal(sealed, context="a") == b"secret"
+    with pytest.raises(UnavailableError, match=r"signer/secrets\.key cannot be read: No such file"):
+        keystore.for_process("signer").unseal(sealed, context="a")
+
+
+def test_an_installation_from_before_gets_its_copies_and_closes_the_key(tmp_path: Path, keystore: Keystore) -> None:
+    (tmp_path / "keys" / "radius" / "secrets.key").unlink()
+    (tmp_path / "keys" / "secrets.key").chmod(0o640)
+    sealed = keystore.seal(b"secret", context="a")
+    for _ in range(2):
+        keystore.hand_out(owners={"signer": os.getuid(), "radius": os.getuid(), "gate": os.getuid()})
+    assert find_mode(tmp_path / "keys" / "secrets.key") == 0o600
+    for process in ("radius", "gate"):
+        assert keystore.for_process(process).unseal(sealed, context="a") == b"secret"
+        assert find_mode(tmp_path / "keys" / process) == 0o700
+    assert not (tmp_path / "keys" / "signer" / "secrets.key").exists()
 
 
 def test_a_key_comes_back(keystore: Keystore) -> None:

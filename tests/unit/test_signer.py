@@ -16,13 +16,14 @@ from evertunnel.actions.issue_certificate import Wanted, grant_certificate
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind, SubjectKind
+from evertunnel.pki.keys import encode_public_key
 from evertunnel.pki.kinds import KINDS
 from evertunnel.signer import EVERYTHING, LocalSigner, publish_until_stopped
 from evertunnel.storage import authorities, tables
 from evertunnel.storage.store import Watch
 from evertunnel.storage.tables import AnyRow
 from tests.installation import ADDRESSES, ADMIN, ALICE, Installation
-from tests.unit.pki.samples import CA, bend, make_grant
+from tests.unit.pki.samples import CA, bend, make_grant, make_key
 
 USER_ONLY = frozenset({(CertificateKind.USER, Authority.ISSUING)})
 
@@ -247,3 +248,55 @@ def test_revocation_lists_are_published_again_after_the_database_was_away(
     stopped.set()
     thread.join()
     assert alive
+
+
+SERVER = frozenset({(CertificateKind.POLICY_SERVER, Authority.ISSUING)})
+BENT_RENEWALS: dict[str, dict[str, Any]] = {
+    "another key": {"public_key_der": encode_public_key(make_key("p256", "another").public_key())},
+    "another name": {"subject_name": "gateway.example.test"},
+    "another DNS name": {"dns_names": ["vpn.example.test", "gateway.example.test"]},
+    "one DNS name less": {"dns_names": []},
+}
+
+
+def grant_server(installation: Installation, **changes: Any) -> str:
+    changes = {"subject_name": "vpn.example.test", "dns_names": ["vpn.example.test"]} | changes
+    return grant(installation, CertificateKind.POLICY_SERVER, **changes)
+
+
+def test_a_server_renews_what_was_signed_before_and_asks_for_nothing_new(installation: Installation) -> None:
+    first = grant_server(installation)
+    with pytest.raises(InvalidInputError, match="but to renew one"):
+        installation.signer.sign_for(first, frozenset(), renewed=SERVER)
+    installation.signer.sign(first)
+    with pytest.raises(InvalidInputError, match="but to renew one"):
+        installation.signer.sign_for(first, frozenset(), renewed=SERVER)
+    assert installation.signer.sign_for(grant_server(installation), frozenset(), renewed=SERVER)
+    with pytest.raises(InvalidInputError, match="may not ask for gateway"):
+        installation.signer.sign_for(grant(installation, CertificateKind.GATEWAY), frozenset(), renewed=SERVER)
+
+
+@pytest.mark.parametrize("what", BENT_RENEWALS)
+def test_a_renewal_with_something_new_in_it_is_not_signed(installation: Installation, what: str) -> None:
+    installation.signer.sign(grant_server(installation))
+    with pytest.raises(InvalidInputError, match="but to renew one"):
+        installation.signer.sign_for(grant_server(installation, **BENT_RENEWALS[what]), frozenset(), renewed=SERVER)
+
+
+def test_a_row_somebody_wrote_vouches_for_no_renewal(installation: Installation) -> None:
+    """A thief of a process can write rows, but not make a certificate that verifies."""
+    key = make_key("p256", "another")
+    changes = {"public_key_der": encode_public_key(key.public_key())}
+    signed = x509.load_der_x509_certificate(installation.signer.sign(grant_server(installation)))
+    forged = bytes(signed.public_bytes(Encoding.DER))
+    grant_server(installation, **changes, status="valid", certificate_der=forged)
+    with pytest.raises(InvalidInputError, match="but to renew one"):
+        installation.signer.sign_for(grant_server(installation, **changes), frozenset(), renewed=SERVER)
+
+
+def test_what_was_taken_back_is_not_renewed(installation: Installation) -> None:
+    first = grant_server(installation)
+    installation.signer.sign(first)
+    installation.do(revoke_certificate, first, reason="key compromise")
+    with pytest.raises(InvalidInputError, match="but to renew one"):
+        installation.signer.sign_for(grant_server(installation), frozenset(), renewed=SERVER)

@@ -12,7 +12,7 @@ from evertunnel.actions.issue_certificate import Wanted, grant_certificate
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.kinds import KINDS
-from evertunnel.signer_socket import ALLOWED, SignerClient, SignerServer
+from evertunnel.signer_socket import ALLOWED, RENEWED, SignerClient, SignerServer
 from tests.installation import ADMIN, ALICE, Installation
 from tests.unit.pki.samples import make_grant
 
@@ -61,6 +61,8 @@ WANTED = {
 
 def test_each_process_may_ask_for_what_was_agreed() -> None:
     assert ALLOWED == WANTED
+    server = {(CertificateKind.POLICY_SERVER, Authority.ISSUING)}
+    assert RENEWED == {"radius": server, "web-public": server}  # noqa: SIM300
 
 
 @pytest.mark.parametrize("process", ["web-admin", "web-public", "gate", "gateway", "radius", "signer", "unknown", ""])

@@ -8,6 +8,7 @@ from evertunnel.access.conditional.policies import AccessPolicy
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
 from evertunnel.model import (
+    Certificate,
     CertificateKind,
     CertificateStatus,
     Decision,
@@ -94,6 +95,8 @@ def _find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:
 
 def _find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
     certificate = facts.certificate
+    if facts.gateway is not None and not facts.gateway.enabled:
+        return Reason.GATEWAY_DISABLED, f"the gateway {facts.gateway.name} is disabled or was removed"
     if facts.tunnel is None or certificate is None:
         return Reason.CERTIFICATE_UNKNOWN, "no certificate of ours was presented"
     if certificate.kind not in TUNNEL_KINDS[facts.tunnel]:
@@ -116,6 +119,16 @@ def _find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
         return Reason.USER_UNKNOWN, "the certificate's owner does not exist"
     if facts.tunnel is TunnelKind.DEVICE and facts.device is None:
         return Reason.DEVICE_UNKNOWN, "the certificate's device does not exist"
+    return _find_assignment_refusal(facts, certificate)
+
+
+def _find_assignment_refusal(facts: Facts, certificate: Certificate) -> tuple[Reason, str] | None:
+    """A certificate for somebody on a device counts while the device is there, a short-lived one while it is his."""
+    short_lived = certificate.kind is CertificateKind.SHORT_LIVED
+    if facts.device is None and (short_lived or certificate.device_id is not None):
+        return Reason.DEVICE_UNKNOWN, "the certificate's device does not exist"
+    if short_lived and facts.device is not None and facts.user is not None and facts.user.id not in facts.device.users:
+        return Reason.DEVICE_NOT_ASSIGNED, f"{facts.device.name} is not assigned to {facts.user.name} any more"
     return None
 
 

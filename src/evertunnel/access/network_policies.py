@@ -2,6 +2,10 @@
 
 Its permission grants or denies; when it grants, its settings must hold too (Allowed-Certificate-OID), and no
 later policy is tried.
+
+A group of `groups` is of whom the tunnel belongs to: of the user for a user tunnel, of the device for a device tunnel.
+So a device in a group opens no tunnel for whoever uses it. A policy that denies matches either: whoever puts a
+device into a group that is denied means its user tunnels as well. `user_groups` and `device_groups` say which.
 """
 
 import re
@@ -13,7 +17,7 @@ from evertunnel.access.documents import PolicyError, read_object, read_text, rea
 from evertunnel.access.facts import Facts
 from evertunnel.model import TunnelKind
 
-_CONDITIONS = ("tunnel", "users", "groups", "devices", "gateways")
+_CONDITIONS = ("tunnel", "users", "groups", "user_groups", "device_groups", "devices", "gateways")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 _SETTINGS = ("allowed_certificate_oids", "session_timeout_seconds")
 
@@ -28,6 +32,8 @@ class NetworkPolicy:
     tunnel: TunnelKind | None = None
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+    user_groups: frozenset[str] = frozenset()
+    device_groups: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
     gateways: frozenset[str] = frozenset()
     allowed_certificate_oids: frozenset[str] = frozenset()
@@ -60,6 +66,8 @@ def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
         else None,
         users=_read_named(conditions, "users"),
         groups=_read_named(conditions, "groups"),
+        user_groups=_read_named(conditions, "user_groups"),
+        device_groups=_read_named(conditions, "device_groups"),
         devices=_read_named(conditions, "devices"),
         gateways=_read_named(conditions, "gateways"),
         allowed_certificate_oids=_read_oids(settings),
@@ -95,14 +103,27 @@ def find_unmatched_condition(policy: NetworkPolicy, facts: Facts) -> str | None:
         return f"tunnel is not the {policy.tunnel.value} tunnel"
     if policy.users and (facts.user is None or facts.user.id not in policy.users):
         return "user is not one of those named"
-    if policy.groups:
-        groups = (facts.user.groups if facts.user else frozenset()) | (
-            facts.device.groups if facts.device else frozenset()
-        )
-        if policy.groups.isdisjoint(groups):
-            return "neither user nor device is in a group named"
+    unmatched = _find_unmatched_group(policy, facts)
+    if unmatched is not None:
+        return unmatched
     if policy.devices and (facts.device is None or facts.device.id not in policy.devices):
         return "device is not one of those named"
     if policy.gateways and (facts.gateway is None or facts.gateway.id not in policy.gateways):
         return "gateway is not one of those named"
+    return None
+
+
+def _find_unmatched_group(policy: NetworkPolicy, facts: Facts) -> str | None:
+    of_user = facts.user.groups if facts.user else frozenset()
+    of_device = facts.device.groups if facts.device else frozenset()
+    if policy.groups and policy.grant:
+        whose, groups = ("user", of_user) if facts.tunnel is TunnelKind.USER else ("device", of_device)
+        if policy.groups.isdisjoint(groups):
+            return f"the {whose} is in none of the groups named"
+    elif policy.groups and policy.groups.isdisjoint(of_user | of_device):
+        return "neither user nor device is in a group named"
+    if policy.user_groups and policy.user_groups.isdisjoint(of_user):
+        return "the user is in none of the user groups named"
+    if policy.device_groups and policy.device_groups.isdisjoint(of_device):
+        return "the device is in none of the device groups named"
     return None

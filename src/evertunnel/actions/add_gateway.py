@@ -14,7 +14,7 @@ from evertunnel.pki.names import verify_dns_name
 from evertunnel.storage import gateways, tables
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.snapshot import GATEWAY
-from evertunnel.storage.store import Store, new_id
+from evertunnel.storage.store import Store, Transaction, new_id
 
 Seal = Callable[[bytes, str], bytes]
 
@@ -46,24 +46,11 @@ def add_gateway(
 ) -> str:
     """Return the new gateway's id. Raises AlreadyExistsError, InvalidInputError."""
     verify_dns_name(name)
-    verify_dns_name(public_name)
-    _verify_addresses("--radius-address", [radius_address])
-    _verify_addresses("--dns", settings.dns)
-    _verify_addresses("--local-address", settings.local_addresses)
-    # As the kernel writes it: requests are matched by text.
-    radius_address = str(ip_address(radius_address))
-    _verify_networks("--device-network", settings.device_networks)
-    _verify_networks("--user-network", settings.user_networks)
-    _verify_networks("--device-pool", [settings.device_pool])
-    _verify_networks("--user-pool", [settings.user_pool])
-    if ip_network(settings.device_pool).overlaps(ip_network(settings.user_pool)):
-        raise InvalidInputError("--device-pool and --user-pool overlap: each tunnel needs addresses of its own")
+    radius_address = verify_gateway(public_name=public_name, radius_address=radius_address, settings=settings)
     with store.write(now) as tx:
         if gateways.find_gateway(tx.connection, name) is not None:
             raise AlreadyExistsError(f"there is a gateway {name!r} already")
-        for other in gateways.list_gateways(tx.connection):
-            if other.radius_address == radius_address:
-                raise AlreadyExistsError(f"gateway {other.name!r} asks from {radius_address} already")
+        verify_radius_address_free(tx, radius_address)
         gateway_id = new_id()
         tx.connection.execute(
             insert(tables.gateways).values(
@@ -83,6 +70,29 @@ def add_gateway(
         tx.raise_epoch(GATEWAY, gateway_id)
         tx.record(AuditEntry(Audit.GATEWAY_ADD, actor, name, gateway_id, {"public_name": public_name}))
     return gateway_id
+
+
+def verify_gateway(*, public_name: str, radius_address: str, settings: GatewaySettings) -> str:
+    """Raise InvalidInputError for the first value that makes no sense; returns the address as the kernel writes it."""
+    verify_dns_name(public_name)
+    _verify_addresses("--radius-address", [radius_address])
+    _verify_addresses("--dns", settings.dns)
+    _verify_addresses("--local-address", settings.local_addresses)
+    _verify_networks("--device-network", settings.device_networks)
+    _verify_networks("--user-network", settings.user_networks)
+    _verify_networks("--device-pool", [settings.device_pool])
+    _verify_networks("--user-pool", [settings.user_pool])
+    if ip_network(settings.device_pool).overlaps(ip_network(settings.user_pool)):
+        raise InvalidInputError("--device-pool and --user-pool overlap: each tunnel needs addresses of its own")
+    # Requests are matched by text.
+    return str(ip_address(radius_address))
+
+
+def verify_radius_address_free(tx: Transaction, address: str, *, except_id: str = "") -> None:
+    """Raise AlreadyExistsError when another gateway asks from there: we could not tell the two apart."""
+    for other in gateways.list_gateways(tx.connection):
+        if other.radius_address == address and other.id != except_id:
+            raise AlreadyExistsError(f"gateway {other.name!r} asks from {address} already")
 
 
 def _verify_addresses(option: str, addresses: list[str]) -> None:

@@ -7,7 +7,7 @@ from evertunnel.audit import Audit, AuditEntry
 from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.errors import NotFoundError
 from evertunnel.model import CertificateStatus, SubjectKind
-from evertunnel.storage import certificates, denials, effect_queue, gateways, people
+from evertunnel.storage import certificates, denials, effect_queue, gateways, people, sessions
 from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
 
@@ -53,6 +53,7 @@ def release_subject(tx: Transaction, kind: SubjectKind, row: AnyRow, *, actor: s
     for certificate in held:
         tx.raise_epoch("certificate", certificate.id)
     effect_queue.drop_effects(tx, row.id)
+    _give_back_sessions(tx, kind, row.id)
     effect_queue.queue_effect(
         tx,
         EffectKind.FLUSH,
@@ -62,3 +63,19 @@ def release_subject(tx: Transaction, kind: SubjectKind, row: AnyRow, *, actor: s
         cause=cause,
     )
     tx.record(AuditEntry(_AUDIT[kind], actor, row.name, row.id, {"certificates": len(signed), "cause": cause}))
+
+
+def _give_back_sessions(tx: Transaction, kind: SubjectKind, subject_id: str) -> None:
+    """Tunnels that nobody cut yet stay, unless something else ends them. The raised epoch decides them again."""
+    live = sessions.list_live_of_subject(tx.connection, kind, subject_id)
+    owners = {owner for session in live for owner in (session.user_id, session.device_id) if owner}
+    denied = {owner for owner in owners if denials.find_standing(tx.connection, owner, tx.now)}
+    lost = effect_queue.list_pending_subjects(tx.connection, [session.id for session in live])
+    sessions.unmark_ending(
+        tx,
+        [
+            session.id
+            for session in live
+            if session.id not in lost and not denied & {session.user_id, session.device_id}
+        ],
+    )

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from evertunnel.audit import Audit, AuditEntry
-from evertunnel.errors import InvalidInputError
+from evertunnel.errors import InvalidInputError, NotFoundError
 from evertunnel.model import SubjectKind
 from evertunnel.storage import people
 from evertunnel.storage.store import Store
@@ -34,7 +34,8 @@ def leave_group(store: Store, group: str, kind: SubjectKind, member: str, *, act
     with store.write(now) as tx:
         group_row = people.get_subject(tx.connection, SubjectKind.GROUP, group)
         row = people.get_subject(tx.connection, kind, member)
-        people.remove_member(tx, group_row.id, kind, row.id)
+        if not people.remove_member(tx, group_row.id, kind, row.id):
+            raise NotFoundError(f"the {kind.value} {row.name} is not in the group {group_row.name!r} itself")
         tx.raise_epoch(SubjectKind.GROUP.value, group_row.id)
         tx.record(
             AuditEntry(

@@ -17,7 +17,13 @@ from evertunnel.storage.store import Store, Transaction, new_id
 
 _MAXIMUM_NAME_LENGTH = 100
 _policies = tables.network_policies
-_NAMED = {"users": SubjectKind.USER, "groups": SubjectKind.GROUP, "devices": SubjectKind.DEVICE}
+_NAMED = {
+    "users": SubjectKind.USER,
+    "groups": SubjectKind.GROUP,
+    "user_groups": SubjectKind.GROUP,
+    "device_groups": SubjectKind.GROUP,
+    "devices": SubjectKind.DEVICE,
+}
 
 
 def add_network_policy(
@@ -82,8 +88,10 @@ def remove_network_policy(store: Store, name: str, *, actor: str, now: datetime)
 
 def _find(tx: Transaction, name: str) -> Any:
     return tx.connection.execute(
-        select(_policies).where((_policies.c.name_key == name.casefold()) | (_policies.c.id == name))
-    ).one_or_none()
+        select(_policies)
+        .where((_policies.c.name_key == name.casefold()) | (_policies.c.id == name))
+        .order_by((_policies.c.id == name).desc())
+    ).first()
 
 
 def _get(tx: Transaction, name: str) -> Any:

@@ -88,6 +88,9 @@ class Decider:
         if certificate is not None:
             user = user or self.find_user(certificate.user_id)
             device = device or self.find_device(certificate.device_id)
+        if gateway is not None:
+            # Whoever names it may have looked it up long ago; one that is gone is none that may take tunnels.
+            gateway = self.find_gateway(gateway.id) or replace(gateway, enabled=False)
         return Facts(
             at=at,
             tunnel=tunnel,

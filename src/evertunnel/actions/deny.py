@@ -48,7 +48,7 @@ def deny(
     verify_deniable(kind)
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
-        standing = denials.find_standing(tx.connection, row.id, now)
+        standing = denials.find_standing(tx.connection, row.id, tx.now)
         longer = standing is not None and standing.until is not None and (until is None or until > standing.until)
         if standing is not None and not revoke and not longer:
             raise AlreadyExistsError(

@@ -20,10 +20,15 @@ from evertunnel.storage import sessions
 from evertunnel.storage.store import Transaction, new_id
 from evertunnel.storage.tables import AnyRow
 
+_STEPS_AT_MOST = 60
+
 
 @dataclass(frozen=True, slots=True)
 class TunnelReport:
-    """What a gateway says of a tunnel. `certificate_id` is of a device certificate that was joined without doubt."""
+    """What a gateway says of a tunnel. `certificate_id` is of a device certificate that was joined without doubt.
+
+    `story` is what it said while the tunnel came up, and `reported_ms` when it said that it is up or is not to be.
+    """
 
     unique_id: int
     spis: str
@@ -31,7 +36,8 @@ class TunnelReport:
     claimed_identity: str
     virtual_addresses: str
     certificate_id: str | None = None
-    story: tuple[str, ...] = ()
+    story: tuple[Step, ...] = ()
+    reported_ms: float = 0.0
 
 
 def is_recorded(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
@@ -71,7 +77,9 @@ def build_device_attempt(
     decision: Decision,
     certificate: Certificate | None,
 ) -> Attempt:
-    """The record of a device tunnel, from the gateway's story of it."""
+    """The record of a device tunnel, from the gateway's story of it. We decide when the story is over."""
+    story = [Step(step.at_ms, step.text[:300]) for step in report.story[-_STEPS_AT_MOST:]]
+    decided_ms = max(report.reported_ms, *(step.at_ms for step in story), 0.0)
     return Attempt(
         id=new_id(),
         at=tx.now,
@@ -85,7 +93,8 @@ def build_device_attempt(
         session_id=new_id() if decision.granted else None,
         claimed_identity=report.claimed_identity,
         client_address=report.remote_address,
-        steps=tuple(Step(0.0, line[:300]) for line in (*report.story[-30:], decision.detail)),
+        duration_ms=decided_ms,
+        steps=(*story, Step(decided_ms, decision.detail[:300])),
         results=decision.results,
     )
 
@@ -108,13 +117,13 @@ def _build_session(tx: Transaction, attempt: Attempt, gateway: Gateway, report: 
     )
 
 
-def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
-    """A user tunnel came up: the pending session of its number is up. False when there is none, and it must be cut."""
+def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> str | None:
+    """A user tunnel came up: the pending session of its number is up. Returns its id; None: the tunnel must be cut."""
     for row in _list_sessions(tx, gateway, report):
         if row.kind != TunnelKind.USER.value or row.unique_id != report.unique_id:
             continue
         if row.spis == report.spis:
-            return bool(row.state != SessionState.ENDING.value)
+            return None if row.state == SessionState.ENDING.value else str(row.id)
         if row.state == SessionState.PENDING.value:
             sessions.update_session(
                 tx,
@@ -125,9 +134,9 @@ def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -
                 remote_address=report.remote_address,
                 virtual_addresses=report.virtual_addresses,
             )
-            return True
+            return str(row.id)
         # The number was given anew: that tunnel is another one now.
-    return False
+    return None
 
 
 def record_unrecognised(tx: Transaction, gateway: Gateway, report: TunnelReport, kind: TunnelKind) -> None:
@@ -163,13 +172,16 @@ def record_device_refusal(
     tx.record_attempt(build_device_attempt(tx, gateway, report, decision, certificate))
 
 
-def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> None:
-    """A tunnel is gone."""
+def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> list[str]:
+    """A tunnel is gone. Returns the ids of its sessions, which is one, or none that we know."""
+    closed = []
     for row in _list_sessions(tx, gateway, report):
         same = row.spis == report.spis if row.spis else row.unique_id == report.unique_id
         if same:
             came_up = row.state != SessionState.PENDING.value
             sessions.end_session(tx, row.id, "the tunnel was closed" if came_up else "the tunnel never came up")
+            closed.append(str(row.id))
+    return closed
 
 
 def follow_rekey(tx: Transaction, gateway: Gateway, old: TunnelReport, new: TunnelReport) -> None:

@@ -93,8 +93,10 @@ def _verify_plain(document: Any) -> None:
 
 def _find(tx: Transaction, name: str) -> Any:
     return tx.connection.execute(
-        select(_policies).where((_policies.c.name == name) | (_policies.c.id == name))
-    ).one_or_none()
+        select(_policies)
+        .where((_policies.c.name == name) | (_policies.c.id == name))
+        .order_by((_policies.c.id == name).desc())
+    ).first()
 
 
 def _get(tx: Transaction, name: str) -> Any:

@@ -102,11 +102,11 @@ def issue_short_lived(
         # Looked at again: hashing a password takes long enough for the certificate or the password to be taken away.
         certificate = decider.find_certificate_by_id(certificate.id) if certificate else None
         device = decider.find_device(certificate.device_id if certificate else None)
-        refusal = refusal or _find_taken_away(tx, decider, user_row, certificate, now)
-        decision = refusal or _decide(decider, user, device, request, now)
+        refusal = refusal or _find_taken_away(tx, decider, user_row, certificate)
+        decision = refusal or _decide(decider, user, device, request, tx.now)
         attempt = Attempt(
             id=new_id(),
-            at=now,
+            at=tx.now,
             kind=AttemptKind.CERTIFICATE,
             outcome=decision.outcome,
             reason=decision.reason,
@@ -171,7 +171,7 @@ def _find_certificate_refusal(decider: Decider, certificate: Certificate, now: d
 
 
 def _find_taken_away(
-    tx: Transaction, decider: Decider, user_row: AnyRow | None, certificate: Certificate | None, now: datetime
+    tx: Transaction, decider: Decider, user_row: AnyRow | None, certificate: Certificate | None
 ) -> Decision | None:
     """What was proven before this transaction began and is no longer so."""
     if certificate is None or user_row is None:
@@ -179,7 +179,7 @@ def _find_taken_away(
     current = people.find_subject(tx.connection, SubjectKind.USER, user_row.id)
     if current is None or current.password_hash != user_row.password_hash:
         return Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, "the password was changed meanwhile")
-    return _find_certificate_refusal(decider, certificate, now)
+    return _find_certificate_refusal(decider, certificate, tx.now)
 
 
 def _decide(

@@ -23,12 +23,13 @@ _PENDING_AT_MOST = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class ListedTunnel:
-    """An established tunnel as the gateway lists it."""
+    """An established tunnel as the gateway lists it. `fault` says in words why it must not stay, if so."""
 
     kind: TunnelKind
     report: TunnelReport
     bytes_in: int
     bytes_out: int
+    fault: str | None = None
 
 
 def list_differences(tx: Transaction, gateway: Gateway, listed: Sequence[ListedTunnel]) -> frozenset[str]:
@@ -61,7 +62,9 @@ def reconcile_gateway(
         row = by_spis.get(tunnel.report.spis)
         if row is not None:
             seen[row.id] = tunnel
-            if row.state == SessionState.ENDING.value:
+            if tunnel.fault is not None:
+                sessions.mark_ending(tx, [row.id], tunnel.fault)
+            if tunnel.fault is not None or row.state == SessionState.ENDING.value:
                 cut.append(tunnel.report.unique_id)
             continue
         if tunnel.report.spis in doubtful:
@@ -69,8 +72,11 @@ def reconcile_gateway(
         if tunnel.kind is TunnelKind.DEVICE:
             granted = open_device_session(tx, decider, gateway, tunnel.report).granted
         else:
-            granted = join_user_session(tx, gateway, tunnel.report)
-            if not granted:
+            joined = join_user_session(tx, gateway, tunnel.report)
+            granted = joined is not None
+            if joined is not None:
+                seen[joined] = tunnel
+            else:
                 record_unrecognised(tx, gateway, tunnel.report, tunnel.kind)
         if not granted:
             cut.append(tunnel.report.unique_id)

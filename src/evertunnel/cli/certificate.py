@@ -80,7 +80,7 @@ def issue(
     """
     if (user is None) == (device is None):
         fail("give exactly one of --user and --device", code=2)
-    from evertunnel.cli.certificate_files import make_request, write_files
+    from evertunnel.cli.certificate_files import FILES, make_request, write_files
 
     try:
         request_pem, key = (csr.read_text(encoding="ascii"), None) if csr else make_request()
@@ -100,8 +100,8 @@ def issue(
     password = _read_password() if pkcs12 else None
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            fail(f"{out} is not empty, and keys are not overwritten: choose another folder")
+        if existing := next((name for name in FILES if (out / name).exists()), None):
+            fail(f"{out / existing} is there already and is not overwritten: choose another folder")
     except OSError as error:
         fail(f"cannot write {error.filename}: {error.strerror}")
     api = API(context)

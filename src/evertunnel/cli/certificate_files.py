@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from evertunnel.pki.keys import PrivateKey, encode_private_key, generate_key
 
+FILES = ("certificate.pem", "chain.pem", "root.pem", "key.pem", "certificate.p12")
+
 
 def make_request() -> tuple[str, PrivateKey]:
     """A fresh key and a request that proves it; no names, for none would be taken."""

@@ -130,9 +130,12 @@ def _deny(
         for row in denial["gateways"]:
             if row["state"] == "confirmed":
                 say(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
+            elif row["state"] == "dropped":
+                say(f"  {row['gateway'] or 'a gateway'}: not asked any more: {row['last_error']}")
             else:
-                why = row["last_error"] or "no answer yet"
-                say(f"  {row['gateway']}: NOT CONFIRMED after {row['tries']} tries: {why}")
+                tries = f"after {row['tries']} tries" if row["tries"] else "yet, the first try is going on"
+                why = row["last_error"] or "strongSwan has not answered yet"
+                say(f"  {row['gateway']}: NOT CONFIRMED {tries}: {why}")
     if open_gateways:
         if not json:
             say("It is tried until it is confirmed; `evertunnel gateway list` counts what is not.")

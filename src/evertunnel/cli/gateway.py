@@ -1,11 +1,11 @@
 """evertunnel gateway."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from evertunnel.cli.client import API, get_folder
-from evertunnel.cli.output import print_json, print_table, say
+from evertunnel.cli.output import print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
 
@@ -23,16 +23,22 @@ def list_gateways(context: typer.Context, json: JSON = False) -> None:
         print_json(rows)
         return
     print_table(
-        rows,
+        [row | {"answers": _describe_state(row)} for row in rows],
         {
             "name": "GATEWAY",
             "public_name": "PUBLIC NAME",
             "enabled": "ENABLED",
             "sessions": "SESSIONS",
             "pending_effects": "NOT CONFIRMED",
+            "answers": "STRONGSWAN",
         },
         empty="No gateways yet. Add this machine's strongSwan: evertunnel gateway add --help",
     )
+
+
+def _describe_state(row: dict[str, Any]) -> str:
+    since = f" since {short_time(row['state_since'])}" if row["state_since"] else ""
+    return f"{row['state']}{since}" + (f": {row['state_error']}" if row["state_error"] else "")
 
 
 @app.command()
@@ -74,3 +80,64 @@ def add(
     fragment = get_folder(context).gateway_folder(name) / "strongswan.conf"
     say(f"Added gateway {name}. Its part of strongswan.conf is {fragment}:")
     typer.echo("include it from /etc/strongswan.conf and restart strongSwan once.")
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    name: str,
+    *,
+    public_name: Annotated[
+        str | None, typer.Option(help="DNS name that clients connect to; a new certificate.")
+    ] = None,
+    device_pool: Annotated[str | None, typer.Option(help="Addresses for device tunnels.")] = None,
+    user_pool: Annotated[str | None, typer.Option(help="Addresses for user tunnels.")] = None,
+    device_network: Annotated[list[str] | None, typer.Option(help="All that device tunnels reach.")] = None,
+    user_network: Annotated[list[str] | None, typer.Option(help="All that user tunnels reach.")] = None,
+    dns: Annotated[list[str] | None, typer.Option(help="All DNS servers for clients, or: none.")] = None,
+    radius_address: Annotated[str | None, typer.Option(help="Where its RADIUS requests come from.")] = None,
+    vici_socket: Annotated[str | None, typer.Option(help="strongSwan's control socket.")] = None,
+    local_address: Annotated[list[str] | None, typer.Option(help="All addresses to listen on, or: all.")] = None,
+    encap: Annotated[bool | None, typer.Option("--encap/--no-encap", help="UDP encapsulation always.")] = None,
+    enable: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Whether it takes tunnels; disabled, those it has end.")
+    ] = None,
+    rotate: Annotated[bool, typer.Option("--rotate", help="New RADIUS secret and new gate path.")] = False,
+) -> None:
+    """Change a gateway. What is not given stays; a list that is given replaces the one before.
+
+    \b
+    Example: evertunnel gateway change gw1 --enable --rotate \\
+      --user-network 10.20.0.0/16 --user-network 10.40.0.0/16
+    """
+    body = {
+        "public_name": public_name,
+        "radius_address": radius_address,
+        "vici_socket": vici_socket,
+        "enabled": enable,
+        "device_pool": device_pool,
+        "user_pool": user_pool,
+        "device_networks": device_network or None,
+        "user_networks": user_network or None,
+        "dns": [] if dns == ["none"] else dns or None,
+        "local_addresses": [] if local_address == ["all"] else local_address or None,
+        "encap": encap,
+        "rotate": rotate,
+    }
+    API(context).patch("gateways", name, body=body)
+    say(f"Changed gateway {name}.")
+    if rotate:
+        typer.echo("Its strongSwan is told to read the new RADIUS secret; restart it if user tunnels are refused.")
+    for row in API(context).get("profiles"):
+        if row["gateway"] == name.lower() and row["problems"]:
+            say(f"Profile {row['name']} no longer fits: {'; '.join(row['problems'])}.")
+
+
+@app.command()
+def remove(context: typer.Context, name: str) -> None:
+    """Remove a gateway; its sessions end, and denials wait for it no longer.
+
+    Example: evertunnel gateway remove gw1
+    """
+    API(context).delete("gateways", name)
+    say(f"Removed gateway {name}. Take its part out of /etc/strongswan.conf and restart strongSwan there.")

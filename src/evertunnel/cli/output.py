@@ -47,6 +47,13 @@ def read_number(value: float, option: str, *, times: int) -> int:
     return round(value * times)
 
 
+def demand(value: bool | None, yes: str, no: str) -> bool:
+    """One of two options must be given; ends the command when neither was. Typer would name the first only."""
+    if value is None:
+        fail(f"give {yes} or {no}", code=2)
+    return value
+
+
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """One line to standard error, and the end."""
     typer.echo(f"evertunnel: {clean(message)}", err=True)

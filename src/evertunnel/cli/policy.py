@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import fail, print_json, print_table, say
+from evertunnel.cli.output import demand, fail, print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Network policies and conditional access policies.")
 network_app = typer.Typer(no_args_is_help=True, help="Network policies: ordered, the first match decides.")
@@ -69,10 +69,18 @@ def add_network(
     context: typer.Context,
     name: str,
     *,
-    deny: Annotated[bool, typer.Option("--deny/--grant", help="What it does.")],
+    deny: Annotated[bool | None, typer.Option("--deny/--grant", help="What it does.")] = None,
     tunnel: Annotated[str | None, typer.Option(help="Condition: user or device.")] = None,
     user: Annotated[list[str] | None, typer.Option(help="Condition: one of these users.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="Condition: in one of these groups.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Condition: in one of these groups; granting: the user of a user tunnel, the device of a device "
+            "tunnel; denying: either."
+        ),
+    ] = None,
+    user_group: Annotated[list[str] | None, typer.Option(help="Condition: the user is in one of these.")] = None,
+    device_group: Annotated[list[str] | None, typer.Option(help="Condition: the device is in one of these.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Condition: one of these devices.")] = None,
     gateway: Annotated[list[str] | None, typer.Option(help="Condition: on one of these gateways.")] = None,
     certificate_oid: Annotated[
@@ -85,10 +93,13 @@ def add_network(
 
     Example: evertunnel policy network add Contractors --deny --group Contractors --position 1
     """
+    deny = demand(deny, "--deny", "--grant")
     conditions = {
         "tunnel": tunnel,
         "users": user,
         "groups": group,
+        "user_groups": user_group,
+        "device_groups": device_group,
         "devices": device,
         "gateways": gateway,
     }
@@ -106,12 +117,13 @@ def add_network(
 def switch_network(
     context: typer.Context,
     name: str,
-    on: Annotated[bool, typer.Option("--on/--off", help="Whether it counts.")],
+    on: Annotated[bool | None, typer.Option("--on/--off", help="Whether it counts.")] = None,
 ) -> None:
     """Switch a network policy on or off.
 
     Example: evertunnel policy network switch Contractors --off
     """
+    on = demand(on, "--on", "--off")
     API(context).patch("policies", "network", name, body={"enabled": on})
     say(f"Switched {name} {'on' if on else 'off'}.")
 

@@ -61,12 +61,14 @@ def import_profile(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and report; keep nothing and need no server.")
     ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Keep it although the file has errors.")] = False,
 ) -> None:
     """Read profiles from a file and keep them, with a report of what was not understood.
 
     Example: evertunnel profile import VPN_Profile.xml --dry-run
     """
     from evertunnel.profiles.document import encode_document
+    from evertunnel.profiles.findings import Level
 
     readings = _read_file(file)
     for reading in readings:
@@ -76,6 +78,10 @@ def import_profile(
         say(f"Read {reading.profile.name} ({reading.format}, {reading.profile.tunnel.value} tunnel).")
     if dry_run:
         return
+    errors = sum(finding.level is Level.ERROR for reading in readings for finding in reading.findings)
+    if errors and not anyway:
+        # A condition that could not be read is not there afterwards: a filter would let more through.
+        fail(f"{file} has {errors} errors: mend them, or keep what was understood with --anyway")
     api = API(context)
     for reading in readings:
         saved = api.put("profiles", body={"document": encode_document(reading.profile), "gateway": gateway})
@@ -94,6 +100,10 @@ def export(
     identity: Annotated[str, typer.Option(help="Who the Linux client is, for swanctl.")] = "",
     certificate: Annotated[str, typer.Option(help="File name in /etc/swanctl/x509, for swanctl.")] = "evertunnel.pem",
     address: Annotated[str, typer.Option(help="Where the client reaches the gateway, for swanctl.")] = "",
+    backup: Annotated[bool, typer.Option("--backup", help="As DPC's backup tunnel.")] = False,
+    override: Annotated[
+        bool, typer.Option("--override", help="Give DPC the whole ProfileXML, which it then takes as it is.")
+    ] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Write although the linter found errors.")] = False,
 ) -> None:
     """Write a profile for a client. What the format cannot say is listed on standard error.
@@ -116,10 +126,11 @@ def export(
                 typer.echo(clean(f"error: {finding.what}; {finding.mend}  ({finding.rule})"), err=True)
             fail(f"{profile.name} has {len(errors)} errors: mend them, or write it with --anyway")
         files = ClientFiles(certificate=certificate, identity=identity, address=address)
-        text = chosen.build(profile, Options(server_url, files))
+        options = Options(server_url, "UserBackupTunnel" if backup else None, override, files)
+        text = chosen.build(profile, options)
     except InvalidInputError as error:
         fail(str(error))
-    for loss in chosen.losses(profile):
+    for loss in chosen.losses(profile, options):
         typer.echo(clean(f"left out: {loss}"), err=True)
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))

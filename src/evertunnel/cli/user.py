@@ -77,3 +77,23 @@ def change(
     body = {"password": read_password() if password else None, "enabled": enable}
     API(context).patch("users", name, body=body)
     say(f"Changed user {name}.")
+
+
+@app.command()
+def rename(context: typer.Context, old: str, new: str) -> None:
+    """Rename a user; policies and denials follow. Clients that send the name in an older certificate need a new one.
+
+    Example: evertunnel user rename alice@corp.example alice.smith@corp.example
+    """
+    API(context).post("users", old, "renames", body={"name": new})
+    say(f"{old} is called {new}.")
+
+
+@app.command()
+def remove(context: typer.Context, name: str) -> None:
+    """Remove a user and revoke its certificates; one with live sessions must be denied first.
+
+    Example: evertunnel user remove alice@corp.example
+    """
+    API(context).delete("users", name)
+    say(f"Removed user {name}.")

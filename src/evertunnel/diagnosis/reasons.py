@@ -4,9 +4,13 @@ Codes: Microsoft's NPS reason codes (reference: NPS 3.1); 0 is success. Where NP
 nearest is given.
 """
 
-from dataclasses import dataclass
+import re
+import shlex
+from dataclasses import dataclass, replace
 
 from evertunnel.model import Reason
+
+_PLACEHOLDER = re.compile(r"\b(?:USER|DEVICE|GATEWAY)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,12 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GRANTED: Explanation("Access was granted.", "Nothing is to be done.", 0),
     Reason.USER_DENIED: Explanation(
         "An administrator denied this user.",
-        "If that should end: evertunnel allow user NAME.",
+        "If that should end: evertunnel allow user USER.",
         65,
     ),
     Reason.DEVICE_DENIED: Explanation(
         "An administrator denied this device.",
-        "If that should end: evertunnel allow device NAME.",
+        "If that should end: evertunnel allow device DEVICE.",
         65,
     ),
     Reason.USER_UNKNOWN: Explanation(
@@ -36,7 +40,7 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         8,
     ),
     Reason.USER_DISABLED: Explanation(
-        "The user is disabled.", "Enable the user: evertunnel user change NAME --enable.", 34
+        "The user is disabled.", "Enable the user: evertunnel user change USER --enable.", 34
     ),
     Reason.DEVICE_UNKNOWN: Explanation(
         "The device does not exist any more.",
@@ -44,10 +48,10 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         8,
     ),
     Reason.DEVICE_DISABLED: Explanation(
-        "The device is disabled.", "Enable the device: evertunnel device change NAME --enable.", 34
+        "The device is disabled.", "Enable the device: evertunnel device change DEVICE --enable.", 34
     ),
     Reason.DEVICE_NOT_ASSIGNED: Explanation(
-        "The user signed in on a device that is not assigned to him or her.",
+        "The device is not assigned to the user who signed in or connects on it, or was taken away from him or her.",
         "If it should be: evertunnel device assign DEVICE USER.",
         38,
     ),
@@ -59,7 +63,7 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SIGN_IN_FAILED: Explanation(
         "The user name or the password is wrong.",
-        "Set a new password: evertunnel user change NAME --password. Many of these from one device are an attack.",
+        "Set a new password: evertunnel user change USER --password. Many of these from one device are an attack.",
         16,
     ),
     Reason.TOO_MANY_SIGN_INS: Explanation(
@@ -88,7 +92,7 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.CERTIFICATE_ON_HOLD: Explanation(
         "The certificate is on hold because its owner was denied.",
-        "Lift the denial: evertunnel allow user NAME or evertunnel allow device NAME.",
+        "Lift the denial: evertunnel allow user USER or evertunnel allow device DEVICE.",
         289,
     ),
     Reason.CERTIFICATE_FOREIGN: Explanation(
@@ -148,7 +152,7 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.DEVICE_NOT_COMPLIANT: Explanation(
         "Conditional access demands a compliant device, and this one is not known to be (Entra shows 53000 for this).",
-        "Mend what the compliance source complains of, then report it: evertunnel device report NAME --compliant.",
+        "Mend what the compliance source complains of, then report it: evertunnel device report DEVICE --compliant.",
         65,
     ),
     Reason.METHOD_REFUSED: Explanation(
@@ -183,6 +187,11 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Check that `evertunnel serve` runs and that the gateway reaches the gate's address.",
         259,
     ),
+    Reason.GATEWAY_DISABLED: Explanation(
+        "The gateway is disabled or was removed.",
+        "If it should take tunnels again: evertunnel gateway change GATEWAY --enable.",
+        65,
+    ),
     Reason.TUNNEL_NOT_RECOGNISED: Explanation(
         "The gateway had a tunnel that belongs to nobody we know; it was ended.",
         "A client that claims a name of its own choice, or tunnels left from before a restart: it connects again by "
@@ -195,6 +204,11 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
 }
 
 
-def explain(reason: Reason) -> Explanation:
-    """Cause, fix and NPS's code."""
-    return _EXPLANATIONS[reason]
+def explain(
+    reason: Reason, *, user: str | None = None, device: str | None = None, gateway: str | None = None
+) -> Explanation:
+    """Cause, fix and NPS's code. In the fix USER, DEVICE and GATEWAY are names: the known are put in."""
+    explanation = _EXPLANATIONS[reason]
+    names = {"USER": user, "DEVICE": device, "GATEWAY": gateway}
+    fix = _PLACEHOLDER.sub(lambda match: shlex.quote(names[match[0]] or match[0]), explanation.fix)
+    return replace(explanation, fix=fix)

@@ -21,6 +21,15 @@ _GATE_SPOKE = "ocsp response correctly signed"
 _GATE_ASKED, _STALE = "requesting ocsp status", "ocsp response is stale"
 _STATUS_FAILED = ("RULE_CRL_VALIDATION", "ocsp check failed", "certificate status is not available")
 
+# The cause comes before the consequence, so the first that occurs is told.
+_CHILD_SIGNS = (
+    "unable to install",
+    "no acceptable traffic selectors",
+    "traffic selectors",
+    "no acceptable proposal",
+    "failed to establish CHILD_SA",
+)
+
 # A client that wants EAP sends no signature; charon says so while it moves on to the user connection.
 _EAP_REQUESTED = "peer requested EAP"
 _CERTIFICATE_SHOWN = "received end entity cert"
@@ -30,6 +39,12 @@ def is_device_attempt(lines: Sequence[str]) -> bool:
     """Whether a client tried with a certificate alone, whichever connection charon ended up with."""
     story = "\n".join(lines)
     return _CERTIFICATE_SHOWN in story and _EAP_REQUESTED not in story
+
+
+def find_child_fault(lines: Sequence[str]) -> str:
+    """Why a tunnel has no CHILD_SA, in words, with charon's own where they are known."""
+    said = next((line for line in lines if any(sign in line for sign in _CHILD_SIGNS)), None)
+    return f"no CHILD_SA could be installed, so nothing went through: {said or 'strongSwan gave no reason'}"[:300]
 
 
 def explain_refusal(lines: Sequence[str], *, other_authorities: Collection[str]) -> tuple[Reason, str]:

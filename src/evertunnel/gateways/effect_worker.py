@@ -1,18 +1,17 @@
 """Performs a gateway's pending effects, and says so only after the gateway shows that it is so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection
-
-from evertunnel.effects import Effect, EffectKind, EffectSubject
+from evertunnel.effects import Effect, EffectKind
 from evertunnel.errors import UnavailableError
-from evertunnel.gateways.tunnels import find_device_certificate_id, read_tunnel
-from evertunnel.model import CertificateStatus, SubjectKind, TunnelKind
-from evertunnel.storage import certificates, effect_queue, people, sessions
+from evertunnel.gateways.cuts import Cuts, read_cuts
+from evertunnel.gateways.tunnels import Tunnel, read_tunnel
+from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Store
-from evertunnel.storage.tables import AnyRow
 from evertunnel.vici_connection import ViciConnection
+
+_ASK_ONE_BY_ONE = 8
 
 
 class EffectWorker:
@@ -27,7 +26,7 @@ class EffectWorker:
         self._clock = clock
 
     def perform_pending(self) -> bool:
-        """Try everything that is pending once. True when nothing is left to do.
+        """Try everything that is pending once, all of it together. True when nothing is left to do.
 
         Of several nodes that reach the gateway one does it; the others find nothing left, or look again.
         """
@@ -40,93 +39,52 @@ class EffectWorker:
     def _perform_pending(self) -> bool:
         with self._store.read() as connection:
             pending = effect_queue.list_pending(connection, self._gateway_id)
-        done = True
-        for effect in pending:
-            try:
-                confirmed = self._perform(effect)
-                error = "a tunnel is still there"
-            except UnavailableError as problem:
-                confirmed, error = False, str(problem)
-            # Taken here and not at the commit: this is the moment at which the gateway showed it.
-            seen_at = self._clock()
-            with self._store.write(seen_at) as tx:
-                if confirmed:
-                    effect_queue.confirm_effect(tx, effect.id)
-                    for row in _list_concerned(tx.connection, effect) if effect.kind is EffectKind.CUT else ():
-                        sessions.end_session(tx, row.id, effect.cause)
-                else:
-                    effect_queue.note_failure(tx, effect.id, error)
-            done = done and confirmed
-        return done
+            if not pending:
+                return True
+            wanted = [effect for effect in pending if effect.kind is EffectKind.CUT]
+            cuts = read_cuts(connection, self._gateway_id, wanted)
+        left = {effect.id for effect in pending}
+        error = "a tunnel is still there"
+        try:
+            # Whatever charon remembers of a certificate must not let the next try in, nor keep it out.
+            self._vici.flush_certificates()
+            left = {effect.id for effect in wanted}
+            if wanted:
+                left = self._cut(cuts)
+        except UnavailableError as problem:
+            error = str(problem)
+        self._store_outcome(pending, left, error)
+        return not left
 
-    def _perform(self, effect: Effect) -> bool:
-        """Cut and look again. Raises UnavailableError."""
-        # Whatever charon remembers of a certificate must not let the next try in, nor keep it out.
-        self._vici.flush_certificates()
-        if effect.kind is EffectKind.FLUSH:
-            return True
-        with self._store.read() as connection:
-            live = sessions.list_live_of_gateway(connection, effect.gateway_id)
-            claims = _list_claims(connection, effect)
+    def _cut(self, cuts: Cuts) -> set[str]:
+        """Cut and look again. Returns the ids of effects that the gateway does not show to be done."""
+        numbers = cuts.list_numbers()
         # What is known goes first: to list ten thousand tunnels takes a while.
-        numbers = [row.unique_id for row in live if _concerns(effect, row)]
-        for number in numbers:
-            self._vici.terminate(number)
-        for number in self._find_claimed(effect, claims):
-            self._vici.terminate(number)
-        if any(self._vici.list_tunnels(number) for number in numbers):
-            return False
-        return not self._find_claimed(effect, claims, live)
+        for number in numbers if len(numbers) <= _ASK_ONE_BY_ONE else ():
+            for tunnel in self._list_tunnels(number):
+                if cuts.find_effects(tunnel):
+                    self._vici.terminate(number)
+        tunnels = self._list_tunnels()
+        found = [tunnel for tunnel in tunnels if cuts.find_effects(tunnel)]
+        if found:
+            for tunnel in found:
+                self._vici.terminate(tunnel.unique_id)
+            tunnels = self._list_tunnels()
+        return cuts.list_unconfirmed(tunnels)
 
-    def _find_claimed(self, effect: Effect, claims: frozenset[str], live: Sequence[AnyRow] = ()) -> list[int]:
-        """Tunnels of the subject that are on their way up or not joined yet, by what they claim to be.
+    def _list_tunnels(self, number: int | None = None) -> list[Tunnel]:
+        return [read_tunnel(section["name"], section) for section in self._vici.list_tunnels(number)]
 
-        A claim is enough to cut: whoever claims to be somebody denied loses only his own tunnel. With `live` also user
-        tunnels that no session explains: one that was rekeyed just now has another number than the one that was cut.
-        """
-        if effect.subject_kind is EffectSubject.SESSION:
-            return []
-        spis, numbers = {row.spis for row in live}, {row.unique_id for row in live}
-        found = []
-        for section in self._vici.list_tunnels():
-            tunnel = read_tunnel(section["name"], section)
-            if tunnel.kind is None:
-                continue
-            unexplained = tunnel.spis not in spis and tunnel.unique_id not in numbers
-            if _read_claim(effect, tunnel.claimed_identity) in claims or (
-                live and unexplained and tunnel.established and tunnel.kind is TunnelKind.USER
-            ):
-                found.append(tunnel.unique_id)
-        return found
-
-
-def _list_claims(connection: Connection, effect: Effect) -> frozenset[str]:
-    """What the effect's subject calls itself, as `_read_claim` reads it: a user's name, a device's certificates."""
-    match effect.subject_kind:
-        case EffectSubject.USER:
-            row = people.find_subject(connection, SubjectKind.USER, effect.subject_id)
-            return frozenset() if row is None else frozenset({row.name_key})
-        case EffectSubject.DEVICE:
-            statuses = [status.value for status in CertificateStatus]
-            rows = certificates.list_of_subject(connection, "device_id", effect.subject_id, statuses)
-            return frozenset(row.id for row in rows)
-        case EffectSubject.SESSION:
-            return frozenset()
-
-
-def _read_claim(effect: Effect, identity: str) -> str | None:
-    return identity.casefold() if effect.subject_kind is EffectSubject.USER else find_device_certificate_id(identity)
-
-
-def _list_concerned(connection: Connection, effect: Effect) -> list[AnyRow]:
-    """Live sessions on the effect's gateway that it is to end."""
-    return [row for row in sessions.list_live_of_gateway(connection, effect.gateway_id) if _concerns(effect, row)]
-
-
-def _concerns(effect: Effect, row: AnyRow) -> bool:
-    column = {
-        EffectSubject.USER: "user_id",
-        EffectSubject.DEVICE: "device_id",
-        EffectSubject.SESSION: "id",
-    }[effect.subject_kind]
-    return bool(getattr(row, column) == effect.subject_id)
+    def _store_outcome(self, pending: list[Effect], left: set[str], error: str) -> None:
+        # Taken here and not at the commit: this is the moment at which the gateway showed it.
+        with self._store.write(self._clock(), fixed=True) as tx:
+            # Somebody may have been allowed again meanwhile: what was dropped is neither done nor undone.
+            wanted = {effect.id for effect in effect_queue.list_pending(tx.connection, self._gateway_id)}
+            done = [effect for effect in pending if effect.id in wanted - left]
+            cuts = read_cuts(tx.connection, self._gateway_id, [e for e in done if e.kind is EffectKind.CUT])
+            for effect in done:
+                effect_queue.confirm_effect(tx, effect.id)
+                for session_id in cuts.list_sessions(effect.id):
+                    sessions.end_session(tx, session_id, effect.cause)
+            for effect_id in wanted & left:
+                effect_queue.note_failure(tx, effect_id, error)

@@ -1,9 +1,11 @@
 """The gateway process: one LocalGateway for each gateway on this machine, with its key, certificate and fragment."""
 
 import os
+import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from evertunnel.actions.issue_certificate import Signer, Wanted, issue_certifica
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.local_gateway import LocalGateway
 from evertunnel.gateways.strongswan import GatewayModel, build_conf_fragment
+from evertunnel.gateways.tunnels import KINDS, read_tunnel
 from evertunnel.keystore import Keystore
 from evertunnel.model import Authority, CertificateKind, Gateway
 from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key, generate_key
@@ -22,6 +25,7 @@ from evertunnel.storage import authorities, certificates, gateways
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
+from evertunnel.vici_connection import ViciConnection
 
 _POLL_SECONDS = 0.1
 _LOOK_EVERY_SECONDS = 5.0
@@ -29,6 +33,16 @@ _LOOK_EVERY_SECONDS = 5.0
 _RENEW_BEFORE = timedelta(days=30)
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A gateway that is looked after, and what of its row it was begun with."""
+
+    name: str
+    gateway: LocalGateway
+    vici_socket: str
+    radius_secret_sealed: bytes
 
 
 class GatewayProcess:
@@ -54,40 +68,67 @@ class GatewayProcess:
         self._radius_address = radius_address
         self._radius_port = radius_port
         self._clock = clock
-        self._running: dict[str, LocalGateway] = {}
+        self._running: dict[str, _Running] = {}
 
     def run(self, stopped: threading.Event) -> None:
-        """Until stopped."""
+        """Until stopped. Raises RuntimeError when a gateway is left without its threads: a new process has them."""
         watch = Watch(self._store)
         look_at = 0.0
         while not stopped.is_set():
+            if dead := [gateway_id for gateway_id, running in self._running.items() if not running.gateway.is_alive]:
+                raise RuntimeError(f"a thread of gateway {', '.join(dead)} ended")
             try:
                 if watch.changed() or time.monotonic() >= look_at:
                     look_at = time.monotonic() + _LOOK_EVERY_SECONDS
-                    self._start_new()
+                    self._follow_list()
             except UnavailableError as error:
                 log.warning("cannot look for gateways", error=str(error))
             stopped.wait(_POLL_SECONDS)
-        for gateway in self._running.values():
-            gateway.stop()
+        for running in self._running.values():
+            running.gateway.stop()
         watch.close()
 
-    def _start_new(self) -> None:
+    def _follow_list(self) -> None:
+        """Start what is new, stop what was removed, and begin anew with what moved to another socket.
+
+        All other changes of a gateway, being disabled included, its own threads follow: its tunnels must be ended.
+        """
         with self._store.read() as connection:
-            rows = gateways.list_gateways(connection)
-        for row in rows:
-            if row.id in self._running or not row.enabled:
-                continue
-            self._write_fragment(row)
-            gateway = Gateway(row.id, row.name, row.radius_address, row.enabled)
-            self._running[row.id] = LocalGateway(
-                self._store,
-                gateway,
-                row.vici_socket,
-                load_model=lambda gateway_id=row.id: self._load_model(gateway_id),  # type: ignore[misc]
-                clock=self._clock,
-            )
-            self._running[row.id].start()
+            rows = {row.id: row for row in gateways.list_gateways(connection)}
+        for gateway_id, running in list(self._running.items()):
+            row = rows.get(gateway_id)
+            if row is None or row.vici_socket != running.vici_socket:
+                del self._running[gateway_id]
+                running.gateway.stop()
+                _leave(running)
+        for row in rows.values():
+            known = self._running.get(row.id)
+            if known is None:
+                self._write_fragment(row)
+                self._start(row)
+            elif row.radius_secret_sealed != known.radius_secret_sealed:
+                self._write_fragment(row)
+                self._running[row.id] = replace(known, radius_secret_sealed=row.radius_secret_sealed)
+                _reload(known)
+        self._clear_away({row.name for row in rows.values()})
+
+    def _start(self, row: AnyRow) -> None:
+        gateway = LocalGateway(
+            self._store,
+            Gateway(row.id, row.name, row.radius_address, row.enabled),
+            row.vici_socket,
+            load_model=lambda: self._load_model(row.id),
+            clock=self._clock,
+        )
+        self._running[row.id] = _Running(row.name, gateway, row.vici_socket, row.radius_secret_sealed)
+        gateway.start()
+
+    def _clear_away(self, names: Set[str]) -> None:
+        """Files of gateways that are no more: a RADIUS secret, and the key of a certificate that is revoked."""
+        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+            if folder.is_dir() and folder.name not in names and (folder / "strongswan.conf").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                self._keystore.remove_key("gateway", folder.name)
 
     def _load_model(self, gateway_id: str) -> tuple[GatewayModel, str]:
         """What strongSwan must be told now, and the private key of its certificate."""
@@ -170,6 +211,38 @@ class GatewayProcess:
             temporary.replace(folder / "strongswan.conf")
         except OSError as error:
             raise UnavailableError(f"cannot write {error.filename}: {error.strerror}") from error
+
+
+def _leave(running: _Running) -> None:
+    """Nobody looks after that strongSwan any more: it keeps neither our connections nor their tunnels."""
+    connection = ViciConnection(running.vici_socket)
+    try:
+        for name in KINDS:
+            connection.unload_connection(name)
+        for section in connection.list_tunnels():
+            tunnel = read_tunnel(section["name"], section)
+            if tunnel.kind is not None:
+                connection.terminate(tunnel.unique_id)
+    except UnavailableError as error:
+        log.warning(
+            "strongSwan was left without being told, its tunnels may still be up: restart it",
+            gateway=running.name,
+            socket=running.vici_socket,
+            error=str(error),
+        )
+    finally:
+        connection.close()
+
+
+def _reload(running: _Running) -> None:
+    """Have strongSwan read its new RADIUS secret; until it does no user comes in, for we know the new one only."""
+    connection = ViciConnection(running.vici_socket)
+    try:
+        connection.reload_settings()
+    except UnavailableError as error:
+        log.warning("strongSwan has the old RADIUS secret: restart it", gateway=running.name, error=str(error))
+    finally:
+        connection.close()
 
 
 def _encode_pem(certificate: x509.Certificate) -> str:

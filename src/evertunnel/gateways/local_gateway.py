@@ -5,13 +5,11 @@ two threads and nobody else.
 """
 
 import queue
-import re
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -30,42 +28,41 @@ from evertunnel.actions.follow_tunnel import (
 )
 from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences, reconcile_gateway
 from evertunnel.errors import DomainError, UnavailableError
-from evertunnel.gateways.charon_log import explain_refusal, is_device_attempt
+from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is_device_attempt
 from evertunnel.gateways.effect_worker import EffectWorker
-from evertunnel.gateways.strongswan import (
-    GatewayModel,
-    build_authorities,
-    build_connections,
-    build_pools,
-)
+from evertunnel.gateways.event_queue import EventQueue
+from evertunnel.gateways.loading import Loader, LoadModel
+from evertunnel.gateways.presence import Presence
+from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
+from evertunnel.gateways.termination import terminate_tunnel
+from evertunnel.gateways.traffic import Idle, Traffic
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import sessions
 from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
-from evertunnel.vici_connection import Section, ViciConnection
+from evertunnel.vici_connection import AwayError, Section, ViciConnection
 
 _POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _RECONCILE_EVERY_SECONDS = 5.0
+# Where a look costs little it is taken more often: `session list` shows what it saw.
+_LOOK_AT_MOST_EVERY_SECONDS = 1.0
+_LOOK_COST = 100
 _LOAD_EVERY_SECONDS = 24 * 3600.0  # its certificate may have been renewed
 _RECONNECT_EVERY_SECONDS = 0.5
 _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _LOOK_AGAIN_SECONDS = 0.25
-_STORIES_AT_MOST = 2000
-_LINES_AT_MOST = 60
 # Then a look at what else is due: a flood of events must not keep a denial waiting.
 _EVENTS_AT_ONCE = 200
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
+_WITHOUT_CHILD_SECONDS = 10.0
 # Anybody on the internet can be refused, and each refusal is a row: more than this a second are not recorded.
 _REFUSALS_PER_SECOND = 50
-_GATE_ADDRESS = re.compile(r"'http://[^']*'")
 
 log = structlog.get_logger()
-
-Event = tuple[str, Section] | None
 
 
 class LocalGateway:
@@ -77,23 +74,32 @@ class LocalGateway:
         gateway: Gateway,
         vici_socket: str,
         *,
-        load_model: Callable[[], tuple[GatewayModel, str]],
+        load_model: LoadModel,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._gateway = gateway
-        self._load_model = load_model
         self._clock = clock
         self._decider = Decider()
         self._unenforced = Changes()
         self._vici = ViciConnection(vici_socket)
         self._listener_vici = ViciConnection(vici_socket)
+        self._loader = Loader(self._vici, load_model)
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._stories: OrderedDict[int, list[str]] = OrderedDict()
+        self._events = EventQueue()
+        self._presence = Presence(store, gateway, clock)
+        self._said = ""
+        self._stories = Stories()
         self._other_authorities: tuple[str, ...] = ()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
+        self._traffic = Traffic()
+        self._idle = Idle(_WITHOUT_CHILD_SECONDS)
+        self._session_ids: dict[str, str] = {}
+        self._closed_ids: dict[str, str] = {}
         self._load_due = False
+        self._lost: list[str] = []
+        self._load_at = self._reconcile_at = self._effects_at = 0.0
+        self._load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
         self._doubted = False
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
@@ -106,6 +112,11 @@ class LocalGateway:
         """Begin."""
         for thread in self._threads:
             thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both threads run, as they do until it is stopped."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
         """End both threads. Tunnels stay as they are."""
@@ -121,81 +132,144 @@ class LocalGateway:
                 for event in events:
                     if first:
                         self._events.put(None)
+                        self._presence.hear()
                         first = False
                     if event is not None:
                         self._events.put(event)
                     if self._stopped.is_set():
                         return
             except UnavailableError as error:
-                log.warning("gateway is away", gateway=self._gateway.name, error=str(error))
+                self._presence.miss(str(error))
             self._stopped.wait(_RECONNECT_EVERY_SECONDS)
 
     def _work(self) -> None:
-        watch = Watch(self._store)
-        # Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look.
-        load_at = reconcile_at = effects_at = 0.0
-        load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
+        watch: Watch | None = None
         while not self._stopped.is_set():
             try:
-                self._handle_events()
-                self._record_refusals()
-                uptime = time.monotonic()
-                if (self._load_due or uptime >= load_again_at) and uptime >= load_at:
-                    load_at = uptime + _RECONNECT_EVERY_SECONDS
-                    self._load()
-                    self._load_due, reconcile_at, effects_at = False, 0.0, 0.0
-                    load_again_at = uptime + _LOAD_EVERY_SECONDS
-                changed = watch.changed()
-                if changed:
-                    with self._store.read() as connection:
-                        self._refresh(connection)
-                if self._unenforced.kinds and self._enforce():
-                    self._load_due = True
-                if changed or uptime >= effects_at:
-                    done = self._effects.perform_pending()
-                    effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
-                if uptime >= reconcile_at:
-                    certain = self._reconcile()
-                    reconcile_at = uptime + (_RECONCILE_EVERY_SECONDS if certain else _LOOK_AGAIN_SECONDS)
-            except Exception as error:  # nobody would start this thread again, and denials would wait for ever
-                if isinstance(error, DomainError):
-                    log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
-                else:
-                    log.exception("gateway work failed", gateway=self._gateway.name)
-                reconcile_at = 0.0  # the event in hand is lost
+                watch = watch or Watch(self._store)
+                try:
+                    self._take_turn(watch)
+                finally:
+                    self._presence.store_change()
+            except Exception as error:  # whatever it was, denials must not wait for ever
+                self._say_failed(error)
+                self._reconcile_at = 0.0  # the event in hand is lost
                 self._stopped.wait(_RECONNECT_EVERY_SECONDS)
-        watch.close()
+        if watch is not None:
+            watch.close()
+
+    def _take_turn(self, watch: Watch) -> None:
+        """Everything that is due, once."""
+        self._handle_events()
+        self._record_refusals()
+        if self._events.take_lost():
+            log.warning("reports of the gateway were lost", gateway=self._gateway.name)
+            self._reconcile_at = 0.0
+        self._load_if_due()
+        changed = watch.changed()
+        if changed:
+            with self._store.read() as connection:
+                self._refresh(connection)
+        if self._unenforced.kinds and self._enforce():
+            self._load_due = True
+        uptime = time.monotonic()
+        if changed or uptime >= self._effects_at:
+            done = self._effects.perform_pending()
+            self._effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
+        if uptime >= self._reconcile_at:
+            certain = self._reconcile()
+            self._presence.hear_answer()
+            self._said = ""
+            seconds = min(
+                _RECONCILE_EVERY_SECONDS, max(_LOOK_AT_MOST_EVERY_SECONDS, _LOOK_COST * (time.monotonic() - uptime))
+            )
+            self._reconcile_at = uptime + (seconds if certain else _LOOK_AGAIN_SECONDS)
+            self._lost = self._lost or self._loader.list_lost()
+            self._load_due = self._load_due or bool(self._lost)
+
+    def _load_if_due(self) -> None:
+        """Nothing is loaded before the listener hears: a tunnel that comes up unheard would wait for the next look."""
+        uptime = time.monotonic()
+        if not (self._load_due or uptime >= self._load_again_at) or uptime < self._load_at:
+            return
+        self._load_at = uptime + _RECONNECT_EVERY_SECONDS
+        try:
+            self._load()
+        except Exception as error:  # without a signer nothing can be loaded, but everybody can be cut
+            self._say_failed(error)
+            return
+        self._load_due, self._reconcile_at, self._effects_at = False, 0.0, 0.0
+        self._load_again_at = uptime + _LOAD_EVERY_SECONDS
+
+    def _say_failed(self, error: Exception) -> None:
+        """Once for the same failure: it is tried again twice a second."""
+        if isinstance(error, AwayError):
+            self._presence.miss(str(error))
+        elif isinstance(error, DomainError):
+            if str(error) != self._said:
+                log.warning("gateway work failed", gateway=self._gateway.name, error=str(error))
+            self._said = str(error)
+        else:
+            log.error("gateway work failed", gateway=self._gateway.name, exc_info=error)
 
     def _handle_events(self) -> None:
         """Handle what came, waiting a moment for the first. Says when the gateway's connection is new."""
         for position in range(_EVENTS_AT_ONCE):
             try:
-                event = self._events.get(timeout=0 if position else _POLL_SECONDS)
+                uptime, event = self._events.get(timeout=0 if position else _POLL_SECONDS)
             except queue.Empty:
                 return
             if event is None:
                 self._load_due = True
+                self._stories.forget_all()
             else:
-                self._handle(*event)
+                self._handle(uptime, *event)
 
-    def _handle(self, name: str, message: Section) -> None:
+    def _handle(self, uptime: float, name: str, message: Section) -> None:
         if name == "log":
-            self._keep_line(message)
+            self._stories.keep_line(uptime, message)
         elif name == "ike-updown":
             up = message.pop("up", "no") == "yes"
             for connection, section in message.items():
                 tunnel = read_tunnel(connection, section)
                 if tunnel.kind is not None:
-                    self._follow(tunnel, tunnel.kind, up=up)
+                    self._follow(uptime, tunnel, tunnel.kind, up=up)
         elif name == "ike-rekey":
             for connection, section in message.items():
                 old = read_tunnel(connection, section["old"])
                 new = read_tunnel(connection, section["new"])
+                self._traffic.follow_rekey(old.spis, new.spis)
+                if session_id := self._session_ids.pop(old.spis, None):
+                    self._session_ids[new.spis] = session_id
                 with self._store.write(self._clock()) as tx:
                     follow_rekey(tx, self._gateway, _report(old), _report(new))
+        elif name in ("child-updown", "child-rekey"):
+            up = message.pop("up", "no") == "yes"
+            for connection, section in message.items():
+                self._count_child(read_tunnel(connection, section), ended=name == "child-updown" and not up)
 
-    def _follow(self, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
-        report = _report(tunnel, tuple(self._stories.get(tunnel.unique_id, ())))
+    def _find_fault(self, tunnel: Tunnel) -> str | None:
+        """A tunnel without a child carries nothing, and would show as up for ever."""
+        if not self._idle.is_over(tunnel.spis, tunnel.carries, time.monotonic()):
+            return None
+        fault = find_child_fault(list_texts(self._stories.get(tunnel.unique_id)))
+        log.warning(
+            "tunnel ended: it carried nothing", gateway=self._gateway.name, who=tunnel.claimed_identity, why=fault
+        )
+        return fault
+
+    def _count_child(self, tunnel: Tunnel, *, ended: bool) -> None:
+        """What a child counted last is said when it goes, which is after its tunnel went."""
+        if tunnel.kind is None:
+            return
+        octets = self._traffic.count(tunnel.spis, tunnel.children)
+        session_id = self._closed_ids.get(tunnel.spis) or self._session_ids.get(tunnel.spis)
+        if ended and session_id:
+            with self._store.write(self._clock()) as tx:
+                sessions.store_traffic(tx, {session_id: octets})
+
+    def _follow(self, uptime: float, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
+        report = _report(tunnel, self._stories.get(tunnel.unique_id), uptime=uptime)
         granted = True
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
@@ -206,59 +280,45 @@ class LocalGateway:
                     or open_device_session(tx, self._decider, self._gateway, report).granted
                 )
             elif up:
-                granted = join_user_session(tx, self._gateway, report)
+                granted = join_user_session(tx, self._gateway, report) is not None
                 if not granted:
                     record_unrecognised(tx, self._gateway, report, kind)
             else:
-                close_session(tx, self._gateway, report)
+                for session_id in close_session(tx, self._gateway, report):
+                    self._closed_ids[tunnel.spis] = session_id
         if tunnel.connecting and not up:
-            self._refused.append((time.monotonic(), tunnel))
+            self._refused.append((uptime, tunnel))
         else:
-            self._stories.pop(tunnel.unique_id, None)
+            self._stories.forget(tunnel.unique_id)
         if not granted:
-            self._vici.terminate(tunnel.unique_id)
+            terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
 
     def _record_refusals(self) -> None:
         """Device tunnels that did not come up, once their story is complete: log lines come after the event."""
         while self._refused:
             ended, tunnel = self._refused[0]
             waited = time.monotonic() - ended
-            known = self._stories.get(tunnel.unique_id, ())
-            if waited < (_STORY_SECONDS if is_device_attempt(known) else _STORY_AT_MOST_SECONDS):
+            lines = self._stories.get(tunnel.unique_id)
+            story = list_texts(lines)
+            if waited < (_STORY_SECONDS if is_device_attempt(story) else _STORY_AT_MOST_SECONDS):
                 return
             self._refused.popleft()
-            story = tuple(self._stories.pop(tunnel.unique_id, ()))
+            self._stories.forget(tunnel.unique_id)
             if not is_device_attempt(story) or not self._refusals.allows(time.monotonic()):
                 continue
             reason, detail = explain_refusal(story, other_authorities=self._other_authorities)
             with self._store.write(self._clock()) as tx:
                 self._refresh(tx.connection)
-                record_device_refusal(tx, self._decider, self._gateway, _report(tunnel, story), reason, detail)
-
-    def _keep_line(self, message: dict[str, Any]) -> None:
-        if message.get("group") not in ("IKE", "CFG") or not message.get("ikesa-uniqueid"):
-            return
-        number = int(message["ikesa-uniqueid"])
-        story = self._stories.setdefault(number, [])
-        if len(story) < _LINES_AT_MOST:
-            story.append(_hide_gate(message["msg"].strip()))
-        while len(self._stories) > _STORIES_AT_MOST:
-            self._stories.popitem(last=False)
+                report = _report(tunnel, lines, uptime=ended)
+                record_device_refusal(tx, self._decider, self._gateway, report, reason, detail)
 
     def _load(self) -> None:
-        model, key_pem = self._load_model()
-        self._other_authorities = model.other_authorities
-        self._vici.load_certificate(model.certificate_pem, authority=False)
-        for pem in (*model.chain_pem, model.device_authority_pem):
-            self._vici.load_certificate(pem, authority=True)
-        self._vici.load_key(key_pem)
-        for name, authority in build_authorities(model).items():
-            self._vici.load_authority(name, authority)
-        for name, pool in build_pools(model).items():
-            self._vici.load_pool(name, pool)
-        for name, connection in build_connections(model).items():
-            self._vici.load_connection(name, connection)
-        log.info("gateway loaded", gateway=self._gateway.name)
+        self._other_authorities = self._loader.load().other_authorities
+        if self._lost:
+            log.warning("strongSwan lost what it was told; loaded anew", gateway=self._gateway.name, lost=self._lost)
+        else:
+            log.info("gateway loaded", gateway=self._gateway.name)
+        self._lost = []
 
     def _refresh(self, connection: Connection) -> None:
         """Follow the database, and remember whose sessions must be decided again."""
@@ -287,11 +347,20 @@ class LocalGateway:
     def _reconcile(self) -> bool:
         """Look at the gateway. False: something must be looked at again before it is acted on."""
         tunnels = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
-        listed = [
-            ListedTunnel(tunnel.kind, _report(tunnel), tunnel.bytes_in, tunnel.bytes_out)
-            for tunnel in tunnels
-            if tunnel.kind is not None and tunnel.established
-        ]
+        with self._store.read() as connection:
+            rows = {row.spis: row for row in sessions.list_live_of_gateway(connection, self._gateway.id) if row.spis}
+        # Who closed just now is kept for one look: its children report after it.
+        self._session_ids = self._closed_ids | {spis: row.id for spis, row in rows.items()}
+        self._closed_ids = {}
+        self._traffic.keep_only({tunnel.spis for tunnel in tunnels})
+        listed = []
+        for tunnel in tunnels:
+            if tunnel.kind is not None and tunnel.established:
+                row = rows.get(tunnel.spis)
+                stored = (row.bytes_in, row.bytes_out) if row is not None else (0, 0)
+                octets = self._traffic.count(tunnel.spis, tunnel.children, stored=stored)
+                listed.append(ListedTunnel(tunnel.kind, _report(tunnel), *octets, self._find_fault(tunnel)))
+        self._idle.keep_only({tunnel.spis for tunnel in tunnels})
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
             # All of them count at the second look: whoever rekeys without end would be new at each.
@@ -299,17 +368,14 @@ class LocalGateway:
             doubtful = frozenset() if self._doubted else differences
             cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
         self._doubted = bool(doubtful)
+        spis = {tunnel.unique_id: tunnel.spis for tunnel in tunnels}
         for number in cut:
-            self._vici.terminate(number)
+            terminate_tunnel(self._vici, number, spis[number])
         return not self._doubted
 
 
-def _hide_gate(line: str) -> str:
-    """Whoever knows the gate's path could ask it; it does not belong into records."""
-    return _GATE_ADDRESS.sub("the gate", line)
-
-
-def _report(tunnel: Tunnel, story: tuple[str, ...] = ()) -> TunnelReport:
+def _report(tunnel: Tunnel, lines: Sequence[Line] = (), *, uptime: float = 0.0) -> TunnelReport:
+    """`uptime` is when the gateway reported it."""
     return TunnelReport(
         unique_id=tunnel.unique_id,
         spis=tunnel.spis,
@@ -317,5 +383,6 @@ def _report(tunnel: Tunnel, story: tuple[str, ...] = ()) -> TunnelReport:
         claimed_identity=tunnel.claimed_identity,
         virtual_addresses=tunnel.virtual_addresses,
         certificate_id=find_device_certificate_id(tunnel.claimed_identity),
-        story=story,
+        story=build_steps(lines),
+        reported_ms=measure(lines, uptime),
     )

@@ -14,10 +14,17 @@ KINDS = {DEVICE_CONNECTION: TunnelKind.DEVICE, USER_CONNECTION: TunnelKind.USER}
 # a claimed identity with anything else in it (wildcards, commas, more parts) is not one of them.
 _DEVICE_NAME = re.compile(r"CN=(?P<name>[a-z0-9.-]+), serialNumber=(?P<certificate>[0-9a-f]{16})")
 
+# States of a CHILD_SA that is listed and carries nothing any more.
+_GONE = frozenset({"DELETING", "DELETED", "DESTROYING"})
+
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """One IKE_SA. `kind` is None when it belongs to a connection that is not ours."""
+    """One IKE_SA. `kind` is None when it belongs to a connection that is not ours.
+
+    `children` are the octets in and out that each CHILD_SA counts, by its indexes; `carries` says whether any of them
+    is there to stay.
+    """
 
     unique_id: int
     kind: TunnelKind | None
@@ -27,8 +34,8 @@ class Tunnel:
     remote_address: str
     claimed_identity: str
     virtual_addresses: str
-    bytes_in: int
-    bytes_out: int
+    children: Mapping[str, tuple[int, int]]
+    carries: bool
 
 
 def read_tunnel(name: str, section: Mapping[str, Any]) -> Tunnel:
@@ -43,9 +50,15 @@ def read_tunnel(name: str, section: Mapping[str, Any]) -> Tunnel:
         remote_address=str(section.get("remote-host", ""))[:64],
         claimed_identity=str(section.get("remote-eap-id") or section.get("remote-id") or "")[:256],
         virtual_addresses=" ".join(section.get("remote-vips", []))[:200],
-        bytes_in=sum(int(child.get("bytes-in", 0)) for child in children.values()),
-        bytes_out=sum(int(child.get("bytes-out", 0)) for child in children.values()),
+        children=dict(_read_child(child) for child in children.values()),
+        carries=any(child.get("state") not in _GONE for child in children.values()),
     )
+
+
+def _read_child(section: Mapping[str, Any]) -> tuple[str, tuple[int, int]]:
+    section = section.get("old", section)  # a rekey names both; the new one has counted nothing yet
+    indexes = f"{section.get('spi-in', '')}:{section.get('spi-out', '')}"
+    return indexes, (int(section.get("bytes-in", 0)), int(section.get("bytes-out", 0)))
 
 
 def find_device_certificate_id(identity: str) -> str | None:

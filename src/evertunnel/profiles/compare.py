@@ -39,7 +39,8 @@ def compare_profiles(first: Profile, second: Profile) -> list[Difference]:
     left, right = _normalise(first), _normalise(second)
     # Where one names no trusted networks, Windows shows those of the name rules.
     for one, other in ((left, right), (right, left)):
-        if not one.trusted_networks and set(other.trusted_networks) <= {r.domain.lstrip(".") for r in one.name_rules}:
+        shown = {suffix.lstrip(".") for suffix in other.trusted_networks}
+        if not one.trusted_networks and shown <= {rule.domain.lstrip(".") for rule in one.name_rules}:
             left, right = replace(left, trusted_networks=()), replace(right, trusted_networks=())
     found: list[Difference] = []
     for item in fields(Profile):

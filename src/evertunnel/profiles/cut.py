@@ -14,6 +14,8 @@ class Cut:
         kept = tuple(unknown for unknown in profile.unknown if unknown.format == file_format)
         self.profile = replace(profile, unknown=kept, version=0)
         self.losses: list[str] = []
+        if others := sorted({unknown.format for unknown in profile.unknown} - {file_format}):
+            self.losses.append(f"what was not understood when the profile was read ({', '.join(others)})")
 
     def drop(self, field: str, value: Any, loss: str) -> None:
         """Give a field another value; if that changes it, say what is lost."""

@@ -6,8 +6,22 @@ local names, because writers in the wild get namespaces and order wrong and Wind
 
 from collections.abc import Iterable
 
+from evertunnel.errors import InvalidInputError
+from evertunnel.profiles.eap_schema import (
+    COMMON,
+    CONNECTION,
+    HOST_CONFIG,
+    MSCHAP,
+    PEAP_1,
+    PEAP_2,
+    TLS_1,
+    TLS_2,
+    TLS_3,
+    check_schema,
+)
 from evertunnel.profiles.findings import Level
 from evertunnel.profiles.hashes import format_hash, read_hash
+from evertunnel.profiles.kept_xml import is_known
 from evertunnel.profiles.model import (
     CLIENT_AUTHENTICATION_OID,
     CONDITIONAL_ACCESS_OID,
@@ -21,14 +35,6 @@ from evertunnel.profiles.model import (
 )
 from evertunnel.profiles.xml_reading import XMLReader
 from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
-
-_BASE = "http://www.microsoft.com/provisioning/"
-HOST_CONFIG = _BASE + "EapHostConfig"
-COMMON = _BASE + "EapCommon"
-CONNECTION = _BASE + "BaseEapConnectionPropertiesV1"
-TLS_1, TLS_2, TLS_3 = (f"{_BASE}EapTlsConnectionPropertiesV{number}" for number in (1, 2, 3))
-PEAP_1, PEAP_2, PEAP_3 = (f"{_BASE}MsPeapConnectionPropertiesV{number}" for number in (1, 2, 3))
-MSCHAP = _BASE + "MsChapV2ConnectionPropertiesV1"
 
 EAP_TLS_TYPE, PEAP_TYPE, MSCHAPV2_TYPE = 13, 25, 26
 CONDITIONAL_ACCESS_NAME = "AAD Conditional Access"
@@ -46,7 +52,7 @@ EAP = EAPTLS | PEAP | MSCHAPv2 | OtherEAP
 def build_eap(method: EAP) -> Node:
     """The EapHostConfig of a method."""
     if isinstance(method, OtherEAP):
-        return parse_xml(method.xml)
+        return _parse_host(method.xml)
     root = Node("EapHostConfig", namespace=HOST_CONFIG)
     outer = root.add("EapMethod")
     number = {EAPTLS: EAP_TLS_TYPE, PEAP: PEAP_TYPE, MSCHAPv2: MSCHAPV2_TYPE}[type(method)]
@@ -59,6 +65,14 @@ def build_eap(method: EAP) -> Node:
         _add_tls(config, method)
     else:
         _add_mschapv2(config, method)
+    return root
+
+
+def _parse_host(text: str) -> Node:
+    """The EapHostConfig of a method that is carried along; it may be nothing else, and hide no method we know."""
+    root = parse_xml(text)
+    if root.name != "EapHostConfig":
+        raise InvalidInputError(f"authentication.xml: {root.name[:60]!r} is no EapHostConfig")
     return root
 
 
@@ -172,7 +186,16 @@ def read_eap(reader: XMLReader, host: Node, path: str) -> EAP | None:
         # TTLS, TEAP and others are carried as they are.
         number = int(inner.text) if inner is not None and inner.text.isdecimal() and len(inner.text) < 4 else 0
         return OtherEAP(number, render_xml(host, indent=""))
+    _keep_unknown(reader, host, path)
+    _keep_unknown(reader, config, f"{path}/Config")
+    check_schema(reader, host, path)
     return method
+
+
+def _keep_unknown(reader: XMLReader, node: Node | None, path: str) -> None:
+    """What of an element is not known, where it is read without the reader's help."""
+    if node is not None:
+        reader.keep_unknown(node, path, lambda child: is_known(node, child))
 
 
 def _read_method(reader: XMLReader, eap: Node, path: str) -> EAPTLS | PEAP | MSCHAPv2 | None:
@@ -209,6 +232,10 @@ def _read_tls(reader: XMLReader, kind: Node, path: str) -> EAPTLS:
     different = reader.read_flag(kind, "DifferentUsername", path, "authentication", default=False)
     extensions = reader.take(kind, "TLSExtensions", path)
     filtering = extensions.find("FilteringInfo") if extensions else None
+    _keep_unknown(reader, source, f"{path}/CredentialsSource")
+    _keep_unknown(reader, store, f"{path}/CredentialsSource/CertificateStore")
+    _keep_unknown(reader, extensions, f"{path}/TLSExtensions")
+    _keep_unknown(reader, filtering, f"{path}/TLSExtensions/FilteringInfo")
     selection = CertificateSelection(smart_card=smart_card, without_asking=without_asking)
     if filtering is not None:
         selection = _read_selection(reader, filtering, f"{path}/TLSExtensions/FilteringInfo", selection)
@@ -284,6 +311,8 @@ def _read_peap(reader: XMLReader, kind: Node, path: str) -> PEAP:
     ):
         name = privacy.find("AnonymousUserName")
         anonymous = name.text if name else ""
+    _keep_unknown(reader, extensions, f"{path}/PeapExtensions")
+    _keep_unknown(reader, privacy, f"{path}/PeapExtensions/IdentityPrivacy")
     inner = reader.take(kind, "Eap", path)
     method = _read_method(reader, inner, f"{path}/Eap") if inner else None
     if not isinstance(method, EAPTLS | MSCHAPv2):
@@ -321,6 +350,7 @@ def _read_trust(reader: XMLReader, kind: Node, path: str, *, extensions: Node | 
         reader.note(validation.find("TrustedRootCA"), "authentication.trust.roots", inside)
         names = tuple(name.strip() for name in text.text.split(";") if name.strip()) if text else ()
         roots = _read_hashes(reader, validation.find_all("TrustedRootCA"), inside, "authentication.trust.roots")
+        _keep_unknown(reader, validation, inside)
     validate = enforce = False
     if extensions is not None:
         more = path if extensions is kind else f"{path}/PeapExtensions"

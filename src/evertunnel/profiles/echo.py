@@ -4,13 +4,26 @@ Any difference is a permanent error (0x87D1FDE8) and endless re-applying, althou
 (WMI, DPC) none of this matters.
 """
 
+from evertunnel.profiles.element_order import NATIVE_ORDER, ORDER, Target
 from evertunnel.profiles.findings import Level
-from evertunnel.profiles.profile_xml import NATIVE_ORDER, ORDER, Target
+from evertunnel.profiles.profile_xml import SUITE_ELEMENTS
 from evertunnel.profiles.xml_reading import XMLReader
 from evertunnel.profiles.xml_tree import Node
 
 _CLIENT = "Intune on Windows 11"
 _WHY = "Intune sees a difference to what Windows gives back, and reports an error for ever (0x87D1FDE8)"
+# The order inside of smaller elements, by the samples and the schema, which agree but for Proxy.
+_INSIDE = {
+    "Proxy": ["Manual", "AutoConfigUrl"],
+    "DeviceCompliance": ["Enabled", "Sso"],
+    "Sso": ["Enabled", "Eku", "IssuerHash"],
+    "Authentication": ["UserMethod", "MachineMethod", "Eap"],
+    "CryptographySuite": list(SUITE_ELEMENTS.values()),
+    "Route": ["Address", "PrefixSize", "ExclusionRoute", "Metric"],
+    "TrafficFilter": ["App", "Claims", "Protocol", "LocalPortRanges", "RemotePortRanges", "LocalAddressRanges",
+                      "RemoteAddressRanges", "RoutingPolicyType", "Direction"],
+    "DomainNameInformation": ["DomainName", "DnsServers", "WebProxyServers", "AutoTrigger", "Persistent"],
+}  # fmt: skip
 
 
 def check_echo(reader: XMLReader, root: Node) -> None:
@@ -21,6 +34,9 @@ def check_echo(reader: XMLReader, root: Node) -> None:
         return
     path = "VPNProfile/NativeProfile"
     _check_order(reader, native, NATIVE_ORDER[Target.INTUNE], path)
+    for parent, at in ((root, "VPNProfile"), (native, path)):
+        for child in parent.children:
+            _check_inside(reader, child, f"{at}/{child.name}")
     servers = native.find("Servers")
     if servers is not None and servers.text and ";" not in servers.text:
         reader.report(
@@ -34,6 +50,13 @@ def check_echo(reader: XMLReader, root: Node) -> None:
             "UserMethod stands without MachineMethod", _WHY, "add <MachineMethod>EAP</MachineMethod> after UserMethod",
             _CLIENT,
         )  # fmt: skip
+
+
+def _check_inside(reader: XMLReader, node: Node, path: str) -> None:
+    if node.name in _INSIDE:
+        _check_order(reader, node, _INSIDE[node.name], path)
+        for child in node.children:
+            _check_inside(reader, child, f"{path}/{child.name}")
 
 
 def _check_order(reader: XMLReader, node: Node, order: list[str], path: str) -> None:

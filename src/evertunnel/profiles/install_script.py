@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from evertunnel.errors import InvalidInputError
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.findings import Finding, Level, Reading
 from evertunnel.profiles.model import MachineCertificate, Profile, Proxy
 from evertunnel.profiles.powershell import fill_script, is_changed, read_payload
-from evertunnel.profiles.profile_xml import Target, build_profile_xml, limit_profile
+from evertunnel.profiles.profile_xml import build_profile_xml, limit_profile
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from evertunnel.profiles.script_texts import INSTALL_PROFILE
 

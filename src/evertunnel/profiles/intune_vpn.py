@@ -14,6 +14,7 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.cut import Cut
 from evertunnel.profiles.eap_xml import build_eap
+from evertunnel.profiles.kept_xml import put_back
 from evertunnel.profiles.model import (
     MachineCertificate,
     NameRule,
@@ -29,6 +30,8 @@ from evertunnel.profiles.verify import verify_profile
 from evertunnel.profiles.xml_tree import render_xml
 
 FORMAT = "intune-vpn"
+# Before the path of what an importer kept from the EAP XML.
+EAP_PATH = "$.eapXml: "
 VPN_TYPE = "#microsoft.graph.windows10VpnConfiguration"
 PROTOCOLS = {
     Protocol.IKEV2: "ikEv2",
@@ -66,6 +69,16 @@ SUITE_WORDS = {
          "PFSMM": "pfsMM", "PFS24": "pfs24"},
     ),
 }  # fmt: skip
+# What is read, and what Graph itself writes about a configuration.
+_KNOWN = """
+    @odata.type @odata.context @odata.id id version createdDateTime lastModifiedDateTime roleScopeTagIds
+    supportsScopeTags displayName description connectionName profileTarget servers connectionType enableSplitTunneling
+    enableAlwaysOn enableDeviceTunnel enableDnsRegistration dnsSuffixes rememberUserCredentials associatedApps
+    trafficRules routes dnsRules trustedNetworkDomains authenticationMethod eapXml enableConditionalAccess
+    enableSingleSignOnWithAlternateCertificate singleSignOnEku singleSignOnIssuerHash
+    windowsInformationProtectionDomain proxyServer cryptographySuite
+"""
+KNOWN = frozenset(_KNOWN.split())
 ROUTINGS = {None: "none", Routing.SPLIT: "splitTunnel", Routing.FORCE: "forceTunnel"}
 
 
@@ -148,13 +161,20 @@ def build_vpn(profile: Profile) -> dict[str, Any]:
             name: words[getattr(limited.cryptography, field)] for name, (field, words) in SUITE_WORDS.items()
         }
     for unknown in limited.unknown:
-        put_back(body, unknown.path, unknown.content)
+        if not unknown.path.startswith(EAP_PATH):
+            put_property(body, unknown.path, unknown.content)
     return body
 
 
-def put_back(body: dict[str, Any], path: str, content: str) -> None:
-    """A property that an importer kept, unless we say it ourselves now."""
-    body.setdefault(path.removeprefix("$."), json.loads(content))
+def put_property(body: dict[str, Any], path: str, content: str) -> None:
+    """A property that an importer kept. Raises InvalidInputError for what is no JSON, or is the profile's to say."""
+    name = path.removeprefix("$.")
+    if name in KNOWN or not name:
+        raise InvalidInputError(f"unknown: {name[:60]!r} is a property that the profile itself says; give it there")
+    try:
+        body[name] = json.loads(content)
+    except (ValueError, RecursionError):
+        raise InvalidInputError(f"unknown: {name[:60]!r}: its content is no JSON") from None
 
 
 def _build_authentication(profile: Profile) -> dict[str, Any]:
@@ -166,7 +186,11 @@ def _build_authentication(profile: Profile) -> dict[str, Any]:
         body["authenticationMethod"] = "usernameAndPassword"
     else:
         body["authenticationMethod"] = "customEapXml"
-        body["eapXml"] = base64.b64encode(render_xml(build_eap(method), indent="").encode()).decode()
+        eap = build_eap(method)
+        for unknown in profile.unknown:
+            if unknown.path.startswith(EAP_PATH):
+                put_back(eap, replace(unknown, path=unknown.path.removeprefix(EAP_PATH)))
+        body["eapXml"] = base64.b64encode(render_xml(eap, indent="").encode()).decode()
     body["enableConditionalAccess"] = profile.entra is not None
     other = profile.entra.single_sign_on if profile.entra else None
     body["enableSingleSignOnWithAlternateCertificate"] = other is not None

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.findings import Finding, advice, error
+from evertunnel.profiles.hashes import read_hash
 from evertunnel.profiles.model import (
     CONDITIONAL_ACCESS_OID,
     EAPTLS,
@@ -102,7 +103,7 @@ def _build_rules(offer: Offer, suffixes: tuple[str, ...]) -> tuple[NameRule, ...
 def verify_against(profile: Profile, offer: Offer) -> Iterator[Finding]:
     """What keeps this profile and this gateway from meeting."""
     at = f"gateway {offer.gateway}"
-    if not any(server.address.lower() == offer.public_name for server in profile.servers):
+    if not any(server.address.lower() == offer.public_name.lower() for server in profile.servers):
         yield error(
             "server-name", "servers", f"no server is {offer.public_name}, the name in the certificate of {at}",
             "Windows compares the two and refuses with error 13801", f"name {offer.public_name}",
@@ -151,6 +152,12 @@ def _verify_routes(profile: Profile, offer: Offer, at: str) -> Iterator[Finding]
                 "route-not-carried", f"routes[{index}]", f"{at} does not carry {route.network}",
                 "packets for it are lost in the tunnel", f"it carries {', '.join(texts)}",
             )  # fmt: skip
+    for index, rule in enumerate(profile.name_rules):
+        if rule.servers and offer.dns and not set(rule.servers) & set(offer.dns):
+            yield advice(
+                "other-dns", f"name_rules[{index}].servers", f"{at} gives clients other DNS servers",
+                "the rule's may be those of before", f"use {', '.join(offer.dns)}",
+            )  # fmt: skip
     included = [route.network for route in profile.routes if not route.excluded]
     for network in reached:
         if profile.routing is Routing.SPLIT and not any(_lies_in(network, route) for route in included):
@@ -171,6 +178,11 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
             yield error(
                 "gateway-method", "authentication", f"the device tunnel of {at} takes machine certificates",
                 "EAP is the user tunnel's", "use the machine certificate",
+            )  # fmt: skip
+        elif (issuer := read_hash(method.issuer)) is not None and issuer != offer.device_hash:
+            yield error(
+                "device-issuer", "authentication.issuer", f"the issuer is not the device authority of {at}",
+                "Windows finds no certificate (error 13806), or one that is refused", f"name {offer.device_hash}",
             )  # fmt: skip
         return
     if isinstance(method, PEAP):
@@ -204,6 +216,14 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
             "issuer", "authentication.selection.issuers", f"no issuer is one that {at} trusts",
             "the client finds no certificate, or one that is refused", f"name {offer.access_hash}",
         )  # fmt: skip
+    elif selection is not None and selection.issuers and profile.entra is None:
+        short_lived = any(usage.oid == CONDITIONAL_ACCESS_OID for usage in selection.usages)
+        if short_lived and not {offer.access_hash, offer.root_hash} & set(selection.issuers):
+            yield error(
+                "issuer", "authentication.selection.issuers",
+                "short-lived certificates are demanded, of an authority that issues none",
+                "the client finds no certificate that has both", f"name the access authority: {offer.access_hash}",
+            )  # fmt: skip
     if profile.entra is not None:
         yield error(
             "entra-not-trusted", "entra", f"{at} takes certificates of our own authorities, not Entra's",

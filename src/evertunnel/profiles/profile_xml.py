@@ -6,12 +6,13 @@ character differs, the published XSD demands another order, the WMI bridge takes
 
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 from xml.sax.saxutils import escape
 
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.cut import Cut
 from evertunnel.profiles.eap_xml import build_eap
+from evertunnel.profiles.element_order import NATIVE_ORDER, ORDER, Target
+from evertunnel.profiles.kept_xml import put_back
 from evertunnel.profiles.model import (
     CryptographySuite,
     MachineCertificate,
@@ -26,132 +27,11 @@ from evertunnel.profiles.model import (
     TrafficFilter,
 )
 from evertunnel.profiles.verify import verify_profile
-from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
+from evertunnel.profiles.xml_tree import Node, render_xml
 
 FORMAT = "profile-xml"
 
 
-class Target(StrEnum):
-    """Who gets the document."""
-
-    INTUNE = "intune"
-    WMI = "wmi"
-    SCHEMA = "schema"
-
-
-ORDER = {
-    Target.INTUNE: [
-        "AlwaysOn",
-        "AlwaysOnActive",
-        "RememberCredentials",
-        "DeviceTunnel",
-        "LockDown",
-        "EdpModeId",
-        "DnsSuffix",
-        "TrustedNetworkDetection",
-        "DisableAdvancedOptionsEditButton",
-        "DisableDisconnectButton",
-        "ByPassForLocal",
-        "Proxy",
-        "DeviceCompliance",
-        "AppTrigger",
-        "NativeProfile",
-        "Route",
-        "TrafficFilter",
-        "DomainNameInformation",
-        "RegisterDNS",
-        "NetworkOutageTime",
-        "IPv4InterfaceMetric",
-        "IPv6InterfaceMetric",
-        "UseRasCredentials",
-        "DataEncryption",
-        "PrivateNetwork",
-        "DisableIKEv2Fragmentation",
-    ],
-    Target.SCHEMA: [
-        "ProfileName",
-        "EdpModeId",
-        "RememberCredentials",
-        "AlwaysOn",
-        "DnsSuffix",
-        "TrustedNetworkDetection",
-        "DisableAdvancedOptionsEditButton",
-        "DisableDisconnectButton",
-        "LockDown",
-        "DeviceTunnel",
-        "RegisterDNS",
-        "ByPassForLocal",
-        "Proxy",
-        "DeviceCompliance",
-        "AppTrigger",
-        "DomainNameInformation",
-        "TrafficFilter",
-        "NativeProfile",
-        "Route",
-    ],
-    Target.WMI: [
-        "EdpModeId",
-        "RememberCredentials",
-        "DnsSuffix",
-        "RegisterDNS",
-        "TrustedNetworkDetection",
-        "AlwaysOn",
-        "AlwaysOnActive",
-        "LockDown",
-        "DeviceTunnel",
-        "ByPassForLocal",
-        "DataEncryption",
-        "DisableAdvancedOptionsEditButton",
-        "DisableDisconnectButton",
-        "DisableIKEv2Fragmentation",
-        "IPv4InterfaceMetric",
-        "IPv6InterfaceMetric",
-        "NetworkOutageTime",
-        "PrivateNetwork",
-        "UseRasCredentials",
-        "Proxy",
-        "DeviceCompliance",
-        "AppTrigger",
-        "DomainNameInformation",
-        "TrafficFilter",
-        "NativeProfile",
-        "Route",
-    ],
-}
-NATIVE_ORDER = {
-    Target.INTUNE: [
-        "Servers",
-        "RoutingPolicyType",
-        "NativeProtocolType",
-        "ProtocolList",
-        "L2tpPsk",
-        "Authentication",
-        "CryptographySuite",
-        "DisableClassBasedDefaultRoute",
-        "PlumbIKEv2TSAsRoutes",
-    ],
-    Target.SCHEMA: [
-        "Servers",
-        "RoutingPolicyType",
-        "NativeProtocolType",
-        "L2tpPsk",
-        "DisableClassBasedDefaultRoute",
-        "PlumbIKEv2TSAsRoutes",
-        "CryptographySuite",
-        "Authentication",
-    ],
-    Target.WMI: [
-        "Servers",
-        "RoutingPolicyType",
-        "NativeProtocolType",
-        "ProtocolList",
-        "L2tpPsk",
-        "DisableClassBasedDefaultRoute",
-        "PlumbIKEv2TSAsRoutes",
-        "CryptographySuite",
-        "Authentication",
-    ],
-}
 SUITE_ELEMENTS = {
     "authentication_transform": "AuthenticationTransformConstants",
     "cipher_transform": "CipherTransformConstants",
@@ -252,7 +132,7 @@ def build_tree(profile: Profile, target: Target) -> Node:
         root.children += top.pop(name, [])
     assert not any(top.values()), f"no place for {list(top)}"
     for unknown in profile.unknown:
-        _put_back(root, unknown.path, unknown.content)
+        put_back(root, unknown)
     return root
 
 
@@ -381,18 +261,6 @@ def _build_route(route: Route) -> Node:
     if route.metric:
         node.add("Metric", str(route.metric))
     return node
-
-
-def _put_back(root: Node, path: str, content: str) -> None:
-    """An element that an importer kept, where it stood; where that is no more, at the end of the document."""
-    node = root
-    for name in path.split("/")[1:]:
-        found = node.find(name.partition("[")[0])
-        if found is None:
-            node = root
-            break
-        node = found
-    node.children.append(parse_xml(content))
 
 
 def _flag(value: bool) -> str:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -12,7 +13,7 @@ from evertunnel.model import TunnelKind
 from evertunnel.profiles.eap_xml import read_eap
 from evertunnel.profiles.findings import Finding, Place, Reading, advice
 from evertunnel.profiles.hashes import read_hash
-from evertunnel.profiles.intune_vpn import FORMAT, PROTOCOLS, ROUTINGS, SUITE_WORDS, read_range
+from evertunnel.profiles.intune_vpn import EAP_PATH, FORMAT, KNOWN, PROTOCOLS, ROUTINGS, SUITE_WORDS, read_range
 from evertunnel.profiles.model import (
     Authentication,
     CryptographySuite,
@@ -33,77 +34,46 @@ from evertunnel.profiles.model import (
 from evertunnel.profiles.xml_reading import XMLReader
 from evertunnel.profiles.xml_tree import parse_xml
 
-_KNOWN = frozenset(
-    [
-        "@odata.type",
-        "@odata.context",
-        "displayName",
-        "description",
-        "connectionName",
-        "profileTarget",
-        "servers",
-        "connectionType",
-        "enableSplitTunneling",
-        "enableAlwaysOn",
-        "enableDeviceTunnel",
-        "enableDnsRegistration",
-        "dnsSuffixes",
-        "rememberUserCredentials",
-        "associatedApps",
-        "trafficRules",
-        "routes",
-        "dnsRules",
-        "trustedNetworkDomains",
-        "authenticationMethod",
-        "eapXml",
-        "enableConditionalAccess",
-        "enableSingleSignOnWithAlternateCertificate",
-        "singleSignOnEku",
-        "singleSignOnIssuerHash",
-        "windowsInformationProtectionDomain",
-        "proxyServer",
-        "cryptographySuite",
-        "id",
-        "version",
-        "createdDateTime",
-        "lastModifiedDateTime",
-        "roleScopeTagIds",
-        "supportsScopeTags",
-        "customXml",
-        "microsoftTunnelSiteId",
-        "onlyAssociatedAppsCanUseConnection",
-    ]
-)
+# Properties that repeat others, or that a range is told by.
+_SAID_ELSEWHERE = frozenset({"appType", "lowerAddress", "upperAddress", "cidrAddress", "name"})
 
 
 class _Object:
     """A JSON object whose properties are read with their path."""
 
-    def __init__(self, value: Any, path: str = "$") -> None:
+    def __init__(self, value: Any, path: str = "$", within: "_Object | None" = None) -> None:
         if not isinstance(value, Mapping):
             raise InvalidInputError(f"{path}: must be an object")
         self.value, self.path = value, path
+        self.asked: set[str] = {"@odata.type"}
+        # Every object that was read, whoever asked for it.
+        self.all: list[_Object] = within.all if within else []
+        self.all.append(self)
+
+    def get(self, name: str) -> Any:
+        self.asked.add(name)
+        return self.value.get(name)
 
     def text(self, name: str) -> str:
-        found = self.value.get(name)
+        found = self.get(name)
         if found is not None and not isinstance(found, str):
             raise InvalidInputError(f"{self.path}.{name}: must be a text")
         return found or ""
 
     def flag(self, name: str) -> bool:
-        found = self.value.get(name)
+        found = self.get(name)
         if found is not None and not isinstance(found, bool):
             raise InvalidInputError(f"{self.path}.{name}: must be true or false")
         return bool(found)
 
     def number(self, name: str) -> int | None:
-        found = self.value.get(name)
+        found = self.get(name)
         if found is not None and (not isinstance(found, int) or isinstance(found, bool)):
             raise InvalidInputError(f"{self.path}.{name}: must be a whole number")
         return found
 
     def items(self, name: str) -> list[Any]:
-        found = self.value.get(name)
+        found = self.get(name)
         if found is not None and not isinstance(found, list):
             raise InvalidInputError(f"{self.path}.{name}: must be a list")
         return found or []
@@ -115,7 +85,7 @@ class _Object:
         return tuple(self.items(name))
 
     def objects(self, name: str) -> list["_Object"]:
-        return [_Object(item, f"{self.path}.{name}[{index}]") for index, item in enumerate(self.items(name))]
+        return [_Object(item, f"{self.path}.{name}[{index}]", self) for index, item in enumerate(self.items(name))]
 
 
 def read_vpn(document: Mapping[str, Any]) -> Reading:
@@ -126,7 +96,12 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
     connection = body.text("connectionType")
     if connection not in words:
         raise InvalidInputError(f"$.connectionType: {connection[:40]!r} is no built-in protocol; plug-ins are not read")
-    unknown = [Unknown(FORMAT, f"$.{key}", json.dumps(value)) for key, value in document.items() if key not in _KNOWN]
+    unknown = [
+        Unknown(FORMAT, f"$.{key}", json.dumps(value))
+        for key, value in document.items()
+        # Graph answers with every property it has; null, false and empty ones say nothing.
+        if key not in KNOWN and value not in (None, False, "", [], {})
+    ]
     findings: list[Finding] = [
         advice("unknown", "", f"the property {item.path[2:]!r} is not known", "it is kept, and not understood",
                "check that it is not needed")
@@ -152,8 +127,14 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
         register_dns=body.flag("enableDnsRegistration"),
         remember_credentials=body.flag("rememberUserCredentials"),
         enterprise_id=body.text("windowsInformationProtectionDomain"),
-        unknown=tuple(unknown),
     )
+    profile = replace(profile, unknown=(*unknown, *reader.unknown))
+    findings += [
+        advice("unknown", "", f"{item.path}.{key} is not known", "it is not kept", "check that it is not needed")
+        for item in body.all[1:]
+        for key, value in item.value.items()
+        if key not in item.asked | _SAID_ELSEWHERE and value not in (None, False, "", [], {})
+    ]
     places = {"servers": Place("$.servers"), "routes": Place("$.routes"), "authentication": Place("$.eapXml"),
               "cryptography": Place("$.cryptographySuite"), "name_rules": Place("$.dnsRules"),
               "traffic_filters": Place("$.trafficRules"), "proxy": Place("$.proxyServer")}  # fmt: skip
@@ -180,7 +161,7 @@ def _read_authentication(body: _Object, reader: XMLReader) -> Authentication:
                 text = base64.b64decode(body.text("eapXml"), validate=True).decode("utf-8-sig")
             except (binascii.Error, UnicodeDecodeError, ValueError) as error:
                 raise InvalidInputError(f"$.eapXml: is no base64 of UTF-8 text: {error}") from None
-            method = read_eap(reader, parse_xml(text), "$.eapXml: EapHostConfig")
+            method = read_eap(reader, parse_xml(text), f"{EAP_PATH}EapHostConfig")
             if method is None:
                 raise InvalidInputError("$.eapXml: holds no EAP method")
             return method
@@ -193,8 +174,8 @@ def _read_entra(body: _Object) -> EntraCompliance | None:
         return None
     if not body.flag("enableSingleSignOnWithAlternateCertificate"):
         return EntraCompliance()
-    usage = body.value.get("singleSignOnEku")
-    usages = (_Object(usage, "$.singleSignOnEku").text("objectIdentifier"),) if usage else ()
+    usage = body.get("singleSignOnEku")
+    usages = (_Object(usage, "$.singleSignOnEku", body).text("objectIdentifier"),) if usage else ()
     text = body.text("singleSignOnIssuerHash")
     digits = read_hash(text) if text else None
     if text and digits is None:
@@ -222,10 +203,10 @@ def _read_name_rule(item: _Object) -> NameRule:
 
 
 def _read_proxy(body: _Object) -> Proxy | None:
-    value = body.value.get("proxyServer")
+    value = body.get("proxyServer")
     if value is None:
         return None
-    item = _Object(value, "$.proxyServer")
+    item = _Object(value, "$.proxyServer", body)
     port = item.number("port")
     server = item.text("address") + (f":{port}" if port is not None else "")
     return Proxy(
@@ -257,10 +238,10 @@ def _read_ports(item: _Object) -> PortRange:
 
 
 def _read_suite(body: _Object) -> CryptographySuite | None:
-    value = body.value.get("cryptographySuite")
+    value = body.get("cryptographySuite")
     if value is None:
         return None
-    item = _Object(value, "$.cryptographySuite")
+    item = _Object(value, "$.cryptographySuite", body)
     found: dict[str, str] = {}
     for name, (field, words) in SUITE_WORDS.items():
         back = {text: word for word, text in words.items()}

@@ -61,9 +61,19 @@ def _read_profile(reader: XMLReader, root: Node, name: str, *, intune: bool) -> 
             "add NativeProfile with Servers",
         )  # fmt: skip
         native = Node("NativeProfile", line=root.line)
+    elif root.find("PluginProfile") is not None:
+        reader.report(
+            Level.ERROR, "two-profiles", "", native, _NATIVE, "NativeProfile and PluginProfile stand side by side",
+            "a connection is the one or the other", "remove one of them",
+        )  # fmt: skip
     protocols, retry = _read_protocols(reader, native)
     tunnel = reader.read_flag(root, "DeviceTunnel", _TOP, "tunnel", default=False)
     active = reader.read_number(root, "AlwaysOnActive", _TOP, "always_on_active")
+    if active not in (None, 0, 1):
+        reader.report(
+            Level.ERROR, "number", "always_on_active", root.find("AlwaysOnActive") or root, f"{_TOP}/AlwaysOnActive",
+            f"{active} is neither 0 nor 1", "Windows does not apply the element", "write 0 or 1",
+        )  # fmt: skip
     profile = Profile(
         name=own_name or name,
         tunnel=TunnelKind.DEVICE if tunnel else TunnelKind.USER,
@@ -114,11 +124,23 @@ def _read_profile(reader: XMLReader, root: Node, name: str, *, intune: bool) -> 
         ),
         enterprise_id=reader.read_text(root, "EdpModeId", _TOP, "enterprise_id"),
     )
+    _report_stray_text(reader, root, _TOP)
     if intune:
         check_echo(reader, root)
     reader.keep_unknown(root, _TOP)
     reader.keep_unknown(native, _NATIVE)
     return replace(profile, unknown=tuple(reader.unknown))
+
+
+def _report_stray_text(reader: XMLReader, node: Node, path: str) -> None:
+    for child in node.children:
+        if child.children:
+            _report_stray_text(reader, child, f"{path}/{child.name}")
+    if node.children and node.text:
+        reader.report(
+            Level.ADVICE, "stray-text", "", node, path, f"text stands between the elements: {node.text[:60]!r}",
+            "it means nothing, and Intune sees a difference to what Windows gives back", "remove it",
+        )  # fmt: skip
 
 
 def _read_servers(reader: XMLReader, native: Node) -> tuple[Server, ...]:
@@ -159,9 +181,23 @@ def _read_protocols(reader: XMLReader, native: Node) -> tuple[tuple[Protocol, ..
         word = reader.read_text(entry, "Type", path, field).lower()
         if word in by_word and by_word[word] not in protocols:
             protocols.append(by_word[word])
+        else:
+            reader.report(
+                Level.ERROR, "protocol-item", "protocols", entry, path, f"{word[:40]!r} is no protocol, or was there",
+                "Windows knows Ikev2, Sstp, L2tp and Pptp, each once", "remove it, or write one of them",
+            )  # fmt: skip
+        reader.keep_unknown(entry, path)
+    reader.skip(listed, "RetryTimeInHours")
+    reader.keep_unknown(listed, f"{_NATIVE}/ProtocolList")
     # Microsoft's own sample spells it RetryTimeinHours, so its case says nothing.
     hours = listed.find("RetryTimeInHours")
-    retry = int(hours.text) if hours is not None and hours.text.isdecimal() and len(hours.text) < 10 else None
+    digits = hours.text if hours is not None else ""
+    retry = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else None
+    if hours is not None and retry is None:
+        reader.report(
+            Level.ERROR, "number", "protocol_retry_hours", hours, f"{_NATIVE}/ProtocolList/RetryTimeInHours",
+            f"{digits[:40]!r} is no whole number", "Windows does not apply the element", "write hours, such as 168",
+        )  # fmt: skip
     return tuple(protocols) or (Protocol.AUTOMATIC,), retry if retry is not None or len(protocols) > 1 else 168
 
 
@@ -184,6 +220,8 @@ def _read_authentication(reader: XMLReader, native: Node) -> Authentication:
         return MachineCertificate()
     configuration = reader.take(eap, "Configuration", f"{path}/Eap") if eap else None
     host = _find_host(configuration) if configuration else None
+    if eap is not None:
+        reader.keep_unknown(eap, f"{path}/Eap")
     method: EAP | None = None
     if host is not None:
         method = read_eap(reader, host, f"{path}/Eap/Configuration/EapHostConfig")
@@ -199,15 +237,25 @@ def _read_authentication(reader: XMLReader, native: Node) -> Authentication:
 
 def _find_host(configuration: Node) -> Node | None:
     host = configuration.find("EapHostConfig")
-    if host is None and configuration.text.lower().lstrip().startswith(("<eaphostconfig", "&lt;eaphostconfig")):
-        host = parse_xml(html.unescape(configuration.text))
-    return host
+    if host is not None:
+        return host
+    text = configuration.text
+    if text[:4].lower() == "&lt;":
+        text = html.unescape(text)
+    # Unescaped no more often than it was escaped: a name in it would become markup.
+    return parse_xml(text) if text.lower().startswith("<eaphostconfig") else None
 
 
 def _read_compliance(reader: XMLReader, root: Node) -> EntraCompliance | None:
     path = f"{_TOP}/DeviceCompliance"
     node = reader.take(root, "DeviceCompliance", _TOP, "entra")
-    if node is None or not reader.read_flag(node, "Enabled", path, "entra", default=False):
+    if node is None:
+        return None
+    if not reader.read_flag(node, "Enabled", path, "entra", default=False):
+        reader.report(
+            Level.ADVICE, "compliance-off", "entra", node, path, "DeviceCompliance is there but not enabled",
+            "it does nothing, and is not kept", "remove it, or enable it",
+        )  # fmt: skip
         return None
     other = reader.take(node, "Sso", path, "entra.single_sign_on")
     reader.keep_unknown(node, path)
@@ -282,6 +330,8 @@ def _read_proxy(reader: XMLReader, root: Node) -> Proxy | None:
     path = f"{_TOP}/Proxy"
     manual = reader.take(node, "Manual", path, "proxy.server")
     server = reader.read_text(manual, "Server", f"{path}/Manual", "proxy.server") if manual else ""
+    if manual:
+        reader.keep_unknown(manual, f"{path}/Manual")
     url = reader.read_text(node, "AutoConfigUrl", path, "proxy.auto_config_url")
     reader.keep_unknown(node, path)
     return Proxy(url, server) if url or server else None
@@ -294,6 +344,7 @@ def _read_app_triggers(reader: XMLReader, root: Node) -> tuple[str, ...]:
         reader.keep_unknown(node, path)
         if app is not None and (identifier := reader.read_text(app, "Id", f"{path}/App", "")):
             apps.append(identifier)
+            reader.keep_unknown(app, f"{path}/App")
     return tuple(apps)
 
 
@@ -309,14 +360,16 @@ def _read_filters(reader: XMLReader, root: Node) -> tuple[TrafficFilter, ...]:
                 protocol=reader.read_number(node, "Protocol", path, field),
                 local_ports=reader.read_ports(node, "LocalPortRanges", path, field),
                 remote_ports=reader.read_ports(node, "RemotePortRanges", path, field),
-                local_addresses=reader.read_list(node, "LocalAddressRanges", path, field),
-                remote_addresses=reader.read_list(node, "RemoteAddressRanges", path, field),
+                local_addresses=reader.read_list(node, "LocalAddressRanges", path, field, level=Level.ADVICE),
+                remote_addresses=reader.read_list(node, "RemoteAddressRanges", path, field, level=Level.ADVICE),
                 routing=reader.read_choice(
                     node, "RoutingPolicyType", path, field, {item.value: item for item in Routing}
                 ),
                 inbound=reader.read_choice(node, "Direction", path, field, directions) or False,
             )
         )
+        if app:
+            reader.keep_unknown(app, f"{path}/App")
         reader.keep_unknown(node, path)
     return tuple(filters)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.document import decode_document, is_document
+from evertunnel.profiles.dpc.read import read_dpc
 from evertunnel.profiles.findings import Reading
 from evertunnel.profiles.install_script import read_install_script
 from evertunnel.profiles.intune import CUSTOM_TYPE, read_custom
 from evertunnel.profiles.intune_vpn import VPN_TYPE
 from evertunnel.profiles.powershell import find_payload
-from evertunnel.profiles.read_dpc import read_dpc
 from evertunnel.profiles.read_intune_vpn import read_vpn
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from evertunnel.profiles.swanctl import read_swanctl
@@ -75,7 +75,7 @@ def _read_json(text: str) -> list[Reading]:
             readings.append(decode_document(document))
             continue
         kind = document.get("@odata.type") if isinstance(document, dict) else None
-        reader = readers.get(kind)
+        reader = readers.get(kind) if isinstance(kind, str) else None
         if reader is None:
             raise InvalidInputError(f"$[{index}].@odata.type: {str(kind)[:60]!r} is no VPN profile")
         readings += reader(document)

@@ -57,9 +57,10 @@ def limit_swanctl(profile: Profile) -> tuple[Profile, list[str]]:
         names = method.trust.names[:1]
         trust = ServerTrust(names)
         kept: Authentication = EAPTLS(trust) if isinstance(method, EAPTLS) else PEAP(MSCHAPv2(), trust)
-        cut.drop(
-            "authentication", kept, "hashes of roots, choice of certificates and PEAP's settings (files stand for them)"
-        )
+        loss = "hashes of roots, choice of certificates and PEAP's settings (files stand for them)"
+        cut.drop("authentication", kept, loss)
+        if isinstance(method, PEAP) and isinstance(method.inner, EAPTLS):
+            cut.losses.append("EAP-TLS inside PEAP: set charon.plugins.eap-peap.phase2_method = tls in strongswan.conf")
     elif isinstance(method, MSCHAPv2 | MachineCertificate):
         cut.drop("authentication", type(method)(), "filters of certificates, and Windows' credentials")
     cut.drop("cryptography", _canonical(profile.cryptography), "a cryptography suite that makes no proposal")
@@ -152,11 +153,20 @@ def read_swanctl(text: str) -> list[Reading]:
     connections = decode_conf(text).sections.get("connections")
     if connections is None or not connections.sections:
         raise InvalidInputError("there is no section connections")
-    title = _TITLE.search(text)
-    return [
-        _read_connection(name, section, json.loads(title[1]) if title else name)
-        for name, section in connections.sections.items()
-    ]
+    title = _read_title(text)
+    return [_read_connection(name, section, title or name) for name, section in connections.sections.items()]
+
+
+def _read_title(text: str) -> str:
+    """The name in our own comment; empty when somebody else wrote the file, or into the comment."""
+    found = _TITLE.search(text)
+    if found is None:
+        return ""
+    try:
+        name = json.loads(found[1])
+    except json.JSONDecodeError:
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _read_connection(key: str, section: Section, name: str) -> Reading:

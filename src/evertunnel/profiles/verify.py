@@ -91,8 +91,12 @@ def _verify_authentication(profile: Profile) -> None:
             _verify_oid("authentication.selection.usages", usage.oid)
     for oid in getattr(method, "usages", ()):
         _verify_oid("authentication.usages", oid)
-    if isinstance(method, OtherEAP) and not 0 < method.type < 256:
-        raise InvalidInputError(f"authentication.type: {method.type} is no EAP type")
+    if isinstance(method, OtherEAP):
+        if not 0 < method.type < 256:
+            raise InvalidInputError(f"authentication.type: {method.type} is no EAP type")
+        if method.type in (13, 25, 26):
+            # Carried along as text, no rule would look into it.
+            raise InvalidInputError(f"authentication.type: {method.type} has a form of its own here, not other-eap")
     if profile.entra and profile.entra.single_sign_on:
         _verify_hashes("entra.single_sign_on.issuers", profile.entra.single_sign_on.issuers)
         for oid in profile.entra.single_sign_on.usages:

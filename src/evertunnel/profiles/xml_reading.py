@@ -13,6 +13,10 @@ T = TypeVar("T")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
+# Documented, and carried along as they are: the model has no place for them.
+_CARRIED = frozenset(["PeapExtensionsV2", "GroupSmartCardCerts"])
+
+
 class XMLReader:
     """Findings, places of fields and unknown elements of one file."""
 
@@ -116,7 +120,9 @@ class XMLReader:
         )  # fmt: skip
         return None
 
-    def read_list(self, node: Node, name: str, path: str, field: str, separators: str = ",") -> tuple[str, ...]:
+    def read_list(
+        self, node: Node, name: str, path: str, field: str, separators: str = ",", *, level: Level = Level.ERROR
+    ) -> tuple[str, ...]:
         """Items between commas; blanks around them are reported."""
         found = self.take(node, name, path, field)
         if found is None or not found.text:
@@ -127,7 +133,7 @@ class XMLReader:
         items = text.split(separators[0])
         if any(item != item.strip() for item in items):
             self.report(
-                Level.ERROR, "list-blanks", field, found, f"{path}/{name}", "there are blanks around the commas",
+                level, "list-blanks", field, found, f"{path}/{name}", "there are blanks around the commas",
                 "Windows takes a blank as part of the next item, or gives the list back without it",
                 "write the list without blanks",
             )  # fmt: skip
@@ -136,7 +142,7 @@ class XMLReader:
     def read_ports(self, node: Node, name: str, path: str, field: str) -> tuple[PortRange, ...]:
         """Ports and ranges of ports."""
         ports = []
-        for item in self.read_list(node, name, path, field):
+        for item in self.read_list(node, name, path, field, level=Level.ADVICE):
             first, dash, last = item.partition("-")
             try:
                 ports.append(PortRange(int(first), int(last if dash else first)))
@@ -182,6 +188,8 @@ class XMLReader:
             if child.name.lower() in taken or (known is not None and known(child)):
                 continue
             self.unknown.append(Unknown(self._format, path, render_xml(child, indent="")))
+            if child.name in _CARRIED:
+                continue
             self.report(
                 Level.ADVICE, "unknown", "", child, f"{path}/{child.name}", f"the element {child.name!r} is not known",
                 "Windows may ignore it or refuse the profile", "remove it unless you know what it does; it is kept",

@@ -120,9 +120,9 @@ def render_xml(root: Node, *, indent: str = "  ", comment: str = "") -> str:
 def _render(node: Node, inherited: str, margin: str, indent: str, lines: list[str]) -> None:
     head = node.name
     if node.namespace != inherited:
-        head += f" xmlns={quoteattr(node.namespace)}"
+        head += f" xmlns={_to_ascii(quoteattr(node.namespace))}"
     for name, value in node.attributes.items():
-        head += f" {name}={quoteattr(value)}"
+        head += f" {name}={_to_ascii(quoteattr(value))}"
     if node.children:
         lines.append(f"{margin}<{head}>")
         if node.text:
@@ -138,4 +138,8 @@ def _render(node: Node, inherited: str, margin: str, indent: str, lines: list[st
 
 def _escape(text: str) -> str:
     """Escaped for element content, in ASCII: what lies between us and Windows may know no more."""
-    return escape(text).encode("ascii", "xmlcharrefreplace").decode()
+    return _to_ascii(escape(text))
+
+
+def _to_ascii(markup: str) -> str:
+    return markup.encode("ascii", "xmlcharrefreplace").decode()

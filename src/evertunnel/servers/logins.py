@@ -16,7 +16,10 @@ Address = tuple[str, int]
 
 @dataclass(slots=True)
 class Login:
-    """One conversation and its story so far. `began_uptime` is seconds of a clock that never jumps."""
+    """One conversation and its story so far. `began_uptime` is seconds of a clock that never jumps.
+
+    `proven` says that the key of `certificate` was proven; else it is only what was shown.
+    """
 
     gateway: Gateway
     secret: bytes
@@ -27,6 +30,7 @@ class Login:
     client_address: str
     steps: list[Step] = field(default_factory=list)
     certificate: Certificate | None = None
+    proven: bool = False
     refusal: Decision | None = None
 
     def note(self, text: str, uptime: float) -> None:

@@ -82,6 +82,10 @@ class PolicyServer:
             secrets_by_address[_canonical(gateway.radius_address)] = gateway, secret
         self._secrets = secrets_by_address
 
+    def use_tls(self, tls: TLSContext) -> None:
+        """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
+        self._tls = tls
+
     def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
         """Take one datagram. None: nothing is to be sent, now or later.
 
@@ -192,6 +196,7 @@ class PolicyServer:
         """The key is proven. A no is said here, before any success; a yes is decided once more when it is recorded."""
         login = exchange.login
         login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
+        login.proven = login.certificate is not None
         login.note(f"{due.peer.version}: the client proved the key of its certificate", exchange.uptime)
         facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
         if facts.user is not None:

@@ -78,6 +78,8 @@ class RadiusProcess:
             self._tell_at = uptime + _TELL_EVERY_SECONDS
             if dropped := self._server.take_dropped():
                 log.warning("packets dropped", **dropped)
+            if unrecorded := self._recorder.take_unrecorded():
+                log.warning("refusals of strangers not recorded", **unrecorded)
         if uptime < self._expire_at:
             return []
         self._expire_at = uptime + _EXPIRE_EVERY_SECONDS

@@ -1,5 +1,6 @@
 """Commits verdicts and only then lets their replies go. All that wait share one commit."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,10 +11,16 @@ from evertunnel.actions.authenticate import decide_login, record_failure, record
 from evertunnel.actions.decide import Decider
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Outcome, Reason
+from evertunnel.rate_limit import RateLimit
 from evertunnel.servers.logins import Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction, Watch
+
+# Anybody on the internet can be refused, and each refusal is a row: of those who prove no certificate of ours, no more
+# than this a second are recorded for each gateway, and for each certificate that was shown without proof.
+_STRANGERS_PER_SECOND = 20
+_STRANGERS_AT_MOST = 10_000
 
 log = structlog.get_logger()
 
@@ -26,6 +33,8 @@ class Recorder:
         self._decider = decider
         self._on_gateways_changed = on_gateways_changed
         self._watch = Watch(store)
+        self._strangers: dict[tuple[str, str], RateLimit] = {}
+        self._unrecorded: Counter[str] = Counter()
         self._behind = False  # a change was seen and could not be read yet
 
     def follow(self) -> bool:
@@ -77,6 +86,15 @@ class Recorder:
             self._on_gateways_changed()
         return replies
 
+    def _records_stranger(self, verdict: Verdict) -> bool:
+        shown = verdict.login.certificate
+        if len(self._strangers) >= _STRANGERS_AT_MOST:
+            self._strangers.clear()
+        limit = self._strangers.setdefault(
+            (verdict.login.gateway.id, shown.id if shown else ""), RateLimit(per_second=_STRANGERS_PER_SECOND)
+        )
+        return limit.allows(verdict.uptime)
+
     def _commit_apart(self, verdicts: Sequence[Verdict], now: datetime, error: Exception) -> list[Reply]:
         """Record each on its own; the one that cannot be, as refused by an error of ours, or not at all."""
         if len(verdicts) > 1:
@@ -88,10 +106,18 @@ class Recorder:
         refusal = Decision(Outcome.REFUSED, Reason.INTERNAL_ERROR, detail)
         return self.commit([replace(verdict, accepted=None, refusal=refusal)], now)
 
+    def take_unrecorded(self) -> dict[str, int]:
+        """How many refusals were not recorded since this was asked last, by gateway."""
+        unrecorded, self._unrecorded = self._unrecorded, Counter()
+        return dict(unrecorded)
+
     def _record(self, tx: Transaction, verdict: Verdict) -> Reply | None:
         login = verdict.login.facts(verdict.uptime)
         if verdict.refusal is not None:
-            record_failure(tx, login, verdict.refusal)
+            if verdict.login.proven or self._records_stranger(verdict):
+                record_failure(tx, login, verdict.refusal)
+            else:
+                self._unrecorded[login.gateway.name] += 1
             return build_reject(verdict)
         if verdict.sent is not None:
             # The gateway did not hear our Accept. Meanwhile it may no longer be true.

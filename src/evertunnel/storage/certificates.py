@@ -65,6 +65,31 @@ def find_valid_for_key(connection: Connection, public_key_der: bytes) -> AnyRow 
     ).one_or_none()
 
 
+def list_valid_for_key(connection: Connection, public_key_der: bytes) -> list[AnyRow]:
+    """All valid certificates for a key."""
+    return list(
+        connection.execute(
+            select(_certificates).where(
+                _certificates.c.public_key_der == public_key_der,
+                _certificates.c.status == CertificateStatus.VALID.value,
+            )
+        )
+    )
+
+
+def find_granted_for_key(connection: Connection, public_key_der: bytes, *, since: datetime) -> str | None:
+    """The id of a certificate for a key that was granted after a moment and not signed yet."""
+    return connection.execute(
+        select(_certificates.c.id)
+        .where(
+            _certificates.c.public_key_der == public_key_der,
+            _certificates.c.status == CertificateStatus.GRANTED.value,
+            _certificates.c.granted_at > since,
+        )
+        .limit(1)
+    ).scalar_one_or_none()
+
+
 def list_certificates(connection: Connection, *, limit: int = 1000) -> list[AnyRow]:
     """The newest first."""
     return list(connection.execute(select(_certificates).order_by(_certificates.c.granted_at.desc()).limit(limit)))
@@ -120,8 +145,13 @@ def change_status(
     )
 
 
+def forget_owner(tx: Transaction, column: str, subject_id: str) -> None:
+    """Nobody owns these certificates any more: a user (`user_id`), device or gateway is about to be removed."""
+    tx.connection.execute(update(_certificates).where(_certificates.c[column] == subject_id).values({column: None}))
+
+
 def list_of_subject(connection: Connection, column: str, subject_id: str, statuses: Sequence[str]) -> list[AnyRow]:
-    """Certificates of a user (`user_id`) or device (`device_id`) in one of some states."""
+    """Certificates of a user (`user_id`), device (`device_id`) or gateway (`gateway_id`) in one of some states."""
     return list(
         connection.execute(
             select(_certificates).where(_certificates.c[column] == subject_id, _certificates.c.status.in_(statuses))

@@ -1,6 +1,6 @@
 """Effects, stored until confirmed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -64,6 +64,17 @@ def list_pending(connection: Connection, gateway_id: str) -> list[Effect]:
     ]
 
 
+def list_pending_subjects(connection: Connection, subject_ids: Collection[str]) -> set[str]:
+    """Those of some subjects for which something is to be done anywhere."""
+    return set(
+        connection.execute(
+            select(_effects.c.subject_id).where(
+                _effects.c.subject_id.in_(subject_ids), _effects.c.state == EffectState.PENDING.value
+            )
+        ).scalars()
+    )
+
+
 def confirm_effect(tx: Transaction, effect_id: str) -> None:
     """It was seen to be so on the gateway. What was confirmed or dropped before stays as it is."""
     tx.connection.execute(
@@ -89,11 +100,24 @@ def drop_effects(tx: Transaction, subject_id: str) -> None:
     )
 
 
+def drop_effects_of_gateway(tx: Transaction, gateway_id: str, *, cause: str) -> int:
+    """Nothing is wanted on a gateway any more; returns how many effects were pending."""
+    return tx.connection.execute(
+        update(_effects)
+        .where(_effects.c.gateway_id == gateway_id, _effects.c.state == EffectState.PENDING.value)
+        .values(state=EffectState.DROPPED.value, last_error=cause)
+    ).rowcount
+
+
 def list_of_denial(connection: Connection, denial_id: str) -> list[AnyRow]:
-    """A denial's effects with their gateways' names."""
+    """A denial's effects with their gateways' names, and why those do not answer, if they do not."""
     return list(
         connection.execute(
-            select(_effects, tables.gateways.c.name.label("gateway_name"))
+            select(
+                _effects,
+                tables.gateways.c.name.label("gateway_name"),
+                tables.gateways.c.state_error.label("gateway_error"),
+            )
             .outerjoin(tables.gateways, tables.gateways.c.id == _effects.c.gateway_id)
             .where(_effects.c.denial_id == denial_id)
             .order_by(tables.gateways.c.name_key)

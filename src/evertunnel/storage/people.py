@@ -18,11 +18,13 @@ _TABLES: dict[SubjectKind, Table] = {
 
 
 def find_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow | None:
-    """A user, device or group by name (any case) or id."""
+    """A user, device or group by id, else by name (any case): somebody may be called as another's id is."""
     table = _TABLES[kind]
     return connection.execute(
-        select(table).where((table.c.name_key == name.casefold()) | (table.c.id == name))
-    ).one_or_none()
+        select(table)
+        .where((table.c.name_key == name.casefold()) | (table.c.id == name))
+        .order_by((table.c.id == name).desc())
+    ).first()
 
 
 def get_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow:
@@ -56,6 +58,16 @@ def update_subject(tx: Transaction, kind: SubjectKind, subject_id: str, **column
     tx.connection.execute(update(table).where(table.c.id == subject_id).values(**columns))
 
 
+def delete_subject(tx: Transaction, kind: SubjectKind, subject_id: str) -> None:
+    """Remove one from everything that names it, and then itself. Its certificates must have no owner any more."""
+    members, table = tables.group_members, _TABLES[kind]
+    tx.connection.execute(delete(members).where(members.c.member_kind == kind.value, members.c.member_id == subject_id))
+    tx.connection.execute(
+        delete(tables.facts).where(tables.facts.c.subject_kind == kind.value, tables.facts.c.subject_id == subject_id)
+    )
+    tx.connection.execute(delete(table).where(table.c.id == subject_id))
+
+
 def add_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> None:
     """Put a user, device or group into a group; twice is once."""
     members = tables.group_members
@@ -70,16 +82,17 @@ def add_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str
         tx.connection.execute(insert(members).values(group_id=group_id, member_kind=kind.value, member_id=member_id))
 
 
-def remove_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> None:
-    """Take a member out of a group."""
+def remove_member(tx: Transaction, group_id: str, kind: SubjectKind, member_id: str) -> bool:
+    """Take a member out of a group. False: it was not in it."""
     members = tables.group_members
-    tx.connection.execute(
+    result = tx.connection.execute(
         delete(members).where(
             members.c.group_id == group_id,
             members.c.member_kind == kind.value,
             members.c.member_id == member_id,
         )
     )
+    return result.rowcount > 0
 
 
 def list_members(connection: Connection, group_id: str) -> list[tuple[str, str]]:
@@ -104,10 +117,13 @@ def assign_device(tx: Transaction, device_id: str, user_id: str) -> None:
         tx.connection.execute(insert(assigned).values(device_id=device_id, user_id=user_id))
 
 
-def unassign_device(tx: Transaction, device_id: str, user_id: str) -> None:
-    """Take that back."""
+def unassign_device(tx: Transaction, device_id: str, user_id: str) -> bool:
+    """Take that back. False: it was not assigned."""
     assigned = tables.device_users
-    tx.connection.execute(delete(assigned).where(assigned.c.device_id == device_id, assigned.c.user_id == user_id))
+    result = tx.connection.execute(
+        delete(assigned).where(assigned.c.device_id == device_id, assigned.c.user_id == user_id)
+    )
+    return result.rowcount > 0
 
 
 def list_assigned_users(connection: Connection, device_id: str) -> dict[str, str]:

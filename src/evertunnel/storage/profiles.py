@@ -70,6 +70,11 @@ def insert_version(tx: Transaction, profile_id: str, version: int, document: Map
     tx.connection.execute(update(_profiles).where(_profiles.c.id == profile_id).values(version=version))
 
 
+def forget_gateway(tx: Transaction, gateway_id: str) -> None:
+    """Profiles made for a gateway that goes are for none."""
+    tx.connection.execute(update(_profiles).where(_profiles.c.gateway_id == gateway_id).values(gateway_id=None))
+
+
 def delete_profile(tx: Transaction, profile_id: str) -> None:
     """With its versions."""
     tx.connection.execute(delete(_versions).where(_versions.c.profile_id == profile_id))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from evertunnel.model import Session, SessionState, SubjectKind
 from evertunnel.storage import tables
@@ -116,6 +116,16 @@ def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> Non
             .where(_sessions.c.id.in_(session_ids), _sessions.c.state.in_(LIVE))
             .values(state=SessionState.ENDING.value, end_reason=reason)
         )
+
+
+def unmark_ending(tx: Transaction, session_ids: Sequence[str]) -> None:
+    """The tunnels may stay after all: one that came up is up again, one that did not is waited for."""
+    came_up = case((_sessions.c.up_at.is_(None), SessionState.PENDING.value), else_=SessionState.UP.value)
+    tx.connection.execute(
+        update(_sessions)
+        .where(_sessions.c.id.in_(session_ids), _sessions.c.state == SessionState.ENDING.value)
+        .values(state=came_up, end_reason="")
+    )
 
 
 def list_sessions(connection: Connection, *, live_only: bool, limit: int) -> list[AnyRow]:

@@ -6,9 +6,10 @@ records carries the hash of the one before, and a reply that waits for `write` t
 
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -25,6 +26,9 @@ from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
 GENESIS_HASH = bytes(32)
+
+# Waiting this long is not waiting: what is judged to the second does not change, and records keep the caller's moment.
+_AT_ONCE = timedelta(milliseconds=100)
 
 # Locked for too long, disk full, file damaged or gone, no free connection: by SQLAlchemy's name and the driver's.
 UNAVAILABLE = (DatabaseError, InterfaceError, PoolTimeoutError, sqlite3.DatabaseError)
@@ -89,15 +93,21 @@ class Store:
             raise UnavailableError(f"the database cannot be read: {explain(error)}") from error
 
     @contextmanager
-    def write(self, now: datetime) -> Iterator["Transaction"]:
+    def write(self, now: datetime, *, fixed: bool = False) -> Iterator["Transaction"]:
         """All or nothing. Raises UnavailableError when it could not be committed; then nothing happened.
 
         One exception: who loses a database server in the middle of a commit cannot know, and is told the same.
+
+        The transaction's `now` is the moment at which it got the right to write: who waited for it decides about
+        what ended meanwhile. With `fixed` it is the caller's: something was seen at that moment.
         """
+        began = time.monotonic()
         try:
             with self._engine.connect().execution_options(write=True) as connection, connection.begin() as outer:
-                ledger = self._statements.read_ledger(connection)  # here it waits for its turn
-                transaction = Transaction(connection, self._statements, now, ledger)
+                ledger = self._statements.read_ledger(connection)  # SQLite waits for its turn before, PostgreSQL here
+                waited = timedelta(seconds=time.monotonic() - began)
+                moment = now if fixed or waited < _AT_ONCE else now + waited
+                transaction = Transaction(connection, self._statements, moment, ledger)
                 yield transaction
                 transaction.seal()
                 outer.commit()

@@ -223,6 +223,10 @@ gateways = Table(
     Column("settings", JSON, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("created_at", UTCTime, nullable=False),
+    # What its process saw last; `state_since` is when that began.
+    Column("state", Text, nullable=False, server_default="unknown"),
+    Column("state_since", UTCTime),
+    Column("state_error", Text, nullable=False, server_default=""),
 )
 
 profiles = Table(

@@ -11,7 +11,16 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import compile_network_policy
 from evertunnel.model import CertificateKind, CertificateStatus, Outcome, Reason, TunnelKind
-from tests.unit.access.samples import ALICE, CONDITIONAL_ACCESS, LAPTOP, NOW, make_certificate, make_document, say
+from tests.unit.access.samples import (
+    ALICE,
+    CONDITIONAL_ACCESS,
+    GATEWAY,
+    LAPTOP,
+    NOW,
+    make_certificate,
+    make_document,
+    say,
+)
 from tests.unit.access.samples import make_facts as ask
 
 COMPLIANT = say("true")
@@ -117,7 +126,17 @@ REFUSED: dict[str, tuple[Facts, Reason]] = {
     "no certificate": (ask(certificate=None), Reason.CERTIFICATE_UNKNOWN),
     "no tunnel": (ask(tunnel=None), Reason.CERTIFICATE_UNKNOWN),
     "a certificate without owner": (ask(user=None), Reason.USER_UNKNOWN),
+    "a gateway that is disabled": (ask(gateway=replace(GATEWAY, enabled=False)), Reason.GATEWAY_DISABLED),
     "a device certificate without device": (ask_device(device=None), Reason.DEVICE_UNKNOWN),
+    "a short-lived certificate without device": (
+        ask(device=None, certificate=make_certificate(device_id=None)), Reason.DEVICE_UNKNOWN,
+    ),
+    "a user's certificate for a device that is gone": (
+        ask(device=None, certificate=make_certificate(CertificateKind.USER)), Reason.DEVICE_UNKNOWN,
+    ),
+    "a short-lived certificate on a device taken away": (
+        ask(device=replace(LAPTOP, users=frozenset({"u2"}))), Reason.DEVICE_NOT_ASSIGNED,
+    ),
     "a certificate on hold": (
         ask(certificate=make_certificate(status=CertificateStatus.ON_HOLD)), Reason.CERTIFICATE_ON_HOLD,
     ),
@@ -164,6 +183,11 @@ def test_an_established_tunnel_outlives_its_certificate() -> None:
 def test_an_established_tunnel_outlives_nothing_else(what: str) -> None:
     facts, reason = REFUSED[what]
     assert decide_tunnel(EVERYTHING, replace(facts, established=True)).reason is reason
+
+
+def test_a_long_lived_certificate_asks_for_no_assignment() -> None:
+    certificate = make_certificate(CertificateKind.USER)
+    assert decide_tunnel(EVERYTHING, ask(certificate=certificate, device=replace(LAPTOP, users=frozenset()))).granted
 
 
 def test_a_device_tunnel_is_refused_for_its_denied_device() -> None:

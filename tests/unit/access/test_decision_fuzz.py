@@ -22,7 +22,8 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5)
 KEYS = st.sampled_from(
-    ["permission", "enabled", "conditions", "settings", "tunnel", "users", "groups", "devices", "gateways", "state",
+    ["permission", "enabled", "conditions", "settings", "tunnel", "users", "groups",
+     "user_groups", "device_groups", "devices", "gateways", "state",
      "allowed_certificate_oids", "session_timeout_seconds", "displayName", "grantControls", "operator",
      "builtInControls", "applications", "includeApplications", "includeUsers", "excludeUsers", "includeGroups",
      "@odata.type", "platforms"]

@@ -30,7 +30,9 @@ MATCHING: dict[str, dict[str, Any]] = {
     "tunnel": {"tunnel": "user"},
     "user": {"users": ["u9", "u1"]},
     "group of the user": {"groups": ["g1"]},
-    "group of the device": {"groups": ["g2"]},
+    "group of the user by name": {"user_groups": ["g1"]},
+    "group of the device by name": {"device_groups": ["g2"]},
+    "both": {"user_groups": ["g1", "g9"], "device_groups": ["g2"]},
     "device": {"devices": ["d1"]},
     "gateway": {"gateways": ["gw1"]},
     "all": {"tunnel": "user", "users": ["u1"], "groups": ["g1"], "devices": ["d1"], "gateways": ["gw1"]},
@@ -39,7 +41,10 @@ NOT_MATCHING: dict[str, tuple[dict[str, Any], str]] = {
     "tunnel": ({"tunnel": "device"}, "not the device tunnel"),
     "user": ({"users": ["u2"]}, "user is not one"),
     "user by name": ({"users": ["alice@corp.example"]}, "user is not one"),
-    "group": ({"groups": ["g3"]}, "is in a group"),
+    "group": ({"groups": ["g3"]}, "the user is in none of the groups"),
+    "group of the device": ({"groups": ["g2"]}, "the user is in none of the groups"),
+    "user group": ({"user_groups": ["g2"]}, "user groups"),
+    "device group": ({"device_groups": ["g1"]}, "device groups"),
     "device": ({"devices": ["d2"]}, "device is not one"),
     "gateway": ({"gateways": ["gw2"]}, "gateway is not one"),
     "one of several": ({"users": ["u1"], "gateways": ["gw2"]}, "gateway is not one"),
@@ -60,6 +65,14 @@ def test_a_condition_that_is_not_met_is_named(what: str) -> None:
 @pytest.mark.parametrize("what", MATCHING)
 def test_no_condition_is_met_by_what_is_unknown(what: str) -> None:
     assert match(Facts(at=NOW, tunnel=None), **MATCHING[what]) is not None
+
+
+def test_a_policy_that_denies_matches_the_groups_of_either() -> None:
+    for group in ("g1", "g2"):
+        policy = compile_network_policy("policy", {"permission": "deny", "conditions": {"groups": [group]}})
+        assert find_unmatched_condition(policy, make_facts()) is None
+    policy = compile_network_policy("policy", {"permission": "deny", "conditions": {"groups": ["g3"]}})
+    assert find_unmatched_condition(policy, make_facts()) == "neither user nor device is in a group named"
 
 
 def test_a_device_tunnel_is_matched_by_the_groups_of_the_device_alone() -> None:
@@ -104,6 +117,8 @@ WRONG_CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a number for a user": ({"users": [1]}, "$.conditions.users[0]"),
     "half a character": ({"users": ["\ud800"]}, "$.conditions.users[0]"),
     "no group": ({"groups": []}, "$.conditions.groups"),
+    "no user group": ({"user_groups": []}, "$.conditions.user_groups"),
+    "no device group": ({"device_groups": []}, "$.conditions.device_groups"),
     "no device": ({"devices": []}, "$.conditions.devices"),
     "no gateway": ({"gateways": []}, "$.conditions.gateways"),
     "gateways false": ({"gateways": False}, "$.conditions.gateways"),

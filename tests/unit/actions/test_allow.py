@@ -1,5 +1,7 @@
 """Allow: what a denial took is given back, unless another denial still holds it."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -8,9 +10,10 @@ from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.actions.issue_certificate import Wanted, grant_certificate
 from evertunnel.actions.revoke_certificate import revoke_certificate
+from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.errors import InvalidInputError, NotFoundError
-from evertunnel.model import CertificateKind, CertificateStatus, SubjectKind
-from evertunnel.storage import effect_queue, tables
+from evertunnel.model import CertificateKind, CertificateStatus, Session, SessionState, SubjectKind, TunnelKind
+from evertunnel.storage import effect_queue, sessions, tables
 from tests.installation import ADMIN, ALICE, LAPTOP, Installation
 from tests.unit.pki.samples import make_grant
 
@@ -100,6 +103,51 @@ def test_what_was_still_to_be_cut_is_dropped_and_gateways_forget(shared: tuple[I
         pending = effect_queue.list_pending(connection, gateway_id)
     assert (cut.state, cut.last_error) == ("dropped", "allowed again")
     assert [effect.kind.value for effect in pending] == ["flush"]
+
+
+def add_session(installation: Installation, state: SessionState, **columns: Any) -> None:
+    made = Session("s1", TunnelKind.USER, state, installation.add_gateway(), 7, installation.now, spis="a:b", **columns)
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(tx, [made])
+
+
+def find_session(installation: Installation) -> tuple[str, str]:
+    with installation.store.read() as connection:
+        row = connection.execute(select(tables.sessions)).one()
+    return row.state, row.end_reason
+
+
+@pytest.mark.parametrize("state", [SessionState.UP, SessionState.PENDING])
+def test_a_tunnel_that_was_not_cut_yet_stays(shared: tuple[Installation, str], state: SessionState) -> None:
+    installation, certificate_id = shared
+    add_session(installation, state, user_id=installation.find_certificate(certificate_id).user_id)
+    installation.do(deny, *USER, reason="test")
+    assert find_session(installation) == ("ending", "denied: test")
+    installation.do(allow, *USER)
+    assert find_session(installation) == (state.value, "")
+
+
+def test_a_tunnel_that_another_denial_ends_goes_all_the_same(shared: tuple[Installation, str]) -> None:
+    installation, certificate_id = shared
+    certificate = installation.find_certificate(certificate_id)
+    add_session(installation, SessionState.UP, user_id=certificate.user_id, device_id=certificate.device_id)
+    installation.do(deny, *DEVICE, reason="stolen")
+    installation.do(deny, *USER, reason="test")
+    installation.do(allow, *USER)
+    assert find_session(installation)[0] == "ending"
+    installation.do(allow, *DEVICE)
+    assert find_session(installation)[0] == "up"
+
+
+def test_a_tunnel_that_lost_what_entitled_it_goes_all_the_same(shared: tuple[Installation, str]) -> None:
+    installation, certificate_id = shared
+    add_session(installation, SessionState.UP, user_id=installation.find_certificate(certificate_id).user_id)
+    with installation.store.write(installation.now) as tx:
+        sessions.mark_ending(tx, ["s1"], "device_not_compliant")
+        effect_queue.queue_effect(tx, EffectKind.CUT, ["g1"], EffectSubject.SESSION, "s1", cause="not compliant")
+    installation.do(deny, *USER, reason="test")
+    installation.do(allow, *USER)
+    assert find_session(installation)[0] == "ending"
 
 
 def test_who_is_not_denied_cannot_be_allowed(shared: tuple[Installation, str]) -> None:

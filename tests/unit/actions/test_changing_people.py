@@ -163,3 +163,15 @@ def test_every_change_is_on_record(installation: Installation) -> None:
     names = [name for name, _ in list_audit(installation) if not name.startswith("certificate:")]
     assert names == ["user:add", "device:add", "group:add", "group:join", "group:leave", "device:assign",
                      "device:unassign", "device:change"]  # fmt: skip
+
+
+def test_taking_away_what_was_never_there_is_told_and_nothing_is_recorded(installation: Installation) -> None:
+    installation.add_user()
+    installation.add_device()
+    installation.add_group("staff")
+    before = list_audit(installation)
+    with pytest.raises(NotFoundError, match=f"the user {ALICE} is not in the group 'staff' itself"):
+        installation.do(leave_group, "staff", SubjectKind.USER, ALICE)
+    with pytest.raises(NotFoundError, match=f"{LAPTOP} is not assigned to {ALICE}"):
+        installation.do(assign_device, LAPTOP, ALICE, assigned=False)
+    assert list_audit(installation) == before

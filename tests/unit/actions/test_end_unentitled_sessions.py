@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_device import change_device
 from evertunnel.actions.change_network_policies import add_network_policy, switch_network_policy
 from evertunnel.actions.change_user import change_user
@@ -13,7 +14,7 @@ from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
 from evertunnel.actions.import_access_policies import import_access_policies, switch_access_policy
 from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
-from evertunnel.model import Session, SessionState, TunnelKind
+from evertunnel.model import CertificateKind, Session, SessionState, TunnelKind
 from evertunnel.storage import effect_queue, sessions, tables
 from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.access.samples import make_document
@@ -117,3 +118,24 @@ def test_a_session_without_certificate_ends(live: tuple[Installation, str, dict[
     with installation.store.write(installation.now) as tx:
         sessions.update_session(tx, "device", certificate_id=None)
     assert enforce(installation, gateway_id) == ["device"]
+
+
+def test_a_device_taken_away_ends_the_user_tunnel_of_its_short_lived_certificate(
+    live: tuple[Installation, str, dict[str, str]],
+) -> None:
+    installation, gateway_id, _ = live
+    installation.do(assign_device, LAPTOP, ALICE)
+    with installation.store.read() as connection:
+        user = sessions.list_live_of_gateway(connection, gateway_id)
+        owners = {"user_id": next(row.user_id for row in user if row.user_id), "device_id": user[0].device_id}
+    issued = installation.issue(CertificateKind.SHORT_LIVED, ALICE, **owners)
+    with installation.store.write(installation.now) as tx:
+        session = Session("short", TunnelKind.USER, SessionState.UP, gateway_id, 3, installation.now,
+                          certificate_id=issued.id, **owners)  # fmt: skip
+        sessions.insert_sessions(tx, [session])
+    assert enforce(installation, gateway_id) == []
+    installation.do(assign_device, LAPTOP, ALICE, assigned=False)
+    assert enforce(installation, gateway_id) == ["short"]
+    with installation.store.read() as connection:
+        (effect,) = effect_queue.list_pending(connection, gateway_id)
+    assert (effect.subject_id, effect.cause) == ("short", f"{LAPTOP} is not assigned to {ALICE} any more")

@@ -1,5 +1,6 @@
 """What a gateway reports: device tunnels decided as they come up, user tunnels joined to their Accept."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +18,14 @@ from evertunnel.actions.follow_tunnel import (
     record_device_refusal,
     record_unrecognised,
 )
-from evertunnel.model import Decision, Gateway, Reason, Session, SessionState, SubjectKind, TunnelKind
+from evertunnel.model import Decision, Gateway, Reason, Session, SessionState, Step, SubjectKind, TunnelKind
 from evertunnel.storage import sessions, tables
 from tests.installation import LAPTOP, Installation
 
-REPORT = TunnelReport(7, "a_b", "192.0.2.7", "CN=laptop1", "10.30.0.1", story=("looking for a config", "up"))
+REPORT = TunnelReport(
+    7, "a_b", "192.0.2.7", "CN=laptop1", "10.30.0.1",
+    story=(Step(0.0, "looking for a config"), Step(31.4, "up")), reported_ms=33.3,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -64,7 +68,9 @@ def test_a_device_that_may_is_recorded_with_its_session_and_story(
     [session], [attempt] = list_rows(installation, "sessions"), list_rows(installation, "attempts")
     assert (session.state, session.kind, session.spis, session.unique_id) == ("up", "device", "a_b", 7)
     assert (session.device_id, session.attempt_id, attempt.session_id) == (attempt.device_id, attempt.id, session.id)
-    assert "looking for a config" in attempt.story
+    steps = json.loads(attempt.story)["steps"]
+    assert steps[:2] == [[0.0, "looking for a config"], [31.4, "up"]]
+    assert (steps[2][0], attempt.duration_microseconds) == (33.3, 33_300)
 
 
 def test_a_denied_device_is_refused_and_has_no_session(ready: tuple[Installation, Gateway, TunnelReport]) -> None:

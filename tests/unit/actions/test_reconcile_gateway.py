@@ -100,10 +100,15 @@ def test_a_session_waits_a_minute_for_its_tunnel(
     assert get(installation, "s2").state == state
 
 
-def test_a_pending_session_whose_tunnel_is_listed_comes_up(ready: tuple[Installation, Gateway, str]) -> None:
+@pytest.mark.parametrize("seconds", [0, 90])
+def test_a_pending_session_whose_tunnel_is_listed_comes_up(
+    ready: tuple[Installation, Gateway, str], seconds: int
+) -> None:
+    """However late: we may have been away when it came up."""
     installation, gateway, certificate_id = ready
     insert(installation, gateway, "s2", state=SessionState.PENDING, unique_id=11, spis="",
            certificate_id=certificate_id)  # fmt: skip
+    installation.clock.forward(seconds=seconds)
     late = replace(TUNNEL, report=replace(TUNNEL.report, unique_id=11, spis="x_y"))
     assert reconcile(installation, gateway, TUNNEL, late) == []
     assert get(installation, "s2").state == "up"
@@ -114,3 +119,9 @@ def test_a_live_session_that_lost_its_right_is_ending_after_looking(ready: tuple
     installation.do(remove_network_policy, "everything")
     reconcile(installation, gateway, TUNNEL)
     assert (get(installation).state, get(installation).end_reason) == ("ending", "no_network_policy")
+
+
+def test_a_tunnel_with_a_fault_is_cut_and_its_session_says_why(ready: tuple[Installation, Gateway, str]) -> None:
+    installation, gateway, _ = ready
+    assert reconcile(installation, gateway, replace(TUNNEL, fault="nothing went through")) == [7]
+    assert (get(installation).state, get(installation).end_reason) == ("ending", "nothing went through")

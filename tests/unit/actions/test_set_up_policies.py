@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_membership import join_group
 from evertunnel.actions.report_device import report_device
 from evertunnel.actions.set_up_policies import set_up_policies
@@ -19,6 +20,7 @@ def usual(installation: Installation) -> Installation:
     installation.do(set_up_policies)
     installation.add_user()
     installation.add_device()
+    installation.do(assign_device, LAPTOP, ALICE)
     installation.do(join_group, "VPN Users", SubjectKind.USER, ALICE)
     installation.do(join_group, "VPN Devices", SubjectKind.DEVICE, LAPTOP)
     installation.do(report_device, LAPTOP, "compliant", value=True, source="administrator")
@@ -54,9 +56,21 @@ def test_the_deny_group_stands_above_the_grants(usual: Installation, kind: Subje
 
 
 def test_who_is_in_no_group_gets_nothing(usual: Installation) -> None:
-    other = usual.add_user("bob@corp.example")
-    certificate_id = usual.issue(CertificateKind.SHORT_LIVED, "bob@corp.example", user_id=other).id
+    other, device_id = usual.add_user("bob@corp.example"), usual.add_device("laptop2.corp.example")
+    usual.do(assign_device, "laptop2.corp.example", "bob@corp.example")
+    issued = usual.issue(CertificateKind.SHORT_LIVED, "bob@corp.example", user_id=other, device_id=device_id)
+    certificate_id = issued.id
     assert usual.decide(certificate_id).reason is Reason.NO_NETWORK_POLICY
+
+
+def test_a_device_taken_away_refuses_the_user_tunnel_and_given_back_grants_it(usual: Installation) -> None:
+    certificate_id = issue(usual, CertificateKind.SHORT_LIVED)
+    usual.do(assign_device, LAPTOP, ALICE, assigned=False)
+    decision = usual.decide(certificate_id)
+    assert decision.reason is Reason.DEVICE_NOT_ASSIGNED
+    assert decision.detail == f"{LAPTOP} is not assigned to {ALICE} any more"
+    usual.do(assign_device, LAPTOP, ALICE)
+    assert usual.decide(certificate_id).granted
 
 
 def test_a_device_that_is_no_longer_compliant_refuses_the_user_tunnel_and_the_certificate(usual: Installation) -> None:

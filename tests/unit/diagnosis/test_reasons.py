@@ -48,3 +48,16 @@ def test_a_command_that_is_written_wrong_would_be_noticed() -> None:
 def test_causes_are_told_apart() -> None:
     causes = [explain(reason).cause for reason in Reason]
     assert len(set(causes)) == len(causes)
+
+
+def test_a_fix_names_whom_it_is_about_as_far_as_that_is_known() -> None:
+    assert explain(Reason.USER_DENIED, user="alice@corp.example").fix.endswith("allow user alice@corp.example.")
+    assert explain(Reason.USER_DENIED, device="laptop1").fix.endswith("allow user USER.")
+    assigned = explain(Reason.DEVICE_NOT_ASSIGNED, user="o'neil@corp.example", device="laptop1").fix
+    assert "device assign laptop1 'o'\"'\"'neil@corp.example'" in assigned
+    assert "gateway change gw1 --enable" in explain(Reason.GATEWAY_DISABLED, gateway="gw1").fix
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_no_fix_has_a_name_that_cannot_be_filled_in(reason: Reason) -> None:
+    assert "NAME" not in explain(reason).fix

@@ -16,6 +16,7 @@ from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind
 from evertunnel.storage import sessions, tables
+from evertunnel.storage.store import Store
 from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.gateways.tunnels import Tunnels, make_tunnel
 
@@ -62,6 +63,23 @@ def test_its_thread_goes_on_after_whatever_fails(
     assert gateway._threads[1].is_alive()
 
 
+def test_its_thread_waits_for_a_database_that_cannot_be_read(gateway: LocalGateway, tmp_path: Path) -> None:
+    gateway._store = Store(f"sqlite:///{tmp_path}/empty.db")
+    gateway._threads[1].start()
+    time.sleep(0.3)
+    assert gateway._threads[1].is_alive()
+
+
+def test_what_cannot_be_loaded_keeps_no_denial_waiting(
+    installation: Installation, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(gateway._effects, "perform_pending", lambda: done.set() or True)
+    gateway._events.put(None)
+    gateway._threads[1].start()
+    assert done.wait(2)
+
+
 def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
     installation: Installation, gateway: LocalGateway
 ) -> None:
@@ -79,7 +97,7 @@ def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
     report = _report(read_tunnel(DEVICE_CONNECTION, section))
     with installation.store.write(installation.now) as tx:
         assert open_device_session(tx, installation.decider, found, report).granted
-    gateway._handle("ike-updown", {"up": "yes", DEVICE_CONNECTION: section})
+    gateway._handle(0.0, "ike-updown", {"up": "yes", DEVICE_CONNECTION: section})
     with installation.store.read() as connection:
         assert len(connection.execute(select(tables.sessions)).all()) == 1
         assert len(connection.execute(select(tables.attempts)).all()) == 1
@@ -104,7 +122,7 @@ def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
     assert not gateway._reconcile()
     assert list(tunnels.tunnels) == [8]
     if told:
-        gateway._handle("ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
+        gateway._handle(0.0, "ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
     assert gateway._reconcile()
     assert list(tunnels.tunnels) == ([8] if told else [])
     with installation.store.read() as connection:

@@ -16,6 +16,7 @@ class Tunnels(ViciConnection):
 
     def __init__(self, *tunnels: Section) -> None:
         super().__init__("/nowhere")
+        self.listings = 0
         self.tunnels = {int(tunnel["uniqueid"]): tunnel for tunnel in tunnels}
 
     def flush_certificates(self) -> None:
@@ -25,4 +26,5 @@ class Tunnels(ViciConnection):
         self.tunnels.pop(unique_id, None)
 
     def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
+        self.listings += unique_id is None
         return [tunnel for number, tunnel in self.tunnels.items() if unique_id in (None, number)]

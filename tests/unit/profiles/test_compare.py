@@ -9,8 +9,9 @@ import pytest
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.compare import Difference, compare_profiles
 from evertunnel.profiles.document import decode_document, encode_document
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import PEAP, NameRule, Profile, Proxy, Route, Routing, Server
-from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.profile_xml import build_profile_xml
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from tests.unit.profiles.samples import ENTRA, USER
 
@@ -81,3 +82,10 @@ def test_a_mistake_in_our_own_form_is_named_with_its_path(change: dict[str, obje
     document["profile"] |= change
     with pytest.raises(InvalidInputError, match=word):
         decode_document(document)
+
+
+def test_trusted_networks_taken_from_name_rules_may_keep_their_dot() -> None:
+    sent = replace(USER, trusted_networks=())
+    for shown in ("corp.example", ".corp.example"):
+        assert compare_profiles(sent, replace(USER, trusted_networks=(shown,))) == []
+    assert compare_profiles(sent, replace(USER, trusted_networks=("other.example",))) != []

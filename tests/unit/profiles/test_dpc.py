@@ -16,11 +16,18 @@ from tree_sitter import Language, Parser
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
-from evertunnel.profiles.dpc import MANUAL_ROOT, POLICY_ROOT, build_dpc_reg, build_dpc_values
-from evertunnel.profiles.dpc_gpo import build_dpc_gpo, build_dpc_lgpo
-from evertunnel.profiles.dpc_limits import limit_dpc
-from evertunnel.profiles.dpc_powershell import build_dpc_powershell
-from evertunnel.profiles.dpc_syntax import DPCTunnel, convert_addresses
+from evertunnel.profiles.dpc.gpo import build_dpc_gpo, build_dpc_lgpo
+from evertunnel.profiles.dpc.limits import limit_dpc
+from evertunnel.profiles.dpc.read import read_dpc
+from evertunnel.profiles.dpc.script import build_dpc_powershell
+from evertunnel.profiles.dpc.syntax import DPCTunnel, convert_addresses
+from evertunnel.profiles.dpc.values import (
+    MANUAL_ROOT,
+    POLICY_ROOT,
+    build_dpc_reg,
+    build_dpc_values,
+    build_version_value,
+)
 from evertunnel.profiles.model import (
     EAPTLS,
     PEAP,
@@ -38,7 +45,6 @@ from evertunnel.profiles.model import (
     Unknown,
     Usage,
 )  # fmt: skip
-from evertunnel.profiles.read_dpc import read_dpc
 from evertunnel.profiles.read_registry import decode_reg_file
 from evertunnel.profiles.registry import HEADER, RegistryType, RegistryValue, encode_reg_file
 from tests.unit.profiles.hive import list_parents, merge
@@ -111,7 +117,7 @@ def test_hivex_reads_what_we_wrote(tmp_path: Path, thousand_profiles: list[Profi
     for number, profile in enumerate(thousand_profiles[:40]):
         whole = number % 2 == 0 and choose_override(profile)
         candidate = profile if whole else adapt(profile, number)
-        values = build_dpc_values(candidate, override=whole)
+        values = [*build_dpc_values(candidate, override=whole), build_version_value(candidate)]
         parents = list_parents([f"{value.key}\\x" for value in values])
         text = build_dpc_reg(candidate, override=whole)
         # The first key is the one that is deleted; what is above the others has to be made after that.
@@ -177,7 +183,7 @@ def test_the_script_is_powershell_and_its_values_are_data(profile: Profile, numb
     payload = re.search(r"@'\n([A-Za-z0-9+/=\n]+)\n'@", script)
     assert payload is not None
     document = json.loads(base64.b64decode(payload[1]))
-    values = build_dpc_values(profile)
+    values = [*build_dpc_values(profile), build_version_value(profile)]
     assert {(f"HKEY_LOCAL_MACHINE\\{item['key']}", item["name"], item["data"]) for item in document["values"]} == {
         (value.key, value.name, value.data) for value in values
     }

@@ -1,5 +1,6 @@
 """Intune's two forms: the same meaning back, and what cannot be said is listed."""
 
+import base64
 import json
 
 import pytest
@@ -58,7 +59,39 @@ def test_a_mistake_is_named_with_its_path(change: dict[str, object], word: str) 
         read_vpn(build_vpn(ENTRA) | change)
 
 
+def test_unknown_properties_inside_are_reported() -> None:
+    body = build_vpn(USER)
+    body["routes"][0] |= {"via": "10.0.0.1"}
+    assert [finding.what for finding in read_vpn(body).findings] == ["$.routes[0].via is not known"]
+    assert list(read_vpn(build_vpn(ENTRA)).findings) == []
+
+
 def test_unknown_properties_survive() -> None:
     reading = read_vpn(build_vpn(USER) | {"novelty": {"a": [1]}})
     assert [finding.rule for finding in reading.findings] == ["unknown"]
     assert build_vpn(reading.profile)["novelty"] == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("profile", "uri", "rules"),
+    [
+        (DEVICE, "./User/Vendor/MSFT/VPNv2/Corp%20VPN/ProfileXML", ["oma-scope"]),
+        (DEVICE, "./Vendor/MSFT/VPNv2/Corp%20VPN/ProfileXML", []),
+        (USER, "./Device/Vendor/MSFT/VPNv2/Corp%20VPN/ProfileXML", ["oma-scope"]),
+        (USER, "./User/Vendor/MSFT/VPNv2/Corp VPN/ProfileXML", ["oma-name"]),
+        (USER, "./User/Vendor/MSFT/VPNv2/Corp%20VPN%21/ProfileXML", []),
+    ],
+)
+def test_the_uri_says_scope_and_name(profile: Profile, uri: str, rules: list[str]) -> None:
+    document = build_custom(profile)
+    document["omaSettings"][0]["omaUri"] = uri
+    (reading,) = read_custom(document)
+    assert [finding.rule for finding in reading.findings] == rules
+    assert reading.profile.name.startswith("Corp VPN")
+
+
+def test_unknown_elements_of_the_eap_xml_survive() -> None:
+    body = build_vpn(USER)
+    text = base64.b64decode(body["eapXml"]).decode().replace("</ServerValidation>", "<New>1</New></ServerValidation>")
+    body["eapXml"] = base64.b64encode(text.encode()).decode()
+    assert build_vpn(read_vpn(body).profile)["eapXml"] == body["eapXml"]

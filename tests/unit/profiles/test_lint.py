@@ -1,12 +1,18 @@
 """Every rule: a profile that is as it should be has no errors, and one spoiled thing is named."""
 
 import ast
+import time
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.findings import Finding, Level
 from evertunnel.profiles.lint.linter import lint_profile, lint_reading, lint_together
 from evertunnel.profiles.model import (
@@ -18,6 +24,7 @@ from evertunnel.profiles.model import (
     MachineCertificate,
     MSCHAPv2,
     NameRule,
+    OtherEAP,
     PlainMSCHAPv2,
     PortRange,
     Profile,
@@ -25,11 +32,12 @@ from evertunnel.profiles.model import (
     Proxy,
     Route,
     Routing,
+    Server,
     ServerTrust,
     SingleSignOn,
     TrafficFilter,
 )
-from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.profile_xml import build_profile_xml
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from tests.unit.profiles.samples import (
     DEVICE,
@@ -69,6 +77,21 @@ SPOILED: list[tuple[str, Profile]] = [
     ("device-app-triggers", replace(DEVICE, app_triggers=("C:\\x.exe",))),
     ("device-entra", replace(DEVICE, entra=EntraCompliance())),
     ("device-remember-credentials", replace(DEVICE, remember_credentials=True)),
+    ("device-enterprise-id", replace(DEVICE, enterprise_id="corp.example")),
+    ("device-edition", DEVICE),
+    ("no-trusted-network", replace(DEVICE, trusted_networks=())),
+    ("machine-certificate-protocol", replace(USER, authentication=MachineCertificate(), protocols=(Protocol.SSTP,))),
+    ("trigger-system", replace(USER, app_triggers=("System",))),
+    ("sstp-build", replace(USER, protocols=(Protocol.SSTP,))),
+    ("server-address", replace(USER, servers=(Server("203.0.113.7"),))),
+    ("needs-2004", replace(USER, selectors_as_routes=True)),
+    ("eap-carried", replace(USER, authentication=OtherEAP(21, "<EapHostConfig></EapHostConfig>"))),
+    ("teap-build", replace(USER, authentication=OtherEAP(55, "<EapHostConfig></EapHostConfig>"))),
+    ("server-name-pattern", replace(USER, authentication=tls(replace(TRUST, names=("(nps1|nps2)\\.example",))))),
+    ("issuer-hash", replace(USER, authentication=EAPTLS(TRUST, replace(OWN_CERTIFICATES, issuers=("00" * 32,))))),
+    ("single-sign-on-usage", replace(ENTRA, entra=EntraCompliance(SingleSignOn(("1.3.6.1.4.1.311.87",), (ISSUER,))))),
+    ("suite-incomplete", replace(USER, cryptography=suite(pfs_group=""))),
+    ("rule-proxy", replace(USER, name_rules=(NameRule(".corp.example", proxy="proxy.corp.example:80"),))),
     ("device-always-on", replace(DEVICE, always_on=False)),
     ("device-name-rules", replace(DEVICE, name_rules=USER.name_rules)),
     ("device-filters", replace(DEVICE, traffic_filters=(TrafficFilter(protocol=6),))),
@@ -198,6 +221,90 @@ def test_a_classic_mistake_is_named_with_its_line(path: Path) -> None:
     assert finding.line in (line, line + 1, line - 1), (finding, line)
     others = set(errors) - {path.stem}
     assert not others, others
+
+
+def spoil_text(old: str, new: str, profile: Profile = USER) -> str:
+    text = build_profile_xml(profile, Target.INTUNE)
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+_PORTS = "<TrafficFilter><Protocol>6</Protocol><RemotePortRanges>80, 443</RemotePortRanges></TrafficFilter>"
+_LIST = "<NativeProtocolType>ProtocolList</NativeProtocolType><ProtocolList><NativeProtocol><Type>{}</Type>"
+_LIST += "</NativeProtocol>{}</ProtocolList>"
+_IKEV2 = "<NativeProtocolType>IKEv2</NativeProtocolType>"
+FILES = [
+    ("two-profiles", Level.ERROR, spoil_text("<NativeProfile>", "<PluginProfile></PluginProfile><NativeProfile>")),
+    ("number", Level.ERROR, spoil_text("<RegisterDNS>", "<AlwaysOnActive>2</AlwaysOnActive><RegisterDNS>")),
+    ("protocol-item", Level.ERROR, spoil_text(_IKEV2, _LIST.format("Ikev3", ""))),
+    ("number", Level.ERROR, spoil_text(_IKEV2, _LIST.format("Ikev2", "<RetryTimeInHours>one</RetryTimeInHours>"))),
+    ("stray-text", Level.ADVICE, spoil_text("<RegisterDNS>", "hello<RegisterDNS>")),
+    ("unknown", Level.ADVICE, spoil_text("<RegisterDNS>", "<AppTrigger><App><Id>a</Id><Type>b</Type></App></AppTrigger>"
+                                         "<RegisterDNS>")),
+    # Microsoft's own samples have a blank after each comma of a filter.
+    ("list-blanks", Level.ADVICE, spoil_text("<RegisterDNS>", _PORTS + "<RegisterDNS>")),
+    ("eap-namespace", Level.ERROR, spoil_text("EapTlsConnectionPropertiesV2", "EapTlsConnectionPropertiesV1")),
+    ("eap-order", Level.ERROR, spoil_text("<DifferentUsername>false</DifferentUsername>", "").replace(
+        "<CredentialsSource>", "<DifferentUsername>false</DifferentUsername><CredentialsSource>")),
+    ("order", Level.ADVICE, spoil_text("<PrefixSize>16</PrefixSize>", "").replace(
+        "<Address>", "<PrefixSize>16</PrefixSize><Address>")),
+    ("order", Level.ADVICE, spoil_text("<Eku>1.3.6.1.5.5.7.3.2</Eku>", "", ENTRA).replace(
+        "</Sso>", "<Eku>1.3.6.1.5.5.7.3.2</Eku></Sso>")),
+    ("suite-incomplete", Level.ERROR, spoil_text("<PfsGroup>ECP384</PfsGroup>", "")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "level", "text"), FILES, ids=[f"{rule}-{at}" for at, (rule, _, _) in enumerate(FILES)]
+)
+def test_what_only_a_file_can_do_wrong_is_named_once(rule: str, level: Level, text: str) -> None:
+    found = [finding for finding in lint_reading(read_profile_xml(text, name="x")) if finding.rule == rule]
+    assert [finding.level for finding in found] == [level]
+    assert found[0].line
+
+
+@pytest.mark.parametrize("name", ["hicks-entra-user", "rras-device", "lock-down"])
+def test_what_administrators_have_gets_no_false_alarm(name: str) -> None:
+    text = (HERE / "good" / f"{name}.xml").read_text(encoding="utf-8")
+    reading = read_profile_xml(text, name=name)
+    assert [finding.rule for finding in lint_reading(reading) if finding.level is Level.ERROR] == []
+    assert [finding.rule for finding in reading.findings if finding.rule in ("unknown", "stray-text")] == []
+    again = read_profile_xml(build_profile_xml(reading.profile, Target.INTUNE), name=name)
+    assert again.profile == reading.profile
+
+
+def test_a_file_full_of_routes_and_names_does_not_keep_the_linter_busy() -> None:
+    """A megabyte of ProfileXML took minutes when every route was held against every other."""
+    included = tuple(Route(network) for network in ip_network("10.0.0.0/8").subnets(new_prefix=21))
+    excluded = tuple(Route(network, excluded=True) for network in ip_network("192.168.0.0/16").subnets(new_prefix=29))
+    rules = tuple(NameRule(f".a{number}.example", ("10.0.0.1",)) for number in range(5_000))
+    servers = tuple(Server(f"vpn{number}.a{number}.example") for number in range(5_000))
+    began = time.process_time()
+    found = lint_profile(replace(USER, routes=included + excluded, name_rules=rules, servers=servers))
+    assert time.process_time() - began < 20
+    assert Counter(finding.rule for finding in found)["idle-exclusion"] == len(excluded)
+    assert Counter(finding.rule for finding in found)["own-name"] == len(servers)
+
+
+NETWORKS = st.builds(
+    lambda address, length: ip_network((address << 24, length), strict=False), st.integers(0, 255), st.integers(0, 32)
+)
+
+
+@given(st.lists(st.builds(Route, NETWORKS, st.booleans()), max_size=8))
+def test_routes_are_told_apart_as_if_all_were_compared(items: list[Route]) -> None:
+    found = list_rules(lint_profile(replace(USER, routes=tuple(items))))
+    pairs = list(combinations(items, 2))
+    same = [(one, other) for one, other in pairs if one.network == other.network]
+    assert ("route-twice" in found) == any(one.excluded == other.excluded for one, other in same)
+    assert ("route-both-ways" in found) == any(one.excluded != other.excluded for one, other in same)
+    assert ("routes-overlap" in found) == any(
+        one.network != other.network and one.excluded == other.excluded and one.network.overlaps(other.network)
+        for one, other in pairs
+    )
+    includes = [route.network for route in items if not route.excluded]
+    idle = [route for route in items if route.excluded and not any(map(route.network.overlaps, includes))]
+    assert ("idle-exclusion" in found) == bool(includes and idle)
 
 
 def test_what_we_write_for_intune_has_nothing_intune_chokes_on() -> None:

@@ -2,16 +2,20 @@
 
 import html
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evertunnel.profiles.eap_schema import PEAP_2, PEAP_3
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import Profile
-from evertunnel.profiles.profile_xml import Target, build_escaped, build_profile_xml, limit_profile
+from evertunnel.profiles.profile_xml import build_escaped, build_profile_xml, limit_profile
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
+from tests.unit.profiles.samples import DEVICE, ENTRA, USER
 from tests.unit.profiles.strategies import profiles
 
 
@@ -71,3 +75,61 @@ def test_unknown_elements_survive() -> None:
     assert '<Novelty kind="x">1 &lt; 2</Novelty>' in again
     assert "<Extra><Deep></Deep></Extra></NativeProfile>" in again
     assert read_profile_xml(again, name="x").profile == replace(reading.profile)
+
+
+def test_unknown_elements_go_back_to_the_very_element_they_stood_in() -> None:
+    root = parse_xml(build_profile_xml(replace(ENTRA, routes=USER.routes + DEVICE.routes), Target.INTUNE))
+    list(root.find_all("Route"))[1].children.append(Node("Novelty", "in the second"))
+    again = build_profile_xml(read_profile_xml(render_xml(root), name="x").profile, Target.INTUNE, indent="")
+    assert "<Address>10.20.0.10</Address><PrefixSize>32</PrefixSize><Novelty>in the second</Novelty></Route>" in again
+
+
+def test_unknown_elements_of_the_eap_configuration_survive() -> None:
+    """AllowPromptingWhenServerCANotFound decides whether people are asked; it was lost without a word."""
+    root = parse_xml(build_profile_xml(ENTRA, Target.INTUNE))
+    for name in ("ServerValidation", "PeapExtensions", "TLSExtensions", "FilteringInfo", "CertificateStore"):
+        for number, node in enumerate(find_below(root, name)):
+            node.add(f"{name}{number}", "kept")
+    extensions = next(find_below(root, "PeapExtensions"))
+    extensions.add("PeapExtensionsV2", namespace=PEAP_2).add(
+        "AllowPromptingWhenServerCANotFound", "true", namespace=PEAP_3
+    )
+    reading = read_profile_xml(render_xml(root), name="x")
+    unknown = [finding.what for finding in reading.findings if finding.rule == "unknown"]
+    assert len(unknown) == 6
+    assert not [what for what in unknown if "PeapExtensionsV2" in what]
+    again = parse_xml(build_profile_xml(reading.profile, Target.INTUNE))
+    assert render_xml(again) == render_xml(root)
+
+
+def find_below(node: Node, name: str) -> Iterator[Node]:
+    for child in node.children:
+        if child.name == name:
+            yield child
+        yield from find_below(child, name)
+
+
+def test_what_stands_in_attributes_is_ascii_too() -> None:
+    text = "<VPNProfile><Novelty kind='Übung'/></VPNProfile>"
+    assert 'kind="&#220;bung"' in render_xml(parse_xml(text))
+
+
+def test_credentials_and_device_tunnel_follow_always_on_for_intune() -> None:
+    """As the samples have it that Intune was seen to accept."""
+    profile = replace(DEVICE, remember_credentials=True, always_on_active=True)
+    names = [child.name for child in parse_xml(build_profile_xml(profile, Target.INTUNE)).children]
+    assert names[:4] == ["AlwaysOn", "RememberCredentials", "DeviceTunnel", "AlwaysOnActive"]
+
+
+@given(profiles(), st.integers(0, 1))
+def test_an_escaped_eap_configuration_is_unescaped_as_often_as_it_was_escaped(profile: Profile, times: int) -> None:
+    """As the node of the CSP holds it. A name in it must not become markup on the way."""
+    root = parse_xml(build_profile_xml(profile, Target.WMI))
+    for node in find_below(root, "Configuration"):
+        text = render_xml(node.children.pop(), indent="")
+        for _ in range(times):
+            text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        # Rendering escapes it once more.
+        node.text = text
+    expected = limit_profile(profile, Target.WMI)[0]
+    assert read_profile_xml(render_xml(root), name=profile.name).profile == expected

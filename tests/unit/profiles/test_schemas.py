@@ -6,8 +6,9 @@ import pytest
 from lxml import etree
 
 from evertunnel.profiles.eap_xml import build_eap
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import EAPTLS, PEAP, MSCHAPv2, Profile
-from evertunnel.profiles.profile_xml import Target, build_profile_xml
+from evertunnel.profiles.profile_xml import build_profile_xml
 from evertunnel.profiles.xml_tree import render_xml
 
 SCHEMAS = Path(__file__).parent / "schemas"

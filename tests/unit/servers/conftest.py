@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from evertunnel import clock
 from evertunnel.actions.decide import Decider
@@ -75,19 +76,22 @@ class Scene:
         pem = options.pop("pem", (credential or self.alice).pem)
         return Client(root_pem=self.installation.root_pem, pem=pem, **options)
 
-    def _build_server(self) -> PolicyServer:
-        with self.installation.store.read() as connection:
-            self.decider.refresh(connection)
+    def build_tls(self, certificate: x509.Certificate) -> TLSContext:
+        """The TLS side of a policy server that shows this certificate."""
         known = self.installation.authorities
-        tls = TLSContext(
-            chain=[self.installation.server_certificate, known[Authority.ISSUING]],
+        return TLSContext(
+            chain=[certificate, known[Authority.ISSUING]],
             key=self.installation.server_key,
             trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
             is_revoked=self._is_withdrawn,
         )
+
+    def _build_server(self) -> PolicyServer:
+        with self.installation.store.read() as connection:
+            self.decider.refresh(connection)
         server = PolicyServer(
             self.decider,
-            tls,
+            self.build_tls(self.installation.server_certificate),
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
@@ -107,6 +111,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Installation, by
     secret = installation.add_gateway()
     installation.add_user()
     installation.add_device()
+    installation.assign()
     installation.add_policy()
     alice = installation.issue()
     installation.close()

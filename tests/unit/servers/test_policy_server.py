@@ -174,3 +174,18 @@ def test_a_login_may_be_one_of_many_in_a_row(scene: Scene) -> None:
     for _ in range(20):
         assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
     assert len(scene.installation.list_attempts()) == 20
+
+
+def test_a_renewed_certificate_is_shown_to_new_logins_and_open_ones_go_on_with_theirs(scene: Scene) -> None:
+    client = scene.new_client()
+    answer = scene.gateway.ask(client.answer_identity())
+    answer = scene.gateway.ask(client.answer(answer.eap), answer.state)  # our certificate is on its way
+    renewed = scene.installation.renew_server_certificate()
+    scene.server.use_tls(scene.build_tls(renewed))
+    while answer.code == radius.CHALLENGE:
+        answer = scene.gateway.ask(client.answer(answer.eap), answer.state)
+    assert answer.code == radius.ACCEPT
+    assert client.server_certificate() == scene.installation.server_certificate
+    second = scene.new_client()
+    assert scene.gateway.log_in(second).code == radius.ACCEPT
+    assert second.server_certificate() == renewed

@@ -17,6 +17,8 @@ from evertunnel.storage import tables
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.verify_chain import verify_chain
 from tests.peers import radius
+from tests.peers.eap_tls import IDENTITY, build_response
+from tests.peers.gateway import Gateway
 from tests.unit.servers.conftest import Scene
 
 ALICE = "alice@corp.example"
@@ -280,3 +282,53 @@ def test_a_gateway_whose_secret_does_not_open_is_left_out_and_the_others_are_ser
     assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
     assert scene.receive(scene.gateway.build(b""), ("127.0.0.2", 40_000)) is None
     assert scene.server.take_dropped() == {"unknown_gateway": 1}
+
+
+def refuse_stranger(scene: Scene) -> None:
+    """Somebody without any certificate, refused at once."""
+    assert scene.gateway.ask(build_response(0, IDENTITY, b"x")[:4] + b"\x01").code == radius.REJECT
+
+
+def test_refusals_of_strangers_are_recorded_so_many_a_second_and_the_rest_counted(scene: Scene) -> None:
+    for _ in range(100):
+        refuse_stranger(scene)
+    assert len(scene.installation.list_attempts()) == 20
+    assert scene.recorder.take_unrecorded() == {"gw1": 80}
+    assert scene.recorder.take_unrecorded() == {}
+    scene.uptime += 0.5
+    for _ in range(100):
+        refuse_stranger(scene)
+    assert len(scene.installation.list_attempts()) == 30
+
+
+def test_who_proved_a_certificate_of_ours_is_always_recorded(scene: Scene) -> None:
+    scene.installation.add_policy("Nobody", "deny", position=1)
+    scene.follow()
+    for _ in range(30):
+        refuse_stranger(scene)
+    for _ in range(25):
+        assert scene.gateway.log_in(scene.new_client()).code == radius.REJECT
+    reasons = [row.reason for row in scene.installation.list_attempts()]
+    assert reasons.count("network_policy_denies") == 25
+
+
+def test_a_denied_users_attempts_are_not_hidden_by_strangers_and_bounded_for_themselves(scene: Scene) -> None:
+    """A certificate on hold ends the handshake before its key was proven: it may be a copy."""
+    deny_alice(scene)
+    scene.follow()
+    for _ in range(30):
+        refuse_stranger(scene)
+    for _ in range(25):
+        assert scene.gateway.log_in(scene.new_client()).code == radius.REJECT
+    reasons = [row.reason for row in scene.installation.list_attempts()]
+    assert reasons.count("user_denied") == 20
+
+
+def test_a_flood_through_one_gateway_hides_nothing_of_another(scene: Scene) -> None:
+    secret = scene.installation.add_gateway("gw2", "127.0.0.2")
+    scene.follow()
+    for _ in range(30):
+        refuse_stranger(scene)
+    other = Gateway(secret, lambda data: scene.carry(data, ("127.0.0.2", 40_000)))
+    assert other.log_in(scene.new_client(pem=None)).code == radius.REJECT
+    assert [row.gateway_name for row in scene.installation.list_attempts()].count("gw2") == 1

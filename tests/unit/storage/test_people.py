@@ -71,3 +71,13 @@ def test_assigning_twice_is_once_and_taking_back_is_for_one_user(installation: I
             people.assign_device(tx, device_id, user_id)
         people.unassign_device(tx, device_id, alice)
         assert people.list_assigned_users(tx.connection, device_id) == {bob: "bob@corp.example"}
+
+
+def test_who_is_called_as_anothers_id_makes_neither_unreachable(installation: Installation) -> None:
+    user_id = installation.add_user()
+    other_id = installation.add_user("bob@corp.example")
+    with installation.store.write(installation.now) as tx:
+        people.update_subject(tx, SubjectKind.USER, other_id, name=user_id, name_key=user_id)
+    with installation.store.read() as connection:
+        assert people.get_subject(connection, SubjectKind.USER, user_id).id == user_id
+        assert people.get_subject(connection, SubjectKind.USER, other_id).name == user_id

@@ -1,13 +1,19 @@
 """Transactions: all or nothing, one epoch each, one batch each, and a clear word when the database cannot do it."""
 
 import sqlite3
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
 
+from evertunnel.actions.authenticate import LoginFacts, record_login
+from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Attempt, AttemptKind, Outcome, Reason
@@ -173,3 +179,52 @@ def test_ids_do_not_repeat() -> None:
     ids = {new_id() for _ in range(10_000)}
     assert len(ids) == 10_000
     assert all(len(one) == 16 for one in ids)
+
+
+@contextmanager
+def held_for(store: Store, seconds: float) -> Iterator[None]:
+    """Another writer has the database for so long."""
+    other = Store(store.url)
+    taken = threading.Event()
+
+    def hold() -> None:
+        with other.write(BEGINNING):
+            taken.set()
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    yield
+    thread.join()
+    other.close()
+
+
+def test_who_waited_for_the_right_to_write_decides_about_the_moment_at_which_he_got_it(
+    installation: Installation,
+) -> None:
+    with held_for(installation.store, 0.4), installation.store.write(BEGINNING) as tx:
+        assert timedelta(seconds=0.3) < tx.now - BEGINNING < timedelta(seconds=10)
+
+
+def test_a_moment_that_was_seen_stays(installation: Installation) -> None:
+    with held_for(installation.store, 0.3), installation.store.write(BEGINNING, fixed=True) as tx:
+        assert tx.now == BEGINNING
+    with installation.store.write(BEGINNING) as tx:
+        assert tx.now == BEGINNING
+
+
+def test_a_login_whose_certificate_ends_while_it_waits_is_refused(installation: Installation) -> None:
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    certificate_id = installation.issue_user(installation.add_user())
+    gateway_id = installation.add_gateway()
+    certificate = installation.find_certificate(certificate_id)
+    gateway = installation.decider.find_gateway(gateway_id)
+    assert gateway is not None
+    began = certificate.not_after - timedelta(seconds=0.2)
+    login = LoginFacts(began, gateway, 1, "", "192.0.2.7", certificate, (), 1.0)
+    with installation.store.write(began) as tx:
+        assert record_login(tx, installation.decider, login)[0].granted
+    with held_for(installation.store, 0.5), installation.store.write(began) as tx:
+        installation.decider.refresh(tx.connection)
+        assert record_login(tx, installation.decider, login)[0].reason is Reason.CERTIFICATE_EXPIRED

@@ -9,11 +9,14 @@ from evertunnel.profiles.model import (
     EAPTLS,
     PEAP,
     MSCHAPv2,
+    OtherEAP,
     PlainMSCHAPv2,
     Profile,
     Protocol,
     ServerTrust,
 )
+
+_TEAP = 55
 
 
 def lint_passwords(profile: Profile) -> Iterator[Finding]:
@@ -79,12 +82,34 @@ def _lint_trust(trust: ServerTrust, field: str) -> Iterator[Finding]:
             "prompt", f"{field}.prompt", "people may accept a server that is not trusted",
             "and they will: the question says nothing they could check", "set prompt to false",
         )  # fmt: skip
+    for index, name in enumerate(trust.names):
+        if "*" not in name and set(name) & set("^$|()[]+\\"):
+            yield error(
+                "server-name-pattern", f"{field}.names[{index}]", f"{name[:80]!r} looks like a pattern without a star",
+                "only a name with a star is read as a regular expression; this one no certificate has",
+                "write the whole name, or a regular expression with a star",
+            )  # fmt: skip
     for index, root in enumerate(trust.roots):
         if len(root) != 40:
             yield error(
                 "hash", f"{field}.roots[{index}]", "the root's hash is not SHA-1", "EAP-TLS and PEAP know SHA-1 only",
                 "give the 40 digits of the thumbprint",
             )  # fmt: skip
+
+
+def lint_carried_method(profile: Profile) -> Iterator[Finding]:
+    """Methods that are carried along as they came."""
+    if not isinstance(profile.authentication, OtherEAP):
+        return
+    yield advice(
+        "eap-carried", "authentication", f"EAP type {profile.authentication.type} is carried along as it came",
+        "nothing inside of it was checked", "use EAP-TLS (13) or PEAP (25), or check it by hand",
+    )  # fmt: skip
+    if profile.authentication.type == _TEAP:
+        yield advice(
+            "teap-build", "authentication", "the method is TEAP", "earlier builds do not know it", "use EAP-TLS there",
+            "Windows 10 before 2004",
+        )  # fmt: skip
 
 
 def lint_selection(profile: Profile) -> Iterator[Finding]:
@@ -96,6 +121,11 @@ def lint_selection(profile: Profile) -> Iterator[Finding]:
         yield advice(
             "any-certificate", "authentication.selection", "nothing narrows which certificate the client takes",
             "with several in the store Windows asks, or takes one the server refuses", "name the issuing authority",
+        )  # fmt: skip
+    if any(len(issuer) != 40 for issuer in selection.issuers):
+        yield error(
+            "issuer-hash", "authentication.selection.issuers", "an issuer's hash is not SHA-1",
+            "CAHashList knows SHA-1 only", "give the 40 digits of the thumbprint",
         )  # fmt: skip
     if not selection.without_asking and profile.always_on:
         yield advice(
@@ -149,11 +179,17 @@ def lint_conditional_access(profile: Profile) -> Iterator[Finding]:
             "Entra's certificate cannot get Kerberos tickets: shares and sites inside ask for a password",
             "name the usage and issuer of the certificate for Kerberos",
         )  # fmt: skip
-    elif not profile.entra.single_sign_on.issuers:
+        return
+    if CONDITIONAL_ACCESS_OID in profile.entra.single_sign_on.usages:
+        yield error(
+            "single-sign-on-usage", "entra.single_sign_on.usages", "Sso names the usage of Entra's own certificate",
+            "that one cannot get Kerberos tickets; Sso is there to name another", "write 1.3.6.1.5.5.7.3.2",
+        )  # fmt: skip
+    if not profile.entra.single_sign_on.issuers:
         yield error(
             "single-sign-on-issuer", "entra.single_sign_on.issuers", "Sso names no issuer",
             "Windows does not find the certificate for Kerberos", "give the hash of its issuing authority",
         )  # fmt: skip
 
 
-RULES = (lint_passwords, lint_server_trust, lint_selection, lint_conditional_access)
+RULES = (lint_passwords, lint_server_trust, lint_carried_method, lint_selection, lint_conditional_access)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from evertunnel.profiles.findings import Finding, advice, error
 from evertunnel.profiles.model import Profile, Protocol
+from evertunnel.profiles.profile_xml import SUITE_ELEMENTS
 from evertunnel.profiles.suites import KNOWN, WEAK
 
 _GCM = ("GCMAES128", "GCMAES192", "GCMAES256")
@@ -29,12 +30,20 @@ def lint_suite(profile: Profile) -> Iterator[Finding]:
             "SSTP and PPTP ignore it",
             "remove it",
         )
+    missing = [SUITE_ELEMENTS[field] for field in KNOWN if not getattr(suite, field)]
+    if missing:
+        yield error(
+            "suite-incomplete", "cryptography", f"{', '.join(missing)} is missing",
+            "a suite counts only with all six; else the client offers its weak defaults", "give all six or none",
+        )  # fmt: skip
     for field, known in KNOWN.items():
         value = getattr(suite, field)
+        if not value:
+            continue
         if value not in known:
             close = next((word for word in known if word.lower() == value.lower()), None)
             yield error(
-                "suite-value", f"cryptography.{field}", f"{value[:40]!r} is no value of {field}",
+                "suite-value", f"cryptography.{field}", f"{value[:40]!r} is no value of {SUITE_ELEMENTS[field]}",
                 "Windows refuses the suite, or the profile",
                 f"write {close}" if close else f"use one of {', '.join(known)}",
             )  # fmt: skip

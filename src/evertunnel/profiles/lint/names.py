@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from evertunnel.profiles.findings import Finding, advice, error
-from evertunnel.profiles.model import NameRule, Profile
+from evertunnel.profiles.model import Profile
 
 
 def lint_suffixes(profile: Profile) -> Iterator[Finding]:
@@ -30,6 +31,11 @@ def lint_rules(profile: Profile) -> Iterator[Finding]:
                 "rule-star", field, f"{rule.domain!r} has a star", "a suffix is written with a leading dot",
                 f"write {'.' + rule.domain.replace('*', '').strip('.')}",
             )  # fmt: skip
+        if rule.proxy and not _is_endpoint(rule.proxy):
+            yield error(
+                "rule-proxy", field, f"the proxy {rule.proxy[:80]!r} is no address", "Windows takes one IP address, "
+                "with or without a port", "write it as 10.0.0.1:8080",
+            )  # fmt: skip
         if counted[rule.domain.lower()] > 1:
             yield error(
                 "rule-twice",
@@ -45,23 +51,41 @@ def lint_rules(profile: Profile) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _is_endpoint(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    try:
+        # Without a port; then all of it is the address.
+        ip_address(text)
+    except ValueError:
+        try:
+            ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return bool(colon) and port.isascii() and port.isdecimal() and 0 < int(port) < 65_536
+    return True
+
+
 def lint_own_name(profile: Profile) -> Iterator[Finding]:
     """The gateway's own name must be resolved outside the tunnel."""
     exact = {rule.domain.lower() for rule in profile.name_rules if not rule.servers}
+    ruled = {rule.domain.lower() for rule in profile.name_rules if rule.servers}
     for index, server in enumerate(profile.servers):
         name = server.address.lower()
-        covering = [rule for rule in profile.name_rules if rule.servers and _covers(rule, name)]
-        if covering and name not in exact:
+        covering = None if name in exact else next((domain for domain in _list_covering(name) if domain in ruled), None)
+        if covering:
             yield error(
-                "own-name", f"servers[{index}]", f"{name} falls under the rule for {covering[0].domain}",
+                "own-name", f"servers[{index}]", f"{name} falls under the rule for {covering}",
                 "Windows then asks the DNS inside the tunnel for the address of the tunnel, and cannot reconnect",
                 f"add a rule for {name} without servers",
             )  # fmt: skip
 
 
-def _covers(rule: NameRule, name: str) -> bool:
-    domain = rule.domain.lower()
-    return domain == "." or domain == name or (domain.startswith(".") and ("." + name).endswith(domain))
+def _list_covering(name: str) -> Iterator[str]:
+    """Every domain whose rule covers a name, the nearest first."""
+    yield name
+    labels = name.split(".")
+    yield from ("." + ".".join(labels[at:]) for at in range(len(labels)))
+    yield "."
 
 
 RULES = (lint_suffixes, lint_rules, lint_own_name)

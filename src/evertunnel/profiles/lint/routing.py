@@ -1,7 +1,8 @@
 """Rules about routes, proxy and traffic filters."""
 
-from collections.abc import Iterator
-from itertools import combinations
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from evertunnel.profiles.findings import Finding, advice, error
 from evertunnel.profiles.model import Network, Profile, Route, Routing
@@ -50,13 +51,12 @@ def lint_routes(profile: Profile) -> Iterator[Finding]:
                 "default-route", f"routes[{index}]", "a split tunnel has the default route",
                 "it competes with the local one by metric", "use force routing",
             )  # fmt: skip
-    for (first_at, first), (second_at, second) in combinations(enumerate(profile.routes), 2):
-        if first.network.version == second.network.version:
-            yield from _lint_pair(first_at, first, second_at, second)
-    if profile.routing is Routing.SPLIT:
-        includes = [route.network for route in profile.routes if not route.excluded]
+    for first_at, second_at in sorted(_find_pairs(profile.routes)):
+        yield from _lint_pair(first_at, profile.routes[first_at], second_at, profile.routes[second_at])
+    includes = _Networks(route.network for route in profile.routes if not route.excluded)
+    if profile.routing is Routing.SPLIT and includes:
         for index, route in enumerate(profile.routes):
-            if route.excluded and includes and not any(_overlaps(route.network, network) for network in includes):
+            if route.excluded and not includes.overlap(route.network):
                 yield advice(
                     "idle-exclusion", f"routes[{index}]", f"{route.network} is excluded, but nothing includes it",
                     "a split tunnel never carried it", "remove it",
@@ -87,8 +87,47 @@ def _lint_pair(first_at: int, first: Route, second_at: int, second: Route) -> It
         )
 
 
-def _overlaps(first: Network, second: Network) -> bool:
-    return first.version == second.version and first.overlaps(second)
+def _find_pairs(routes: Sequence[Route]) -> Iterator[tuple[int, int]]:
+    """Routes to one network, and each route with the nearest around it of its own kind; never all with all, since a
+    file may hold ten thousand."""
+    first: dict[tuple[Network, bool], int] = {}
+    for index, route in enumerate(routes):
+        for excluded in (False, True):
+            if (before := first.get((route.network, excluded))) is not None:
+                yield before, index
+        first.setdefault((route.network, route.excluded), index)
+    for version, excluded in product((4, 6), (False, True)):
+        of_kind = {
+            route.network: index
+            for index, route in enumerate(routes)
+            if route.network.version == version and route.excluded is excluded
+        }
+        around: list[Network] = []
+        for network in sorted(of_kind, key=lambda network: (int(network.network_address), network.prefixlen)):
+            while around and around[-1].broadcast_address < network.network_address:  # type: ignore[operator]
+                around.pop()
+            if around:
+                outer, inner = of_kind[around[-1]], of_kind[network]
+                yield min(outer, inner), max(outer, inner)
+            around.append(network)
+
+
+class _Networks:
+    """Networks, asked whether one overlaps any of them without looking at each."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._all = set(networks)
+        self._begins = sorted((network.version, int(network.network_address)) for network in self._all)
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def overlap(self, network: Network) -> bool:
+        if any(network.supernet(new_prefix=length) in self._all for length in range(network.prefixlen + 1)):
+            return True
+        at = bisect_left(self._begins, (network.version, int(network.network_address)))
+        last = network.version, int(network.broadcast_address)
+        return at < len(self._begins) and self._begins[at] <= last
 
 
 def lint_proxy(profile: Profile) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Rules about the tunnel as a whole: device tunnel, protocol, always on, buttons (Microsoft: VPNv2 CSP)."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.findings import Finding, advice, error
@@ -29,11 +30,16 @@ def lint_device_tunnel(profile: Profile) -> Iterator[Finding]:
         ("app_triggers", profile.app_triggers),
         ("entra", profile.entra),
         ("remember_credentials", profile.remember_credentials),
+        ("enterprise_id", profile.enterprise_id),
     ):
         if there:
             yield error(
                 f"device-{field.replace('_', '-')}", field, f"a device tunnel has {field}", why, f"remove {field}"
             )
+    yield advice(
+        "device-edition", "tunnel", "the profile is a device tunnel", "other editions do not connect it",
+        "use Enterprise or Education, joined to a domain", "Windows Pro and Home, Windows 10 before 1709",
+    )  # fmt: skip
     if not profile.always_on:
         yield advice(
             "device-always-on", "always_on", "a device tunnel does not say that it is always on",
@@ -70,10 +76,10 @@ def lint_user_tunnel(profile: Profile) -> Iterator[Finding]:
             "whoever uses the computer gets the tunnel, and no policy can tell people apart",
             "use EAP-TLS, or make it a device tunnel",
         )  # fmt: skip
-    if profile.always_on and not profile.trusted_networks:
-        yield advice(
-            "no-trusted-network", "trusted_networks", "an always-on tunnel has no trusted network",
-            "it then connects inside the office as well", "give the DNS suffix of the office network",
+    if isinstance(profile.authentication, MachineCertificate) and Protocol.IKEV2 not in profile.protocols:
+        yield error(
+            "machine-certificate-protocol", "protocols", "the computer's certificate is used without IKEv2",
+            "no other protocol of Windows signs in with it", "set IKEv2",
         )  # fmt: skip
     if profile.remember_credentials and profile.selection is not None:
         yield advice(
@@ -81,6 +87,21 @@ def lint_user_tunnel(profile: Profile) -> Iterator[Finding]:
             "credentials are remembered although certificates are used",
             "there is nothing to remember, and a stale entry makes Windows ask", "set remember_credentials to false",
         )  # fmt: skip
+
+
+def lint_always_on(profile: Profile) -> Iterator[Finding]:
+    """When the tunnel comes up by itself."""
+    if profile.always_on and not profile.trusted_networks and not profile.lock_down:
+        yield advice(
+            "no-trusted-network", "trusted_networks", "an always-on tunnel has no trusted network",
+            "it then connects inside the office as well", "give the DNS suffix of the office network",
+        )  # fmt: skip
+    for index, app in enumerate(profile.app_triggers):
+        if app.upper() == "SYSTEM":
+            yield advice(
+                "trigger-system", f"app_triggers[{index}]", "SYSTEM is an application trigger",
+                "it means drivers in traffic filters, and nothing here", "name an application",
+            )  # fmt: skip
 
 
 def lint_protocols(profile: Profile) -> Iterator[Finding]:
@@ -100,11 +121,31 @@ def lint_protocols(profile: Profile) -> Iterator[Finding]:
             "protocol-list", "protocols", "a list of protocols is given", "older Windows does not know ProtocolList",
             "keep it for Windows 11 only", "Windows 10 (before 20207)",
         )  # fmt: skip
+    if profile.protocols == (Protocol.SSTP,):
+        yield advice(
+            "sstp-build", "protocols", "the protocol is SSTP", "NativeProtocolType SSTP came with Windows 11",
+            "set Automatic for older builds, or set the protocol by script", "Windows 10",
+        )  # fmt: skip
+    for index, server in enumerate(profile.servers):
+        if _is_address(server.address):
+            yield advice(
+                "server-address", f"servers[{index}]", f"the server is the address {server.address}",
+                "Windows looks for it among the DNS names of the certificate (error 13801 if it is not there)",
+                "use a name, or put the address into the certificate as a DNS name too",
+            )  # fmt: skip
     if profile.l2tp_preshared_key:
         yield error(
             "preshared-key", "l2tp_preshared_key", "the profile holds a pre-shared key",
             "every computer and everybody who reads the profile then has the key of all", "use certificates",
         )  # fmt: skip
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def lint_settings(profile: Profile) -> Iterator[Finding]:
@@ -114,9 +155,12 @@ def lint_settings(profile: Profile) -> Iterator[Finding]:
             "lock-down", "lock_down", "LockDown is set", "newer Windows no longer lists it, and nothing else can be "
             "configured beside it", "use always on and a force tunnel",
         )  # fmt: skip
-        if profile.routing is not Routing.FORCE or profile.protocols != (Protocol.IKEV2,):
+        # Microsoft's sample names no routing at all, which we read as split.
+        split = profile.routing is Routing.SPLIT and any(not route.excluded for route in profile.routes)
+        if split or profile.protocols != (Protocol.IKEV2,):
             yield error(
-                "lock-down-shape", "lock_down", "LockDown without IKEv2 and force routing", "Windows refuses it",
+                "lock-down-shape", "lock_down", "LockDown with another protocol than IKEv2, or with routes",
+                "it is IKEv2 and takes all traffic; Windows refuses anything else",
                 "set IKEv2 and force routing, or remove LockDown",
             )  # fmt: skip
     if profile.network_outage_seconds == 0:
@@ -132,6 +176,11 @@ def lint_settings(profile: Profile) -> Iterator[Finding]:
                 "needs-24h2", field, f"{field} is set", "earlier builds ignore the element, or refuse the profile",
                 "keep it out of profiles for earlier builds, where a script can set it", _24H2,
             )  # fmt: skip
+    if profile.selectors_as_routes is not None:
+        yield advice(
+            "needs-2004", "selectors_as_routes", "PlumbIKEv2TSAsRoutes is set", "earlier builds do not know it",
+            "name the routes", "Windows 10 before 2004",
+        )  # fmt: skip
     for field in ("hide_disconnect_button", "hide_edit_button"):
         if getattr(profile, field):
             yield advice(
@@ -154,4 +203,4 @@ def lint_settings(profile: Profile) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-RULES = (lint_device_tunnel, lint_user_tunnel, lint_protocols, lint_settings)
+RULES = (lint_device_tunnel, lint_user_tunnel, lint_always_on, lint_protocols, lint_settings)

@@ -45,7 +45,7 @@ def show(attempt: str, context: Context) -> dict[str, Any]:
     with context.store.read() as connection:
         row = attempts.get_attempt(connection, attempt)
     story = json.loads(row.story)
-    explanation = explain(Reason(row.reason))
+    explanation = explain(Reason(row.reason), user=row.user_name, device=row.device_name, gateway=row.gateway_name)
     return _describe(row) | {
         "steps": [{"at_ms": at_ms, "text": text} for at_ms, text in story["steps"]],
         "policies": [

@@ -92,7 +92,7 @@ def _describe(context: Context, denial_id: str) -> dict[str, Any]:
                     else None
                 ),
                 "tries": effect.tries,
-                "last_error": effect.last_error,
+                "last_error": effect.last_error or ("" if effect.confirmed_at else effect.gateway_error or ""),
             }
             for effect in effects
         ],

@@ -10,6 +10,8 @@ from evertunnel.access.facts import COMPLIANT
 from evertunnel.actions.add_device import add_device
 from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_device import change_device
+from evertunnel.actions.remove_subject import remove_subject
+from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.actions.report_device import report_device
 from evertunnel.model import SubjectKind
 from evertunnel.storage import denials, facts, people
@@ -38,6 +40,13 @@ class Report(BaseModel):
     model_config = ConfigDict(extra="forbid")
     compliant: bool
     life_seconds: int | None = Field(default=None, gt=0, le=366 * 86400)
+
+
+class NewName(BaseModel):
+    """What a device is to be called."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
 
 
 @router.get("")
@@ -106,3 +115,15 @@ def report(name: str, body: Report, context: Context, actor: Actor) -> None:
         actor=actor,
         now=context.clock(),
     )
+
+
+@router.post("/{name}/renames", status_code=204)
+def rename(name: str, body: NewName, context: Context, actor: Actor) -> None:
+    """Rename a device; its id, and all that hangs on it, stays."""
+    rename_subject(context.store, SubjectKind.DEVICE, name, body.name, actor=actor, now=context.clock())
+
+
+@router.delete("/{name}", status_code=204)
+def remove(name: str, context: Context, actor: Actor) -> None:
+    """Remove a device. Refused while it has live sessions that no denial ends."""
+    remove_subject(context.store, SubjectKind.DEVICE, name, actor=actor, now=context.clock())

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 
 from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
+from evertunnel.actions.change_gateway import GatewayChange, change_gateway
+from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.effects import EffectState
 from evertunnel.storage import gateways, sessions, tables
 from evertunnel.web.api.context import Actor, Context
@@ -31,9 +33,27 @@ class NewGateway(BaseModel):
     encap: bool = False
 
 
+class GatewayChanges(BaseModel):
+    """What to change; what is left out stays. `rotate` makes a new RADIUS secret and a new gate path."""
+
+    model_config = ConfigDict(extra="forbid")
+    public_name: str | None = None
+    radius_address: str | None = None
+    vici_socket: str | None = None
+    enabled: bool | None = None
+    device_pool: str | None = None
+    user_pool: str | None = None
+    device_networks: list[str] | None = None
+    user_networks: list[str] | None = None
+    dns: list[str] | None = None
+    local_addresses: list[str] | None = None
+    encap: bool | None = None
+    rotate: bool = False
+
+
 @router.get("")
 def list_gateways(context: Context) -> list[dict[str, Any]]:
-    """All gateways, with live sessions and effects not yet confirmed."""
+    """All gateways, with live sessions, effects not yet confirmed, and whether they answer."""
     with context.store.read() as connection:
         pending: dict[str, int] = {
             row.gateway_id: row.number
@@ -51,6 +71,9 @@ def list_gateways(context: Context) -> list[dict[str, Any]]:
                 "radius_address": row.radius_address,
                 "vici_socket": row.vici_socket,
                 "enabled": row.enabled,
+                "state": row.state,
+                "state_since": row.state_since,
+                "state_error": row.state_error,
                 "settings": row.settings,
                 "sessions": len(sessions.list_live_of_gateway(connection, row.id)),
                 "pending_effects": pending.get(row.id, 0),
@@ -82,3 +105,23 @@ def add(body: NewGateway, context: Context, actor: Actor) -> dict[str, str]:
         now=context.clock(),
     )
     return {"id": gateway_id, "name": body.name}
+
+
+@router.patch("/{name}", status_code=204)
+def change(name: str, body: GatewayChanges, context: Context, actor: Actor) -> None:
+    """Change a gateway. Tunnels of one that is disabled end."""
+    change_gateway(
+        context.store,
+        name,
+        GatewayChange(**body.model_dump(exclude={"rotate"})),
+        rotate=body.rotate,
+        seal=context.seal,
+        actor=actor,
+        now=context.clock(),
+    )
+
+
+@router.delete("/{name}", status_code=204)
+def remove(name: str, context: Context, actor: Actor) -> None:
+    """Remove a gateway. Its sessions end in the record, and no denial waits for it any more."""
+    remove_gateway(context.store, name, actor=actor, now=context.clock())

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from evertunnel.actions.add_user import add_user
 from evertunnel.actions.change_user import change_user
+from evertunnel.actions.remove_subject import remove_subject
+from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.model import SubjectKind
 from evertunnel.storage import denials, people
 from evertunnel.web.api.context import Actor, Context
@@ -29,6 +31,13 @@ class UserChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
     password: str | None = None
     enabled: bool | None = None
+
+
+class NewName(BaseModel):
+    """What a user is to be called."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
 
 
 @router.get("")
@@ -67,3 +76,15 @@ def add(body: NewUser, context: Context, actor: Actor) -> dict[str, str]:
 def change(name: str, body: UserChange, context: Context, actor: Actor) -> None:
     """Change a user."""
     change_user(context.store, name, password=body.password, enabled=body.enabled, actor=actor, now=context.clock())
+
+
+@router.post("/{name}/renames", status_code=204)
+def rename(name: str, body: NewName, context: Context, actor: Actor) -> None:
+    """Rename a user; its id, and all that hangs on it, stays."""
+    rename_subject(context.store, SubjectKind.USER, name, body.name, actor=actor, now=context.clock())
+
+
+@router.delete("/{name}", status_code=204)
+def remove(name: str, context: Context, actor: Actor) -> None:
+    """Remove a user. Refused while it has live sessions that no denial ends."""
+    remove_subject(context.store, SubjectKind.USER, name, actor=actor, now=context.clock())

@@ -29,5 +29,5 @@ def upgrade() -> None:
         sa.Column("saved_by", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["profile_id"], ["profiles.id"], name=op.f("fk_profile_versions_profile_id_profiles")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_profile_versions")),
-        sa.UniqueConstraint("profile_id", "version", name=op.f("uq_profile_versions_profile_id")),
+        sa.UniqueConstraint("profile_id", "version", name=op.f("uq_profile_versions_profile_id_version")),
     )

@@ -7,10 +7,11 @@ device tunnel, or takes a whole ProfileXML (`override`). Names and meanings are 
 from collections.abc import Iterable
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc_limits import FORMAT, choose_tunnel, limit_dpc
-from evertunnel.profiles.dpc_syntax import LONGEST_XML, STRATEGIES, TUNNELS, DPCTunnel, has_variable
+from evertunnel.profiles.dpc.limits import FORMAT, choose_tunnel, limit_dpc
+from evertunnel.profiles.dpc.syntax import LONGEST_XML, STRATEGIES, TUNNELS, DPCTunnel, has_variable
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import PEAP, MachineCertificate, Profile, Routing, TrafficFilter
-from evertunnel.profiles.profile_xml import SUITE_ELEMENTS, Target, build_profile_xml, format_ports
+from evertunnel.profiles.profile_xml import SUITE_ELEMENTS, build_profile_xml, format_ports
 from evertunnel.profiles.read_registry import decode_entry
 from evertunnel.profiles.registry import (
     DeletedKey,
@@ -101,7 +102,14 @@ def build_dpc_reg(
     key = f"{values[0].key}\\{values[0].name}"
     lines = [f"DPC settings of the profile {profile.name}, version {profile.version}"]
     lines += [f"Not carried over: {loss}" for loss in limit_dpc(profile, tunnel=tunnel, override=override)[1]]
-    return encode_reg_file([DeletedKey(key), *values], comment="\n".join(lines))
+    return encode_reg_file([DeletedKey(key), *values, build_version_value(profile)], comment="\n".join(lines))
+
+
+def build_version_value(profile: Profile) -> RegistryValue:
+    """Tells an administrator on the client which version it has. DPC has no value for that; the key is ours."""
+    return RegistryValue(
+        "HKEY_LOCAL_MACHINE\\SOFTWARE\\Evertunnel", f"DPC {profile.name}", RegistryType.DWORD, profile.version
+    )
 
 
 def _put_tunnel(writer: _Writer, profile: Profile) -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.cut import Cut
-from evertunnel.profiles.dpc_sign_in import limit_authentication, limit_compliance, limit_machine
-from evertunnel.profiles.dpc_syntax import (
+from evertunnel.profiles.dpc.sign_in import limit_authentication, limit_compliance, limit_machine
+from evertunnel.profiles.dpc.syntax import (
     DEFAULT_ROUTES,
     LARGEST_NUMBER,
     STRATEGIES,
@@ -18,6 +18,7 @@ from evertunnel.profiles.dpc_syntax import (
     is_server,
     is_trusted_network,
 )  # fmt: skip
+from evertunnel.profiles.element_order import Target
 from evertunnel.profiles.model import (
     MachineCertificate,
     NameRule,
@@ -28,7 +29,7 @@ from evertunnel.profiles.model import (
     Server,
     TrafficFilter,
 )  # fmt: skip
-from evertunnel.profiles.profile_xml import Target, limit_profile
+from evertunnel.profiles.profile_xml import limit_profile
 
 FORMAT = "dpc"
 
@@ -101,7 +102,7 @@ def _limit_document(cut: Cut) -> tuple[Profile, list[str]]:
         limit_machine(cut)
         method = cut.profile.authentication
         cut.change("authentication", MachineCertificate())
-    limited, losses = limit_profile(cut.profile, Target.WMI)
+    limited, losses = limit_profile(replace(cut.profile, unknown=()), Target.WMI)
     if isinstance(method, MachineCertificate):
         limited = replace(limited, authentication=method)
     return replace(limited, unknown=unknown), cut.losses + losses

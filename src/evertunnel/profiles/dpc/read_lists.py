@@ -3,8 +3,8 @@
 from ipaddress import ip_address, ip_network
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc_reading import DPCReader
-from evertunnel.profiles.dpc_syntax import DEFAULT_ROUTES, is_app, is_domain, is_oid, is_route, is_trusted_network
+from evertunnel.profiles.dpc.reading import DPCReader
+from evertunnel.profiles.dpc.syntax import DEFAULT_ROUTES, is_app, is_domain, is_oid, is_route, is_trusted_network
 from evertunnel.profiles.findings import Level
 from evertunnel.profiles.model import NameRule, PortRange, Route, Routing, TrafficFilter
 from evertunnel.profiles.verify import verify_address_range, verify_ports

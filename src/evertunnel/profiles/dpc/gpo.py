@@ -7,8 +7,8 @@ import csv
 from types import SimpleNamespace
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc import LIST_KEYS, build_dpc_values
-from evertunnel.profiles.dpc_syntax import DPCTunnel
+from evertunnel.profiles.dpc.syntax import DPCTunnel
+from evertunnel.profiles.dpc.values import LIST_KEYS, build_dpc_values
 from evertunnel.profiles.model import Profile
 from evertunnel.profiles.profile_xml import SUITE_ELEMENTS
 from evertunnel.profiles.registry import RegistryData, RegistryType, RegistryValue

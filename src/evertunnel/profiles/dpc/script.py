@@ -8,8 +8,8 @@ import base64
 import json
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.profiles.dpc import build_dpc_values
-from evertunnel.profiles.dpc_syntax import DPCTunnel
+from evertunnel.profiles.dpc.syntax import DPCTunnel
+from evertunnel.profiles.dpc.values import build_dpc_values, build_version_value
 from evertunnel.profiles.model import Profile
 from evertunnel.profiles.registry import RegistryData, RegistryType, RegistryValue
 
@@ -133,7 +133,7 @@ def build_dpc_powershell(
     switch, *values = build_dpc_values(profile, tunnel=tunnel, policies=policies, override=override)
     document = {
         "tunnel": _strip(f"{switch.key}\\{switch.name}"),
-        "values": [_describe(value) for value in (*values, switch)],
+        "values": [_describe(value) for value in (*values, build_version_value(profile), switch)],
     }
     payload = base64.b64encode(json.dumps(document, ensure_ascii=True).encode("ascii")).decode("ascii")
     lines = "\n".join(payload[index : index + 120] for index in range(0, len(payload), 120))

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from evertunnel.profiles.dpc_reading import DPCReader
-from evertunnel.profiles.dpc_syntax import is_oid, is_server
+from evertunnel.profiles.dpc.reading import DPCReader
+from evertunnel.profiles.dpc.syntax import is_oid, is_server
 from evertunnel.profiles.eap_xml import CONDITIONAL_ACCESS_NAME
 from evertunnel.profiles.findings import Level
 from evertunnel.profiles.hashes import read_hash

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
-from evertunnel.profiles.dpc import ABOVE, LIST_KEYS, MANUAL_ROOT, POLICY_ROOT
-from evertunnel.profiles.dpc_limits import FORMAT
-from evertunnel.profiles.dpc_reading import DPCReader
-from evertunnel.profiles.dpc_syntax import LONGEST_XML, STRATEGIES, TUNNELS, DPCTunnel, is_server
+from evertunnel.profiles.dpc.limits import FORMAT
+from evertunnel.profiles.dpc.read_lists import read_filters, read_name_rules, read_names, read_oids, read_routes
+from evertunnel.profiles.dpc.read_user import read_compliance, read_method, read_proxy
+from evertunnel.profiles.dpc.reading import DPCReader
+from evertunnel.profiles.dpc.syntax import LONGEST_XML, STRATEGIES, TUNNELS, DPCTunnel, is_server
+from evertunnel.profiles.dpc.values import ABOVE, LIST_KEYS, MANUAL_ROOT, POLICY_ROOT
 from evertunnel.profiles.findings import Finding, Level, Reading
 from evertunnel.profiles.model import CryptographySuite, MachineCertificate, Profile, Protocol, Routing, Server
 from evertunnel.profiles.profile_xml import SUITE_ELEMENTS
-from evertunnel.profiles.read_dpc_lists import read_filters, read_name_rules, read_names, read_oids, read_routes
-from evertunnel.profiles.read_dpc_user import read_compliance, read_method, read_proxy
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from evertunnel.profiles.read_registry import decode_reg_file
 from evertunnel.profiles.registry import Operation

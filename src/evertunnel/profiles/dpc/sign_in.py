@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.cut import Cut
-from evertunnel.profiles.dpc_syntax import is_oid, is_server
+from evertunnel.profiles.dpc.syntax import is_oid, is_server
 from evertunnel.profiles.eap_xml import CONDITIONAL_ACCESS_NAME
 from evertunnel.profiles.model import (
     CONDITIONAL_ACCESS_OID,

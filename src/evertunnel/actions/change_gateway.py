@@ -1,0 +1,105 @@
+"""Change a gateway: what it gives to clients, its public name, whether it takes tunnels, its secrets."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+
+from evertunnel.actions.add_gateway import GatewaySettings, Seal, verify_gateway, verify_radius_address_free
+from evertunnel.audit import Audit, AuditEntry
+from evertunnel.errors import InvalidInputError
+from evertunnel.model import CertificateStatus, TunnelKind
+from evertunnel.storage import certificates, gateways, sessions, tables
+from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.snapshot import CERTIFICATE, GATEWAY
+from evertunnel.storage.store import Store, Transaction
+from evertunnel.storage.tables import AnyRow
+
+_COLUMNS = ("public_name", "radius_address", "vici_socket", "enabled")
+_POOLS = {"device_pool": TunnelKind.DEVICE, "user_pool": TunnelKind.USER}
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayChange:
+    """What is to become different; None stays as it is."""
+
+    public_name: str | None = None
+    radius_address: str | None = None
+    vici_socket: str | None = None
+    enabled: bool | None = None
+    device_pool: str | None = None
+    user_pool: str | None = None
+    device_networks: list[str] | None = None
+    user_networks: list[str] | None = None
+    dns: list[str] | None = None
+    local_addresses: list[str] | None = None
+    encap: bool | None = None
+
+
+def change_gateway(
+    store: Store, name: str, change: GatewayChange, *, rotate: bool = False, seal: Seal, actor: str, now: datetime
+) -> None:
+    """Change what is given; `rotate` makes a new RADIUS secret and a new gate path.
+
+    Tunnels of a gateway that is disabled end. Raises NotFoundError, AlreadyExistsError, InvalidInputError.
+    """
+    given = {key: value for key, value in asdict(change).items() if value is not None}
+    if not given and not rotate:
+        raise InvalidInputError("nothing to change was given")
+    with store.write(now) as tx:
+        row = gateways.get_gateway(tx.connection, name)
+        columns = {key: given.pop(key) for key in _COLUMNS if key in given}
+        settings = GatewaySettings(**{**row.settings, **given})
+        address = verify_gateway(
+            public_name=columns.get("public_name", row.public_name),
+            radius_address=columns.get("radius_address", row.radius_address),
+            settings=settings,
+        )
+        if "radius_address" in columns:
+            columns["radius_address"] = address
+            verify_radius_address_free(tx, address, except_id=row.id)
+        if "public_name" in columns:
+            columns["public_name"] = columns["public_name"].lower()
+        _verify_pools_unused(tx, row, given)
+        changed: dict[str, Any] = columns | given
+        columns["settings"] = asdict(settings)
+        if rotate:
+            columns |= seal_new_secrets(row.id, seal)
+            changed["rotated"] = True
+        tx.connection.execute(update(tables.gateways).where(tables.gateways.c.id == row.id).values(**columns))
+        if columns.get("public_name", row.public_name) != row.public_name:
+            revoke_gateway_certificates(tx, row.id, reason="superseded")
+        tx.raise_epoch(GATEWAY, row.id)
+        tx.record(AuditEntry(Audit.GATEWAY_CHANGE, actor, row.name, row.id, changed))
+
+
+def seal_new_secrets(gateway_id: str, seal: Callable[[bytes, str], bytes]) -> dict[str, bytes]:
+    """Columns with a RADIUS secret and a gate path nobody has seen."""
+    return {
+        "radius_secret_sealed": seal(secrets.token_urlsafe(36).encode(), radius_secret_context(gateway_id)),
+        "gate_path_sealed": seal(secrets.token_urlsafe(24).encode(), gate_path_context(gateway_id)),
+    }
+
+
+def revoke_gateway_certificates(tx: Transaction, gateway_id: str, *, reason: str) -> int:
+    """Every certificate a gateway could still show; returns how many."""
+    statuses = [CertificateStatus.VALID.value, CertificateStatus.GRANTED.value]
+    rows = certificates.list_of_subject(tx.connection, "gateway_id", gateway_id, statuses)
+    certificates.change_status(tx, [row.id for row in rows], CertificateStatus.REVOKED, reason=reason)
+    for row in rows:
+        tx.raise_epoch(CERTIFICATE, row.id)
+    return len(rows)
+
+
+def _verify_pools_unused(tx: Transaction, row: AnyRow, given: dict[str, Any]) -> None:
+    """strongSwan replaces no pool while an address of it is in use, and would refuse everything else with it."""
+    live = {session.kind for session in sessions.list_live_of_gateway(tx.connection, row.id)}
+    for key, kind in _POOLS.items():
+        if given.get(key, row.settings[key]) != row.settings[key] and kind.value in live:
+            raise InvalidInputError(
+                f"--{key.replace('_', '-')}: there are {kind.value} tunnels with addresses of the pool on {row.name}; "
+                f"end them with `evertunnel gateway change {row.name} --disable`, then change the pool and enable it"
+            )
