@@ -131,19 +131,19 @@ class Installation:
         return self.decider.decide_tunnel(gathered)
 
 
-def open_installation(path: Path, keys: Mapping[Authority, PrivateKey]) -> Installation:
-    """The installation of a database file."""
-    store, clock = Store(f"sqlite:///{path}"), Clock()
-    keystore = Keystore(path.parent)
-    if not (path.parent / "keys").exists():
+def open_installation(url: str, folder: Path, keys: Mapping[Authority, PrivateKey]) -> Installation:
+    """The installation of a database, with its secrets in a folder."""
+    store, clock = Store(url), Clock()
+    keystore = Keystore(folder)
+    if not (folder / "keys").exists():
         keystore.create(owners={}, group=os.getgid())
     return Installation(store, LocalSigner(store, keys, ADDRESSES, clock), keys, keystore, clock)
 
 
-def create(path: Path) -> Mapping[Authority, PrivateKey]:
+def create(url: str) -> Mapping[Authority, PrivateKey]:
     """Make a database with authorities and return their keys."""
     keys = {authority: generate_key() for authority in Authority}
-    store = Store(f"sqlite:///{path}")
+    store = Store(url)
     upgrade_schema(store)
     server_keys = {"radius": generate_key(), "web-public": generate_key()}
     wanted = NewInstallation("Example", "vpn.example.test", ADDRESSES, keys, server_keys)
@@ -153,6 +153,6 @@ def create(path: Path) -> Mapping[Authority, PrivateKey]:
 
 
 def copy_installation(template: Path, path: Path, keys: Mapping[Authority, PrivateKey]) -> Installation:
-    """An installation of its own, as fresh as the template."""
+    """An installation of its own on SQLite, as fresh as the template."""
     shutil.copyfile(template, path)
-    return open_installation(path, keys)
+    return open_installation(f"sqlite:///{path}", path.parent, keys)

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.actions.decide import Decider
-from evertunnel.config import split_endpoint
+from evertunnel.config import split_endpoint, store_database_url
 from evertunnel.deadlines import keep_deadlines
-from evertunnel.errors import DomainError, InvalidInputError
+from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
 from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import PROCESSES, Installation
 from evertunnel.logs import set_up_logs
@@ -39,6 +39,7 @@ from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage import authorities
+from evertunnel.storage.databases import verify_url
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.store import Store
 from evertunnel.supervisor import Child, supervise
@@ -82,6 +83,36 @@ def upgrade(folder: StateFolder) -> None:
     finally:
         store.close()
         os.close(lock)
+
+
+def copy_storage(folder: StateFolder, url: str, *, on_progress: Callable[[str, int, int], None]) -> int:
+    """Move the state into another database while nothing serves, and name it in the configuration. Raises DomainError.
+
+    Returns the number of rows.
+    """
+    from evertunnel.storage.copy import copy_storage as copy
+
+    installation = Installation(folder)
+    verify_url(url)
+    if url == installation.database_url:
+        raise InvalidInputError("--to: this is the database that is used already")
+    lock = folder.lock()
+    source, target = installation.open_store(), Store(url)
+    try:
+        copied = copy(source, target, on_progress=on_progress)
+        target.close()
+        if not target.is_shared:
+            path = Path(target.engine.url.database or "")
+            os.chown(path, -1, installation.find_group())
+            path.chmod(0o660)
+        store_database_url(folder.path, url)
+    except OSError as error:
+        raise UnavailableError(f"{error.filename}: {error.strerror}") from error
+    finally:
+        source.close()
+        target.close()
+        os.close(lock)
+    return copied
 
 
 def _build_children(installation: Installation, stack: ExitStack) -> list[Child]:

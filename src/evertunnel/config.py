@@ -1,14 +1,16 @@
 """The installation's configuration file, evertunnel.toml: the only reader of it. One clear line a mistake."""
 
 import ipaddress
+import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evertunnel.errors import InvalidInputError
+from evertunnel.errors import InvalidInputError, UnavailableError
 
 FILE_NAME = "evertunnel.toml"
 # pydantic's words are for programmers.
@@ -111,6 +113,23 @@ def load_config(state_folder: Path) -> Config:
         place = ".".join(map(str, first["loc"])) or "the file"
         problem = _PROBLEMS.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise InvalidInputError(f"{path}: {place}: {problem}") from error
+
+
+def store_database_url(state_folder: Path, url: str) -> None:
+    """Name another database in the file; everything else in it stays, comments included. Raises UnavailableError."""
+    path = state_folder / FILE_NAME
+    line = f"database_url = {json.dumps(url)}\n"
+    try:
+        text = path.read_text(encoding="utf-8")
+        head, section, rest = f"\n{text}".partition("\n[")  # settings of no section stand before the first one
+        head, count = re.subn(r"(?m)^\s*database_url\s*=.*\n?", lambda _match: line, head + "\n", count=1)
+        head = head if count else f"{head.rstrip()}\n\n{line}"
+        temporary = path.with_name(FILE_NAME + ".new")
+        temporary.write_text((head + section + rest).lstrip("\n"), encoding="utf-8")
+        shutil.copystat(path, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise UnavailableError(f"the state was copied, but {path} cannot be written ({error}): add {line}") from error
 
 
 def split_endpoint(text: str) -> tuple[str, int]:

@@ -23,7 +23,8 @@ from evertunnel.pki.names import verify_dns_name
 from evertunnel.privileges import find_group_id, find_user_id, find_user_name
 from evertunnel.signer import LocalSigner
 from evertunnel.state_folder import StateFolder
-from evertunnel.storage.schema import upgrade_schema
+from evertunnel.storage.databases import verify_url
+from evertunnel.storage.schema import remove_schema, upgrade_schema, verify_empty
 from evertunnel.storage.store import Store
 
 # Plain HTTP, a host and perhaps a port or path, in ASCII: as it goes into certificates (RFC 5280 4.2.1.13).
@@ -36,7 +37,10 @@ _SERVER_KEYS = {"radius": "policy-server", "web-public": "https"}
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What the administrator chose. `user_base` makes numbered users instead of named ones (the lab)."""
+    """What the administrator chose. `user_base` makes numbered users instead of named ones (the lab).
+
+    Without `database_url` the database is a file of SQLite in the state folder.
+    """
 
     organisation: str
     public_name: str
@@ -44,12 +48,15 @@ class InitOptions:
     key_type: str = "p256"
     listen: dict[str, str] | None = None
     user_base: int | None = None
+    database_url: str = ""
 
 
 def initialise(folder: StateFolder, options: InitOptions) -> None:
     """Make an installation. Raises InvalidInputError, UnavailableError; what was made half is removed again."""
     _verify_options(options)
     folder.verify_empty()
+    if options.database_url:
+        _verify_database(options.database_url)
     as_root = os.geteuid() == 0
     if as_root:
         folder.verify_reachable()
@@ -71,6 +78,18 @@ def initialise(folder: StateFolder, options: InitOptions) -> None:
         if isinstance(error, OSError):
             raise UnavailableError(f"cannot make the installation: {error.filename}: {error.strerror}") from error
         raise
+
+
+def _verify_database(url: str) -> None:
+    """Raise InvalidInputError unless it can be reached and is empty."""
+    verify_url(url)
+    store = Store(url)
+    try:
+        verify_empty(store)
+    except UnavailableError as error:
+        raise InvalidInputError(f"--database-url: {error}") from error
+    finally:
+        store.close()
 
 
 def _verify_options(options: InitOptions) -> None:
@@ -106,7 +125,7 @@ def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], grou
         keystore.store_key(process, name, server_keys[process])
     addresses = PublicAddresses(options.public_url.rstrip("/"))
     previous_mask = os.umask(0o007)
-    store = Store(folder.database_url)
+    store = Store(options.database_url or folder.database_url)
     try:
         upgrade_schema(store)
         wanted = NewInstallation(options.organisation, options.public_name, addresses, authority_keys, server_keys)
@@ -121,6 +140,10 @@ def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], grou
         for certificate_id in granted.values():
             signer.sign(certificate_id)
         signer.publish_revocations()
+    except BaseException:
+        if options.database_url:
+            remove_schema(store)  # it was empty, and nobody else is told about it yet
+        raise
     finally:
         store.close()
         os.umask(previous_mask)
@@ -167,6 +190,7 @@ def _write_config(path: Path, options: InitOptions, processes: Processes) -> Non
     lines = [
         "# Evertunnel. Restart `evertunnel serve` after a change.",
         "",
+        *([f"database_url = {_quote(options.database_url)}", ""] if options.database_url else []),
         "[installation]",
         f"organisation = {_quote(options.organisation)}",
         f"public_name = {_quote(options.public_name)}",

@@ -10,6 +10,7 @@ from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.privileges import find_group_id, find_user_id
 from evertunnel.state_folder import StateFolder
+from evertunnel.storage.databases import verify_url
 from evertunnel.storage.schema_version import verify_schema
 from evertunnel.storage.store import Store
 
@@ -23,6 +24,7 @@ class Installation:
         self.folder = folder
         self.config: Config = load_config(folder.path)
         self.database_url = self.config.database_url or folder.database_url
+        verify_url(self.database_url)
         self.keystore = folder.keystore
         self.addresses = PublicAddresses(self.config.installation.public_url.rstrip("/"))
 

@@ -4,7 +4,6 @@ import multiprocessing
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -99,7 +98,7 @@ def verify(store: Store) -> None:
 
 
 @pytest.fixture
-def login(installation: Installation, tmp_path: Path) -> Login:
+def login(installation: Installation) -> Login:
     """Everything is granted."""
     installation.clock.moment = now()  # logins take place in real time
     installation.do(add_network_policy, "everything", {"permission": "grant"})
@@ -108,7 +107,7 @@ def login(installation: Installation, tmp_path: Path) -> Login:
     gateway = installation.decider.find_gateway(gateway_id)
     assert gateway is not None
     facts = LoginFacts(now(), gateway, 1, ALICE, "192.0.2.7", certificate, (), 1.0)
-    return Login(f"sqlite:///{tmp_path}/evertunnel.db", facts)
+    return Login(installation.store.url, facts)
 
 
 def test_between_threads(installation: Installation, login: Login) -> None:

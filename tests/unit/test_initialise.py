@@ -9,16 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
+from evertunnel.app import copy_storage
 from evertunnel.config import load_config
-from evertunnel.errors import InvalidInputError
+from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.initialise import InitOptions, initialise
+from evertunnel.installation import Installation
 from evertunnel.model import Authority
+from evertunnel.signer import LocalSigner
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage import authorities, tables
 from evertunnel.storage.store import Store
 from tests.folders import make_folder
+from tests.postgresql import Server
 
 OPTIONS = InitOptions("Example Corp", "vpn.example.com", "http://vpn.example.com", user_base=61_900)
 
@@ -137,3 +141,77 @@ def test_a_folder_reached_through_a_link_is_cleaned_and_the_link_stays(place: Pa
     folder.remove(keep=True)
     assert (place / "link").is_symlink()
     assert list((place / "real").iterdir()) == []
+
+
+def list_tables(url: str) -> list[str]:
+    store = Store(url)
+    with store.read() as connection:
+        found: list[str] = inspect(connection).get_table_names()
+    store.close()
+    return found
+
+
+def test_on_postgresql_nothing_of_the_state_is_in_the_folder_but_keys(place: Path, postgresql_server: Server) -> None:
+    url = postgresql_server.url(postgresql_server.make_database())
+    folder = StateFolder(place / "state")
+    initialise(folder, replace(OPTIONS, database_url=url))
+    assert list((folder.path / "data").iterdir()) == []
+    installation = Installation(folder)
+    assert installation.database_url == url
+    installation.verify_database()
+    with pytest.raises(InvalidInputError, match="is not empty: it has a table"):
+        initialise(StateFolder(place / "other"), replace(OPTIONS, database_url=url))
+    assert not (place / "other").exists()
+
+
+def test_on_postgresql_a_failure_leaves_the_database_empty(
+    place: Path, postgresql_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql_server.url(postgresql_server.make_database())
+
+    def fail(_signer: object) -> None:
+        raise UnavailableError("the signer fails")
+
+    monkeypatch.setattr(LocalSigner, "publish_revocations", fail)
+    with pytest.raises(UnavailableError, match="the signer fails"):
+        initialise(StateFolder(place / "state"), replace(OPTIONS, database_url=url))
+    assert not (place / "state").exists()
+    assert list_tables(url) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("postgresql://u:secret@db/x", "has a password in it"),
+        ("mysql://db/x", "is no kind of database"),
+        ("postgresql:///x?host=/nowhere", "--database-url: the database cannot be read"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused_before_anything_is_made(place: Path, url: str, problem: str) -> None:
+    with pytest.raises(InvalidInputError, match=problem):
+        initialise(StateFolder(place / "state"), replace(OPTIONS, database_url=url))
+    assert not (place / "state").exists()
+
+
+def test_the_state_moves_to_postgresql_and_back(place: Path, postgresql_server: Server) -> None:
+    folder = StateFolder(place / "state")
+    initialise(folder, OPTIONS)
+    config = (folder.path / "evertunnel.toml").read_text(encoding="utf-8")
+    url = postgresql_server.url(postgresql_server.make_database())
+    there = copy_storage(folder, url, on_progress=lambda *_progress: None)
+    assert Installation(folder).database_url == url
+    back = f"sqlite:///{folder.path}/data/back.db"
+    assert copy_storage(folder, back, on_progress=lambda *_progress: None) == there
+    assert Installation(folder).database_url == back
+    path = folder.path / "data" / "back.db"
+    assert find_mode(path) == 0o660
+    if os.geteuid() == 0:
+        assert path.stat().st_gid == 61_900
+    text = (folder.path / "evertunnel.toml").read_text(encoding="utf-8")
+    assert text.replace(f'database_url = "{back}"\n', "").split() == config.split()
+    with pytest.raises(InvalidInputError, match="is used already"):
+        copy_storage(folder, back, on_progress=lambda *_progress: None)
+    lock = folder.lock()
+    with pytest.raises(InvalidInputError, match="another `evertunnel serve` runs"):
+        copy_storage(folder, url, on_progress=lambda *_progress: None)
+    os.close(lock)

@@ -22,6 +22,7 @@ from evertunnel.cli import (
     profile_files,  # noqa: F401  adds its commands to profile.app
     serve,
     session,
+    storage,
     upgrade,
     user,
 )
@@ -72,6 +73,7 @@ for name, noun in (
     ("deny", deny.deny_app),
     ("allow", deny.allow_app),
     ("audit", audit.app),
+    ("storage", storage.app),
     ("lab", lab.app),
 ):
     app.add_typer(noun, name=name)

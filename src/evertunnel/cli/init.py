@@ -26,11 +26,17 @@ def init(
     listen_http: Annotated[str, typer.Option(help="address:port for CRL and OCSP.")] = "0.0.0.0:80",
     listen_https: Annotated[str, typer.Option(help="address:port for enrolment.")] = "0.0.0.0:443",
     listen_gate: Annotated[str, typer.Option(help="address:port that gateways ask about devices.")] = "127.0.0.1:8118",
+    database_url: Annotated[
+        str, typer.Option(help="postgresql://... without a password; default a file of SQLite in the state folder.")
+    ] = "",
     user_base: Annotated[
         int | None, typer.Option(hidden=True, help="Number the users of the processes from here.")
     ] = None,
 ) -> None:
     """Make an installation: authorities, keys, database.
+
+    PostgreSQL: the database must exist and be empty, and take our processes' users over its Unix socket (peer). A
+    password is read from PGPASSFILE, PGPASSWORD or a service file, as psql does; `serve` needs the same environment.
 
     Example: evertunnel init --organisation "Example Corp" --public-name vpn.example.com
     """
@@ -50,6 +56,7 @@ def init(
         }
         | ({"accounting": listen_accounting} if listen_accounting is not None else {}),
         user_base=user_base,
+        database_url=database_url,
     )
     try:
         initialise(folder, options)

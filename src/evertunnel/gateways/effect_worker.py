@@ -26,7 +26,17 @@ class EffectWorker:
         self._clock = clock
 
     def perform_pending(self) -> bool:
-        """Try everything that is pending once, all of it together. True when nothing is left to do."""
+        """Try everything that is pending once, all of it together. True when nothing is left to do.
+
+        Of several nodes that reach the gateway one does it; the others find nothing left, or look again.
+        """
+        with self._store.read() as connection:
+            if not effect_queue.list_pending(connection, self._gateway_id):
+                return True
+        with self._store.hold(f"effects of {self._gateway_id}") as held:
+            return held and self._perform_pending()
+
+    def _perform_pending(self) -> bool:
         with self._store.read() as connection:
             pending = effect_queue.list_pending(connection, self._gateway_id)
             if not pending:

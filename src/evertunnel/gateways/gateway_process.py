@@ -79,12 +79,12 @@ class GatewayProcess:
         while not stopped.is_set():
             if dead := [gateway_id for gateway_id, running in self._running.items() if not running.gateway.is_alive]:
                 raise RuntimeError(f"a thread of gateway {', '.join(dead)} ended")
-            if watch.changed() or time.monotonic() >= look_at:
-                look_at = time.monotonic() + _LOOK_EVERY_SECONDS
-                try:
+            try:
+                if watch.changed() or time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                     self._follow_list()
-                except UnavailableError as error:
-                    log.warning("cannot look for gateways", error=str(error))
+            except UnavailableError as error:
+                log.warning("cannot look for gateways", error=str(error))
             stopped.wait(_POLL_SECONDS)
         for running in self._running.values():
             running.gateway.stop()

@@ -1,5 +1,6 @@
 """The accounting side of RADIUS (RFC 2866): datagrams in, what was counted stored, and only then the answers."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from evertunnel.storage.store import Store, Transaction
 
 _TEXT_AT_MOST = 256
 _CLASSES_AT_MOST = 8
+# As we gave it out; a Class of somebody else is nothing to us.
+_SESSION_ID = re.compile(rb"[0-9a-f]{16}")
 # What a gateway says of longer ago is not believed: its clock is wrong, or it lies.
 _LATE_AT_MOST = timedelta(days=1)
 _SESSION_AT_MOST_SECONDS = 366 * 24 * 3600
@@ -123,7 +126,9 @@ def build_report(
         gateway=gateway,
         acct_session_id=acct_session_id,
         happened_at=happened_at,
-        session_ids=tuple(value.decode("ascii", "replace") for value in request.classes[:_CLASSES_AT_MOST]),
+        session_ids=tuple(
+            value.decode() for value in request.classes[:_CLASSES_AT_MOST] if _SESSION_ID.fullmatch(value)
+        ),
         unique_id=request.find_integer(radius.NAS_PORT),
         user_name=_read_text(request, radius.USER_NAME),
         remote_address=_read_text(request, radius.CALLING_STATION_ID)[:64],

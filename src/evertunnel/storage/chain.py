@@ -30,6 +30,11 @@ ATTEMPT_COLUMNS = (
 )
 
 
+def clean_text(text: str) -> str:
+    """Without NUL, which PostgreSQL cannot keep: one stranger's name would undo the records of everybody beside it."""
+    return text.replace("\x00", "\ufffd")
+
+
 def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
     """An attempt as the columns of its table, as the driver stores them."""
     story = {
@@ -42,14 +47,14 @@ def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
         "kind": attempt.kind.value,
         "outcome": attempt.outcome.value,
         "reason": attempt.reason.value,
-        "detail": attempt.detail,
+        "detail": clean_text(attempt.detail),
         "gateway_id": attempt.gateway_id,
         "user_id": attempt.user_id,
         "device_id": attempt.device_id,
         "certificate_id": attempt.certificate_id,
         "session_id": attempt.session_id,
-        "claimed_identity": attempt.claimed_identity,
-        "client_address": attempt.client_address,
+        "claimed_identity": clean_text(attempt.claimed_identity),
+        "client_address": clean_text(attempt.client_address),
         "duration_microseconds": round(attempt.duration_ms * 1000),
         "story": orjson.dumps(story).decode(),
         "batch": batch,

@@ -5,11 +5,14 @@ them. Everything else goes through Core.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table, insert, select, update
 
+from evertunnel.errors import UnavailableError
 from evertunnel.storage import tables
+from evertunnel.storage.databases import CHANNEL
 
 
 class DriverStatements:
@@ -18,6 +21,7 @@ class DriverStatements:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._inserts: dict[str, str] = {}
+        self._announcement = f"NOTIFY {CHANNEL}" if dialect.name == "postgresql" else ""
         ledger = tables.ledger.c
         self._read_ledger = self._compile(
             select(ledger.epoch, ledger.batch_number, ledger.batch_hash).with_for_update()
@@ -29,9 +33,12 @@ class DriverStatements:
         cursor = _cursor(connection)
         try:
             cursor.execute(self._read_ledger)
-            epoch, batch_number, batch_hash = cursor.fetchone()
+            row = cursor.fetchone()
         finally:
             cursor.close()
+        if row is None:
+            raise UnavailableError("the database has no ledger")
+        epoch, batch_number, batch_hash = row
         return epoch, batch_number, bytes(batch_hash)
 
     def write_ledger(self, connection: Connection, *, epoch: int, batch_number: int, batch_hash: bytes) -> None:
@@ -42,6 +49,19 @@ class DriverStatements:
         finally:
             cursor.close()
 
+    def announce(self, connection: Connection) -> None:
+        """Wake who listens on other nodes, at the commit. SQLite's readers see it by themselves."""
+        if self._announcement:
+            cursor = _cursor(connection)
+            try:
+                cursor.execute(self._announcement)
+            finally:
+                cursor.close()
+
+    def together(self, connection: Connection) -> AbstractContextManager[Any]:
+        """What is sent inside travels to PostgreSQL in one round trip; an error shows at the end."""
+        return _driver(connection).pipeline() if self._announcement else nullcontext()
+
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all have the same columns."""
         sql = self._inserts.get(table.name)
@@ -50,7 +70,10 @@ class DriverStatements:
             sql = self._inserts[table.name] = self._compile(statement)
         cursor = _cursor(connection)
         try:
-            cursor.executemany(sql, rows)
+            if len(rows) == 1:
+                cursor.execute(sql, rows[0])
+            else:
+                cursor.executemany(sql, rows)
         finally:
             cursor.close()
 
@@ -58,6 +81,9 @@ class DriverStatements:
         return str(statement.compile(dialect=self._dialect))  # type: ignore[attr-defined]
 
 
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
 def _cursor(connection: Connection) -> Any:
-    driver: Any = connection.connection.driver_connection
-    return driver.cursor()
+    return _driver(connection).cursor()

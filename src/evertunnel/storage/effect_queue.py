@@ -76,10 +76,10 @@ def list_pending_subjects(connection: Connection, subject_ids: Collection[str]) 
 
 
 def confirm_effect(tx: Transaction, effect_id: str) -> None:
-    """It was seen to be so on the gateway."""
+    """It was seen to be so on the gateway. What was confirmed or dropped before stays as it is."""
     tx.connection.execute(
         update(_effects)
-        .where(_effects.c.id == effect_id)
+        .where(_effects.c.id == effect_id, _effects.c.state == EffectState.PENDING.value)
         .values(state=EffectState.CONFIRMED.value, confirmed_at=tx.now, tries=_effects.c.tries + 1, last_error="")
     )
 

@@ -194,7 +194,8 @@ def _load_denials(connection: Connection, snapshot: Snapshot, subject_id: str | 
     if subject_id is not None:
         snapshot.denials.pop(subject_id, None)
         statement = statement.where(tables.denials.c.subject_id == subject_id)
-    for row in connection.execute(statement):
+    # The same order however they were read: PostgreSQL has none of its own.
+    for row in connection.execute(statement.order_by(tables.denials.c.denied_at, tables.denials.c.id)):
         snapshot.denials.setdefault(row.subject_id, []).append(StandingDenial(row.reason, row.until))
 
 
@@ -203,7 +204,7 @@ def _load_facts(connection: Connection, snapshot: Snapshot, device_id: str | Non
     if device_id is not None:
         snapshot.device_facts.pop(device_id, None)
         statement = statement.where(tables.facts.c.subject_id == device_id)
-    for row in connection.execute(statement):
+    for row in connection.execute(statement.order_by(tables.facts.c.name, tables.facts.c.source)):
         known = snapshot.device_facts.setdefault(row.subject_id, {})
         fact = Fact(row.name, row.value, row.source, row.observed_at, row.expires_at)
         known[row.name] = (*known.get(row.name, ()), fact)

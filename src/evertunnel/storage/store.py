@@ -8,20 +8,20 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from evertunnel.audit import AuditEntry
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Attempt
 from evertunnel.storage import chain, tables
+from evertunnel.storage.databases import EpochSource, hold_name, open_engine, verify_committed, watch_epoch
 from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
@@ -31,12 +31,12 @@ GENESIS_HASH = bytes(32)
 _AT_ONCE = timedelta(milliseconds=100)
 
 # Locked for too long, disk full, file damaged or gone, no free connection: by SQLAlchemy's name and the driver's.
-UNAVAILABLE = (DatabaseError, PoolTimeoutError, sqlite3.DatabaseError)
+UNAVAILABLE = (DatabaseError, InterfaceError, PoolTimeoutError, sqlite3.DatabaseError)
 
 
 def explain(error: Exception) -> str:
     """What the driver said, without SQLAlchemy's words around it."""
-    return str(getattr(error, "orig", None) or error)
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 def new_id() -> str:
@@ -48,16 +48,39 @@ class Store:
     """One database. Safe to share between threads; open it after a fork, never before."""
 
     def __init__(self, url: str) -> None:
-        self._engine = _open(url)
+        self.url = url
+        self._engine = open_engine(url)
+        self._watches: list[EpochSource] = []
         self._statements = DriverStatements(self._engine.dialect)
+        self._unavailable = (*UNAVAILABLE, self._engine.dialect.loaded_dbapi.Error)
 
     @property
     def engine(self) -> Engine:
         """For migrations only."""
         return self._engine
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may use this database too."""
+        return self._engine.dialect.name != "sqlite"
+
+    def watch(self) -> EpochSource:
+        """How `Watch` notices changes of this kind of database."""
+        source = watch_epoch(self._engine, self.url)
+        self._watches.append(source)
+        return source
+
+    def hold(self, name: str) -> AbstractContextManager[bool]:
+        """Hold a name among all nodes while doing what one of them is enough for, without stopping anybody's writes.
+
+        False: another node does it. Who dies lets go at once. Raises UnavailableError.
+        """
+        return hold_name(self._engine, name)
+
     def close(self) -> None:
         """Let go of every connection."""
+        for source in self._watches:
+            source.close()
         self._engine.dispose()
 
     @contextmanager
@@ -66,76 +89,62 @@ class Store:
         try:
             with self._engine.connect() as connection, connection.begin():
                 yield connection
-        except UNAVAILABLE as error:
+        except self._unavailable as error:
             raise UnavailableError(f"the database cannot be read: {explain(error)}") from error
 
     @contextmanager
     def write(self, now: datetime, *, fixed: bool = False) -> Iterator["Transaction"]:
         """All or nothing. Raises UnavailableError when it could not be committed; then nothing happened.
 
+        One exception: who loses a database server in the middle of a commit cannot know, and is told the same.
+
         The transaction's `now` is the moment at which it got the right to write: who waited for it decides about
         what ended meanwhile. With `fixed` it is the caller's: something was seen at that moment.
         """
         began = time.monotonic()
         try:
-            with self._engine.connect().execution_options(write=True) as connection, connection.begin():
+            with self._engine.connect().execution_options(write=True) as connection, connection.begin() as outer:
+                ledger = self._statements.read_ledger(connection)  # SQLite waits for its turn before, PostgreSQL here
                 waited = timedelta(seconds=time.monotonic() - began)
                 moment = now if fixed or waited < _AT_ONCE else now + waited
-                transaction = Transaction(connection, self._statements, moment)
+                transaction = Transaction(connection, self._statements, moment, ledger)
                 yield transaction
                 transaction.seal()
-        except UNAVAILABLE as error:
+                outer.commit()
+                verify_committed(connection)
+        except self._unavailable as error:
             raise UnavailableError(f"the database cannot be written: {explain(error)}") from error
 
 
 class Watch:
     """Says cheaply whether the epoch was raised since it was asked last. For one thread at a time.
 
-    Asked fifty times a second by every process: one pragma while nobody commits, one more row when somebody did.
+    Asked fifty times a second by every process. Raises UnavailableError while the database is away; what was raised
+    meanwhile is told afterwards.
     """
 
     def __init__(self, store: Store) -> None:
-        self._connection = store.engine.raw_connection()
-        self._version = self._read("PRAGMA data_version")
-        self._epoch = self._read("SELECT epoch FROM ledger")
+        self._source = store.watch()
 
     def changed(self) -> bool:
         """Whether there is anything to follow."""
-        version = self._read("PRAGMA data_version")
-        if version == self._version:
-            return False
-        epoch = self._read("SELECT epoch FROM ledger")
-        self._version = version  # only now: a change whose epoch could not be read is asked for again
-        if epoch == self._epoch:
-            return False
-        self._epoch = epoch
-        return True
+        return self._source.changed()
 
     def close(self) -> None:
         """Give the connection back."""
-        self._connection.close()
-
-    def _read(self, statement: str) -> int:
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute(statement)
-            row = cursor.fetchone()
-        except sqlite3.DatabaseError as error:
-            raise UnavailableError(f"the database cannot be read: {error}") from error
-        finally:
-            cursor.close()
-        assert row is not None
-        return int(row[0])
+        self._source.close()
 
 
 class Transaction:
     """A writing transaction: the connection, the epoch it runs at, and what it records."""
 
-    def __init__(self, connection: Connection, statements: DriverStatements, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, statements: DriverStatements, now: datetime, ledger: tuple[int, int, bytes]
+    ) -> None:
         self.connection = connection
         self.now = now
         self._statements = statements
-        self.epoch, self._batch_number, self._batch_hash = statements.read_ledger(connection)
+        self.epoch, self._batch_number, self._batch_hash = ledger
         self._changes: list[dict[str, Any]] = []
         self._audit: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
@@ -156,8 +165,8 @@ class Transaction:
                 "id": new_id(),
                 "at": self._now_encoded,
                 "name": entry.name.value,
-                "actor": entry.actor,
-                "subject": entry.subject,
+                "actor": chain.clean_text(entry.actor),
+                "subject": chain.clean_text(entry.subject),
                 "subject_id": entry.subject_id,
                 "details": orjson.dumps(entry.details, option=orjson.OPT_SORT_KEYS).decode(),
                 "batch": self._batch_number + 1,
@@ -175,6 +184,11 @@ class Transaction:
 
     def seal(self) -> None:
         """Write what was recorded as one batch that carries the hash of the batch before."""
+        if self._changes or self._audit or self._attempts:
+            with self._statements.together(self.connection):
+                self._seal()
+
+    def _seal(self) -> None:
         self.insert(tables.changes, self._changes)
         self.insert(tables.audit, self._audit)
         self.insert(tables.attempts, self._attempts)
@@ -189,10 +203,11 @@ class Transaction:
             )
             self.insert(tables.batches, [batch])
             self._batch_number, self._batch_hash = batch["number"], batch["hash"]
-        if self._changes or self._audit or self._attempts:
-            self._statements.write_ledger(
-                self.connection, epoch=self.epoch, batch_number=self._batch_number, batch_hash=self._batch_hash
-            )
+        self._statements.write_ledger(
+            self.connection, epoch=self.epoch, batch_number=self._batch_number, batch_hash=self._batch_hash
+        )
+        if self._changes:
+            self._statements.announce(self.connection)
 
 
 def create_ledger(connection: Connection) -> None:
@@ -204,29 +219,3 @@ def read_epoch(connection: Connection) -> int:
     """The epoch as of this transaction."""
     epoch: int = connection.execute(select(tables.ledger.c.epoch)).scalar_one()
     return epoch
-
-
-def _open(url: str) -> Engine:
-    engine = create_engine(url, poolclass=QueuePool, pool_size=8, max_overflow=8, paramstyle="named")
-    if engine.dialect.name != "sqlite":
-        raise UnavailableError(f"this version keeps its state in SQLite only; the URL names {engine.dialect.name}")
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # we send BEGIN ourselves; the driver's own would be deferred
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # NORMAL may lose a committed Accept in a power cut
-            "busy_timeout=15000",
-            "foreign_keys=ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred BEGIN that writes later fails at once when another writer came between; IMMEDIATE waits.
-        immediate = connection.get_execution_options().get("write", False)
-        driver: Any = connection.connection.driver_connection
-        driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine

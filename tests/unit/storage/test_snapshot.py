@@ -1,6 +1,6 @@
 """Following the database epoch by epoch must end at the same state as reading all of it afresh."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,10 @@ from evertunnel.actions.import_access_policies import import_access_policies, re
 from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import DomainError
-from evertunnel.model import Authority, SubjectKind
-from evertunnel.pki.keys import PrivateKey
+from evertunnel.model import SubjectKind
 from evertunnel.storage import snapshot, tables
 from evertunnel.storage.snapshot import Changes, Snapshot, follow
-from tests.installation import Installation, copy_installation
+from tests.installation import Installation
 from tests.unit.access.samples import make_document
 
 USERS = [f"user{number}@corp.example" for number in range(3)]
@@ -171,13 +170,18 @@ class Following(RuleBasedStateMachine):
 
 
 def test_following_equals_reading_afresh_after_any_changes(
-    template: tuple[Path, Mapping[Authority, PrivateKey]], tmp_path_factory: pytest.TempPathFactory
+    make_on_either: Callable[[Path], Installation],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     def make() -> Installation:
-        return copy_installation(template[0], tmp_path_factory.mktemp("followed") / "evertunnel.db", template[1])
+        return make_on_either(tmp_path_factory.mktemp("followed"))
 
     Following.make = staticmethod(make)
-    run_state_machine_as_test(Following, settings=settings(max_examples=25, stateful_step_count=40))
+    examples = (
+        25 if request.node.callspec.params["make_on_either"] == "sqlite" else 8
+    )  # which takes three times as long
+    run_state_machine_as_test(Following, settings=settings(max_examples=examples, stateful_step_count=40))
 
 
 def find_changes(installation: Installation, known: Snapshot) -> Changes:

@@ -20,17 +20,22 @@ BATCHES = 6
 
 
 @pytest.fixture
-def recorded(installation: Installation, tmp_path: Path) -> Iterator[tuple[Installation, sqlite3.Connection]]:
+def recorded(sqlite_installation: Installation, tmp_path: Path) -> Iterator[tuple[Installation, sqlite3.Connection]]:
     """An installation with several batches of two entries and two attempts, and a way in behind its back."""
+    installation = sqlite_installation
+    record_batches(installation)
+    intruder = sqlite3.connect(tmp_path / "evertunnel.db", isolation_level=None)
+    yield installation, intruder
+    intruder.close()
+
+
+def record_batches(installation: Installation) -> None:
     for number in range(BATCHES):
         with installation.store.write(installation.clock.forward(seconds=1)) as tx:
             tx.raise_epoch("user", str(number))
             for _ in range(2):
                 tx.record(AuditEntry(Audit.USER_ADD, "ann", f"user {number}", "u", {"number": number}))
                 tx.record_attempt(make_attempt(installation, number))
-    intruder = sqlite3.connect(tmp_path / "evertunnel.db", isolation_level=None)
-    yield installation, intruder
-    intruder.close()
 
 
 def make_attempt(installation: Installation, number: int) -> Attempt:
