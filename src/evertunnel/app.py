@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.actions.decide import Decider
+from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.config import split_endpoint
 from evertunnel.deadlines import keep_deadlines
 from evertunnel.errors import DomainError, InvalidInputError
@@ -127,7 +128,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
 
 def _run_signer(installation: Installation, listener: socket.socket, users: dict[str, int]) -> None:
     store = installation.open_store()
-    keys = {authority: installation.keystore.load_key("signer", authority.value) for authority in Authority}
+    keys = AuthorityKeys(installation.keystore)
     signer = LocalSigner(store, keys, installation.addresses, clock.now)
     stopped = _stop_event()
     _start(publish_until_stopped, signer, store, stopped)
@@ -195,9 +196,11 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
 
 def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     keystore = installation.keystore.for_process("web-admin")
+    signer = SignerClient(installation.folder.signer_socket)
     context = APIContext(
         store=installation.open_store(),
-        signer=SignerClient(installation.folder.signer_socket),
+        signer=signer,
+        list_keys=signer.list_keys,
         seal=lambda secret, context: keystore.seal(secret, context=context),
         clock=clock.now,
     )

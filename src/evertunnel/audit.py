@@ -25,6 +25,8 @@ class Audit(StrEnum):
     GROUP_ADD = "group:add"
     GROUP_JOIN = "group:join"
     GROUP_LEAVE = "group:leave"
+    AUTHORITY_OFFLINE = "authority:offline"
+    AUTHORITY_ONLINE = "authority:online"
     CERTIFICATE_GRANT = "certificate:grant"
     CERTIFICATE_REVOKE = "certificate:revoke"
     GATEWAY_ADD = "gateway:add"

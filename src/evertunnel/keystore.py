@@ -71,19 +71,55 @@ class Keystore:
         """Keep a private key for a process alone. An existing one is not overwritten: raises InvalidInputError."""
         folder = self._folder / process
         owner = folder.stat().st_uid
-        self._write(folder / f"{name}.pem", encode_private_key(key), mode=0o600, owner=owner, group=-1)
+        self._write(self._find_path(process, name), encode_private_key(key), mode=0o600, owner=owner, group=-1)
 
     def remove_key(self, process: str, name: str) -> None:
         """Forget a private key of a process; one that is gone already is fine. Raises UnavailableError."""
-        path = self._folder / process / f"{name}.pem"
+        path = self._find_path(process, name)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be removed: {error.strerror}") from error
 
+    def has_key(self, process: str, name: str) -> bool:
+        """Whether a key lies there, in whatever state. Raises UnavailableError when that cannot be seen."""
+        path = self._find_path(process, name)
+        try:
+            return path.exists()
+        except OSError as error:
+            raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
+
+    def replace_key(self, process: str, name: str, key: PrivateKey) -> None:
+        """Keep a private key in the place of whatever is there; after a crash it is the one or the other."""
+        folder = self._folder / process
+        beside = folder / f"{name}.new"
+        try:
+            beside.unlink(missing_ok=True)
+            owner = folder.stat().st_uid
+            self._write(beside, encode_private_key(key), mode=0o600, owner=owner, group=-1)
+            beside.rename(self._find_path(process, name))
+            sync_folder(folder)
+        except OSError as error:
+            raise UnavailableError(f"the key {error.filename} cannot be written: {error.strerror}") from error
+
+    def erase_key(self, process: str, name: str) -> None:
+        """Overwrite a private key and remove it. Raises UnavailableError.
+
+        A disk that writes elsewhere on every write (an SSD, a file system that copies) keeps the old block a while.
+        """
+        path = self._find_path(process, name)
+        try:
+            with path.open("r+b", buffering=0) as file:
+                file.write(bytes(path.stat().st_size))
+                os.fsync(file.fileno())
+            path.unlink()
+            sync_folder(path.parent)
+        except OSError as error:
+            raise UnavailableError(f"the key {path} cannot be removed: {error.strerror}") from error
+
     def load_key(self, process: str, name: str) -> PrivateKey:
         """A private key of a process. Raises UnavailableError when this process may not read it."""
-        path = self._folder / process / f"{name}.pem"
+        path = self._find_path(process, name)
         try:
             return decode_private_key(path.read_bytes())
         except OSError as error:
@@ -104,6 +140,9 @@ class Keystore:
             raise UnavailableError(
                 f"the sealed value of {context} does not open: is keys/secrets.key another one?"
             ) from error
+
+    def _find_path(self, process: str, name: str) -> Path:
+        return self._folder / process / f"{name}.pem"
 
     def _cipher(self) -> AESGCM:
         path = self._sealing_key
@@ -134,3 +173,12 @@ class Keystore:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder is so after a power cut too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from evertunnel.cli import authority
+from evertunnel.cli.authority import print_authorities
 from evertunnel.cli.client import API
 from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
+app.add_typer(authority.app, name="authority")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -136,15 +139,7 @@ def authorities(context: typer.Context, json: JSON = False) -> None:
 
     Example: evertunnel certificate authorities --json
     """
-    rows = API(context).get("authorities")
-    if json:
-        print_json(rows)
-        return
-    print_table(
-        [row | {"not_after": short_time(row["not_after"])} for row in rows],
-        {"name": "AUTHORITY", "subject": "SUBJECT", "not_after": "ENDS (UTC)"},
-        empty="No authorities.",
-    )
+    print_authorities(API(context).get("authorities"), json=json)
 
 
 def _read_password() -> str:
