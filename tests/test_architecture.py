@@ -25,6 +25,24 @@ ALLOWED: dict[str, set[str]] = {
     "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "profiles", "protocols", "passwords"},
     "vici_connection": NOUNS,
     "keystore": NOUNS | {"pki"},
+    "accounts": NOUNS | {"config", "privileges"},
+    "config_text": set(),
+    "backup_archive": NOUNS,
+    "sealed_keys": NOUNS | {"backup_archive"},
+    "backup": NOUNS
+    | {"__init__", "backup_archive", "clock", "config", "installation", "keystore", "pki", "sealed_keys"},
+    "restore": NOUNS
+    | {
+        "accounts",
+        "backup_archive",
+        "clock",
+        "config",
+        "config_text",
+        "keystore",
+        "sealed_keys",
+        "state_folder",
+        "storage",
+    },
     "authority_keys": NOUNS | {"keystore", "pki"},
     "root_key": NOUNS | {"clock", "installation", "keystore", "pki", "signer", "storage"},
     "signer": NOUNS | {"pki", "storage"},
@@ -45,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": set(),
     "preload": set(),
     "initialise": NOUNS
-    | {"actions", "clock", "config", "keystore", "pki", "privileges", "signer", "state_folder", "storage"},
+    | {"accounts", "actions", "clock", "config", "keystore", "pki", "privileges", "signer", "state_folder", "storage"},
     "cli": NOUNS
     | {
         "__init__",
@@ -56,6 +74,8 @@ ALLOWED: dict[str, set[str]] = {
         "logs",
         "pki",
         "profiles",
+        "backup",
+        "restore",
         "root_key",
         "clock",
         "installation",

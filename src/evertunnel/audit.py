@@ -9,6 +9,8 @@ class Audit(StrEnum):
     """Every change an administrator, a device or we ourselves can make."""
 
     INSTALLATION_CREATE = "installation:create"
+    BACKUP_MAKE = "backup:make"
+    BACKUP_RESTORE = "backup:restore"
     USER_ADD = "user:add"
     USER_CHANGE = "user:change"
     USER_REMOVE = "user:remove"

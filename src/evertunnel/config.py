@@ -88,6 +88,11 @@ def load_config(state_folder: Path) -> Config:
         raise InvalidInputError(f"{path} does not exist: run `evertunnel --state {state_folder} init` first") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, path: str) -> Config:
+    """The configuration in a text; `path` says where it is from. Raises InvalidInputError."""
     try:
         return Config.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

@@ -36,15 +36,19 @@ class Keystore:
 
     def create(self, *, owners: dict[str, int], group: int) -> None:
         """Make the folders and the sealing key. `owners` maps each process to its user id."""
+        self.create_folders(owners=owners, group=group)
+        key = secrets.token_bytes(_SEALING_KEY_BYTES)
+        self._write(self._folder / _SEALING_KEY, key, mode=0o600, owner=-1, group=-1)
+        self.hand_out(owners=owners)
+
+    def create_folders(self, *, owners: dict[str, int], group: int) -> None:
+        """Make the folders, without a key. Raises OSError."""
         self._folder.mkdir(mode=0o750)
         os.chown(self._folder, -1, group)
         for process, owner in owners.items():
             folder = self._folder / process
             folder.mkdir(mode=0o700)
             os.chown(folder, owner, -1)
-        key = secrets.token_bytes(_SEALING_KEY_BYTES)
-        self._write(self._folder / _SEALING_KEY, key, mode=0o600, owner=-1, group=-1)
-        self.hand_out(owners=owners)
 
     def hand_out(self, *, owners: dict[str, int]) -> None:
         """Give each process that needs the sealing key its copy, if it has none. Raises UnavailableError.
@@ -66,6 +70,21 @@ class Keystore:
                 self._write(folder / _SEALING_KEY, key, mode=0o600, owner=owners[process], group=-1)
         except OSError as error:
             raise UnavailableError(f"the key {error.filename} cannot be handed out: {error.strerror}") from error
+
+    def export_files(self) -> dict[str, bytes]:
+        """Every key with its place below the folder, for a backup. Raises UnavailableError."""
+        return read_key_files(self._folder)
+
+    def import_files(self, files: dict[str, bytes]) -> None:
+        """Put such keys into folders that were made before. Raises InvalidInputError, UnavailableError."""
+        for place, data in files.items():
+            path = self._folder / place
+            if path.parent not in (self._folder, *(child for child in self._folder.iterdir() if child.is_dir())):
+                raise InvalidInputError(f"{place!r} is no place of a key")
+            if path.name.startswith(".") or "\0" in place:
+                raise InvalidInputError(f"{place!r} is no name of a key")
+            owner = path.parent.stat().st_uid if path.parent != self._folder else -1
+            self._write(path, data, mode=0o600, owner=owner, group=-1)
 
     def store_key(self, process: str, name: str, key: PrivateKey) -> None:
         """Keep a private key for a process alone. An existing one is not overwritten: raises InvalidInputError."""
@@ -182,3 +201,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_key_files(folder: Path) -> dict[str, bytes]:
+    """Every key below a keys folder, or a copy of one, with its place there. Raises UnavailableError."""
+    found = {}
+    try:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".new":
+                found[str(path.relative_to(folder))] = path.read_bytes()
+    except OSError as error:
+        raise UnavailableError(f"the key {error.filename} cannot be read: {error.strerror}") from error
+    return found

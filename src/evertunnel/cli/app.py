@@ -9,6 +9,7 @@ from evertunnel import __version__
 from evertunnel.cli import (
     attempt,
     audit,
+    backup,
     certificate,
     connect,
     deny,
@@ -58,6 +59,8 @@ def _main(
 app.command()(init.init)
 app.command()(serve.serve)
 app.command()(upgrade.upgrade)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(connect.connect)
 for name, noun in (
     ("user", user.app),
