@@ -43,6 +43,8 @@ ALLOWED: dict[str, set[str]] = {
         "state_folder",
         "storage",
     },
+    "sealing_key": NOUNS
+    | {"backup_archive", "clock", "config", "config_text", "installation", "keystore", "pki", "sealed_keys"},
     "authority_keys": NOUNS | {"keystore", "pki"},
     "root_key": NOUNS | {"clock", "installation", "keystore", "pki", "signer", "storage"},
     "signer": NOUNS | {"pki", "storage"},
@@ -77,6 +79,7 @@ ALLOWED: dict[str, set[str]] = {
         "backup",
         "restore",
         "root_key",
+        "sealing_key",
         "clock",
         "installation",
         "privileges",

@@ -25,11 +25,13 @@ from evertunnel.deadlines import keep_deadlines
 from evertunnel.errors import DomainError, InvalidInputError
 from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import PROCESSES, Installation
+from evertunnel.keystore import SEALING_PROCESSES, Keystore
 from evertunnel.logs import set_up_logs
 from evertunnel.model import Authority, CertificateStatus, Gateway
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
@@ -54,7 +56,7 @@ log = structlog.get_logger()
 assert preload.PRELOADED
 
 
-def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
+def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: Callable[[], str]) -> None:
     """Run all processes until SIGTERM or SIGINT. Raises InvalidInputError before anything was started."""
     installation = Installation(folder)
     if os.geteuid() == 0:
@@ -64,7 +66,12 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
         stack.callback(os.close, lock)
         installation.find_administrators()
         installation.verify_database()
-        installation.keystore.hand_out(owners=installation.find_users())
+        if installation.config.keys.sealing == "file":
+            installation.keystore.hand_out(owners=installation.find_users())
+        else:
+            descriptor = open_sealing_key(installation, ask_passphrase)
+            stack.callback(os.close, descriptor)
+            installation.keystore = Keystore(folder.path, sealing_descriptor=descriptor)
         children = _build_children(installation, stack)
         supervise(children, on_ready=on_ready)
 
@@ -115,6 +122,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         for owner, owned in sockets.items():
             for listener in owned if owner != name else ():
                 listener.close()
+        if name not in SEALING_PROCESSES:
+            installation.keystore.forget_sealing_key()
         become(users[name], group)
         set_up_logs(process=name)
         try:

@@ -9,6 +9,7 @@ class Audit(StrEnum):
     """Every change an administrator, a device or we ourselves can make."""
 
     INSTALLATION_CREATE = "installation:create"
+    KEYS_SEAL = "keys:seal"
     BACKUP_MAKE = "backup:make"
     BACKUP_RESTORE = "backup:restore"
     USER_ADD = "user:add"

@@ -4,7 +4,7 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,6 +69,12 @@ class Administrators(_Section):
     users: list[str] = Field(default_factory=list)
 
 
+class Keys(_Section):
+    """Where the key that seals secrets in the database is: set by `evertunnel keys seal-with`."""
+
+    sealing: Literal["file", "credential", "passphrase"] = "file"
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -77,6 +83,7 @@ class Config(_Section):
     listen: Listen = Listen()
     processes: Processes = Processes()
     administrators: Administrators = Administrators()
+    keys: Keys = Keys()
 
 
 def load_config(state_folder: Path) -> Config:

@@ -19,25 +19,27 @@ from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_k
 SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate")
 _SEALING_KEY = "secrets.key"
 _NONCE_BYTES = 12
-_SEALING_KEY_BYTES = 32
+SEALING_KEY_BYTES = 32
 
 
 class Keystore:
     """The keys folder of a state folder; a process seals and opens with its own copy of the sealing key."""
 
-    def __init__(self, state_folder: Path, *, process: str = "") -> None:
+    def __init__(self, state_folder: Path, *, process: str = "", sealing_descriptor: int | None = None) -> None:
+        """With a descriptor the sealing key is read from it, and lies in no file."""
         self._state_folder = state_folder
         self._folder = state_folder / "keys"
         self._sealing_key = self._folder / process / _SEALING_KEY
+        self._sealing_descriptor = sealing_descriptor
 
     def for_process(self, process: str) -> "Keystore":
         """The same as a process uses it."""
-        return Keystore(self._state_folder, process=process)
+        return Keystore(self._state_folder, process=process, sealing_descriptor=self._sealing_descriptor)
 
     def create(self, *, owners: dict[str, int], group: int) -> None:
         """Make the folders and the sealing key. `owners` maps each process to its user id."""
         self.create_folders(owners=owners, group=group)
-        key = secrets.token_bytes(_SEALING_KEY_BYTES)
+        key = secrets.token_bytes(SEALING_KEY_BYTES)
         self._write(self._folder / _SEALING_KEY, key, mode=0o600, owner=-1, group=-1)
         self.hand_out(owners=owners)
 
@@ -146,6 +148,12 @@ class Keystore:
         except InvalidInputError as error:
             raise UnavailableError(f"the key {path} is damaged: {error}") from error
 
+    def forget_sealing_key(self) -> None:
+        """Let go of a sealing key that is held open, in a process that must not have it."""
+        if self._sealing_descriptor is not None:
+            os.close(self._sealing_descriptor)
+            self._sealing_descriptor = None
+
     def seal(self, secret: bytes, *, context: str) -> bytes:
         """Encrypt a secret for the database. It opens only under the same context (table, column, row)."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -166,11 +174,14 @@ class Keystore:
     def _cipher(self) -> AESGCM:
         path = self._sealing_key
         try:
-            key = path.read_bytes()
+            if self._sealing_descriptor is None:
+                key = path.read_bytes()
+            else:
+                key = os.pread(self._sealing_descriptor, SEALING_KEY_BYTES + 1, 0)
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
-        if len(key) != _SEALING_KEY_BYTES:
-            raise UnavailableError(f"the key {path} is damaged: it has {len(key)} bytes and not {_SEALING_KEY_BYTES}")
+        if len(key) != SEALING_KEY_BYTES:
+            raise UnavailableError(f"the key {path} is damaged: it has {len(key)} bytes and not {SEALING_KEY_BYTES}")
         return AESGCM(key)
 
     @staticmethod
