@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": NOUNS,
     "installation": NOUNS | {"config", "pki", "privileges", "state_folder", "storage"},
     "supervisor": set(),
+    "notify": set(),
     "logs": set(),
     "preload": set(),
     "initialise": NOUNS

@@ -28,6 +28,7 @@ from evertunnel.installation import PROCESSES, Installation
 from evertunnel.keystore import SEALING_PROCESSES, Keystore
 from evertunnel.logs import set_up_logs
 from evertunnel.model import Authority, CertificateStatus, Gateway
+from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
@@ -73,7 +74,12 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: 
             stack.callback(os.close, descriptor)
             installation.keystore = Keystore(folder.path, sealing_descriptor=descriptor)
         children = _build_children(installation, stack)
-        supervise(children, on_ready=on_ready)
+
+        def ready() -> None:
+            on_ready()
+            notify("READY=1")
+
+        supervise(children, on_ready=ready, on_stopping=lambda: notify("STOPPING=1"))
 
 
 def upgrade(folder: StateFolder) -> None:
