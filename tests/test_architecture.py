@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "sealing_key": NOUNS
     | {"backup_archive", "clock", "config", "config_text", "installation", "keystore", "pki", "sealed_keys"},
+    "new_server_key": NOUNS | {"actions", "authority_keys", "clock", "installation", "pki", "signer", "storage"},
     "authority_keys": NOUNS | {"keystore", "pki"},
     "root_key": NOUNS | {"clock", "installation", "keystore", "pki", "signer", "storage"},
     "signer": NOUNS | {"pki", "storage"},
@@ -79,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "profiles",
         "backup",
         "restore",
+        "new_server_key",
         "root_key",
         "sealing_key",
         "clock",
