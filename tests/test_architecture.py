@@ -25,6 +25,29 @@ ALLOWED: dict[str, set[str]] = {
     "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "profiles", "protocols", "passwords"},
     "vici_connection": NOUNS,
     "keystore": NOUNS | {"pki"},
+    "accounts": NOUNS | {"config", "privileges"},
+    "config_text": set(),
+    "backup_archive": NOUNS,
+    "sealed_keys": NOUNS | {"backup_archive"},
+    "backup": NOUNS
+    | {"__init__", "backup_archive", "clock", "config", "installation", "keystore", "pki", "sealed_keys"},
+    "restore": NOUNS
+    | {
+        "accounts",
+        "backup_archive",
+        "clock",
+        "config",
+        "config_text",
+        "keystore",
+        "sealed_keys",
+        "state_folder",
+        "storage",
+    },
+    "sealing_key": NOUNS
+    | {"backup_archive", "clock", "config", "config_text", "installation", "keystore", "pki", "sealed_keys"},
+    "new_server_key": NOUNS | {"actions", "authority_keys", "clock", "installation", "pki", "signer", "storage"},
+    "authority_keys": NOUNS | {"keystore", "pki"},
+    "root_key": NOUNS | {"clock", "installation", "keystore", "pki", "signer", "storage"},
     "signer": NOUNS | {"pki", "storage"},
     "signer_socket": NOUNS | {"signer"},
     "gateways": NOUNS
@@ -40,10 +63,11 @@ ALLOWED: dict[str, set[str]] = {
     "config": NOUNS,
     "installation": NOUNS | {"config", "pki", "privileges", "state_folder", "storage"},
     "supervisor": set(),
+    "notify": set(),
     "logs": set(),
     "preload": set(),
     "initialise": NOUNS
-    | {"actions", "clock", "config", "keystore", "pki", "privileges", "signer", "state_folder", "storage"},
+    | {"accounts", "actions", "clock", "config", "keystore", "pki", "privileges", "signer", "state_folder", "storage"},
     "cli": NOUNS
     | {
         "__init__",
@@ -54,6 +78,14 @@ ALLOWED: dict[str, set[str]] = {
         "logs",
         "pki",
         "profiles",
+        "backup",
+        "restore",
+        "new_server_key",
+        "root_key",
+        "sealing_key",
+        "clock",
+        "installation",
+        "privileges",
         "state_folder",
         "vici_connection",
     },

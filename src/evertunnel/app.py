@@ -19,16 +19,20 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.actions.decide import Decider
+from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.config import split_endpoint, store_database_url
 from evertunnel.deadlines import keep_deadlines
 from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
 from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import PROCESSES, Installation
+from evertunnel.keystore import SEALING_PROCESSES, Keystore
 from evertunnel.logs import set_up_logs
 from evertunnel.model import Authority, CertificateStatus, Gateway
+from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
 from evertunnel.servers.accounting_udp import AccountingPort
@@ -56,7 +60,7 @@ log = structlog.get_logger()
 assert preload.PRELOADED
 
 
-def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
+def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: Callable[[], str]) -> None:
     """Run all processes until SIGTERM or SIGINT. Raises InvalidInputError before anything was started."""
     installation = Installation(folder)
     if os.geteuid() == 0:
@@ -66,9 +70,19 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None]) -> None:
         stack.callback(os.close, lock)
         installation.find_administrators()
         installation.verify_database()
-        installation.keystore.hand_out(owners=installation.find_users())
+        if installation.config.keys.sealing == "file":
+            installation.keystore.hand_out(owners=installation.find_users())
+        else:
+            descriptor = open_sealing_key(installation, ask_passphrase)
+            stack.callback(os.close, descriptor)
+            installation.keystore = Keystore(folder.path, sealing_descriptor=descriptor)
         children = _build_children(installation, stack)
-        supervise(children, on_ready=on_ready)
+
+        def ready() -> None:
+            on_ready()
+            notify("READY=1")
+
+        supervise(children, on_ready=ready, on_stopping=lambda: notify("STOPPING=1"))
 
 
 def upgrade(folder: StateFolder) -> None:
@@ -150,6 +164,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         for owner, owned in sockets.items():
             for listener in owned if owner != name else ():
                 listener.close()
+        if name not in SEALING_PROCESSES:
+            installation.keystore.forget_sealing_key()
         become(users[name], group)
         set_up_logs(process=name)
         try:
@@ -163,7 +179,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
 
 def _run_signer(installation: Installation, listener: socket.socket, users: dict[str, int]) -> None:
     store = installation.open_store()
-    keys = {authority: installation.keystore.load_key("signer", authority.value) for authority in Authority}
+    keys = AuthorityKeys(installation.keystore)
     signer = LocalSigner(store, keys, installation.addresses, clock.now)
     stopped = _stop_event()
     _start(publish_until_stopped, signer, store, stopped)
@@ -232,9 +248,11 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
 
 def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     keystore = installation.keystore.for_process("web-admin")
+    signer = SignerClient(installation.folder.signer_socket)
     context = APIContext(
         store=installation.open_store(),
-        signer=SignerClient(installation.folder.signer_socket),
+        signer=signer,
+        list_keys=signer.list_keys,
         seal=lambda secret, context: keystore.seal(secret, context=context),
         clock=clock.now,
     )

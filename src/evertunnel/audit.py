@@ -9,6 +9,9 @@ class Audit(StrEnum):
     """Every change an administrator, a device or we ourselves can make."""
 
     INSTALLATION_CREATE = "installation:create"
+    KEYS_SEAL = "keys:seal"
+    BACKUP_MAKE = "backup:make"
+    BACKUP_RESTORE = "backup:restore"
     USER_ADD = "user:add"
     USER_CHANGE = "user:change"
     USER_REMOVE = "user:remove"
@@ -25,6 +28,8 @@ class Audit(StrEnum):
     GROUP_ADD = "group:add"
     GROUP_JOIN = "group:join"
     GROUP_LEAVE = "group:leave"
+    AUTHORITY_OFFLINE = "authority:offline"
+    AUTHORITY_ONLINE = "authority:online"
     CERTIFICATE_GRANT = "certificate:grant"
     CERTIFICATE_REVOKE = "certificate:revoke"
     GATEWAY_ADD = "gateway:add"

@@ -6,7 +6,7 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -85,6 +85,12 @@ class Administrators(_Section):
     users: list[str] = Field(default_factory=list)
 
 
+class Keys(_Section):
+    """Where the key that seals secrets in the database is: set by `evertunnel keys seal-with`."""
+
+    sealing: Literal["file", "credential", "passphrase"] = "file"
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -93,6 +99,7 @@ class Config(_Section):
     listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()
     administrators: Administrators = Administrators()
+    keys: Keys = Keys()
 
 
 def load_config(state_folder: Path) -> Config:
@@ -104,6 +111,11 @@ def load_config(state_folder: Path) -> Config:
         raise InvalidInputError(f"{path} does not exist: run `evertunnel --state {state_folder} init` first") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, path: str) -> Config:
+    """The configuration in a text; `path` says where it is from. Raises InvalidInputError."""
     try:
         return Config.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

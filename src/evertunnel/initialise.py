@@ -1,17 +1,15 @@
 """`evertunnel init`: a state folder, keys, database, authorities and first certificates, all or nothing."""
 
-import grp
 import json
 import os
-import pwd
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
 from evertunnel import clock
+from evertunnel.accounts import Owners, build_processes, find_owners
 from evertunnel.actions.create_installation import NewInstallation, create_installation
 from evertunnel.config import FILE_NAME, Processes, split_endpoint
 from evertunnel.errors import InvalidInputError, UnavailableError
@@ -20,7 +18,7 @@ from evertunnel.model import Authority
 from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.pki.keys import KEY_TYPES, generate_key
 from evertunnel.pki.names import verify_dns_name
-from evertunnel.privileges import find_group_id, find_user_id, find_user_name
+from evertunnel.privileges import find_user_name
 from evertunnel.signer import LocalSigner
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage.databases import verify_url
@@ -29,8 +27,6 @@ from evertunnel.storage.store import Store
 
 # Plain HTTP, a host and perhaps a port or path, in ASCII: as it goes into certificates (RFC 5280 4.2.1.13).
 _PUBLIC_URL = re.compile(r"http://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
-# The processes that own a folder of keys.
-_KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
 # Which key each of our TLS servers has.
 _SERVER_KEYS = {"radius": "policy-server", "web-public": "https"}
 
@@ -57,22 +53,15 @@ def initialise(folder: StateFolder, options: InitOptions) -> None:
     folder.verify_empty()
     if options.database_url:
         _verify_database(options.database_url)
-    as_root = os.geteuid() == 0
-    if as_root:
+    if os.geteuid() == 0:
         folder.verify_reachable()
     existed = folder.path.exists()
-    processes = _build_processes(options.user_base)
-    if as_root and options.user_base is None:
-        _ensure_accounts(processes)
-    users = {
-        name: find_user_id(getattr(processes, name.replace("-", "_"))) if as_root else os.geteuid()
-        for name in _KEY_OWNERS
-    }
-    group = find_group_id(processes.group) if as_root else os.getegid()
+    processes = build_processes(options.user_base)
+    owners = find_owners(processes)
     try:
-        folder.create(group=group, gateway_owner=users["gateway"])
+        folder.create(group=owners.group, gateway_owner=owners.users["gateway"])
         _write_config(folder.path / FILE_NAME, options, processes)
-        _fill(folder, options, users, group)
+        _fill(folder, options, owners)
     except BaseException as error:
         folder.remove(keep=existed)
         if isinstance(error, OSError):
@@ -113,9 +102,9 @@ def _verify_options(options: InitOptions) -> None:
         raise InvalidInputError("--user-base: give a number of a user")
 
 
-def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], group: int) -> None:
+def _fill(folder: StateFolder, options: InitOptions, owners: Owners) -> None:
     keystore: Keystore = folder.keystore
-    keystore.create(owners={name: users[name] for name in _KEY_OWNERS}, group=group)
+    keystore.create(owners=owners.users, group=owners.group)
     authority_keys = {authority: generate_key(options.key_type) for authority in Authority}
     server_key_type = "p256" if options.key_type in ("p256", "p384") else "rsa3072"
     server_keys = {process: generate_key(server_key_type) for process in _SERVER_KEYS}
@@ -147,42 +136,7 @@ def _fill(folder: StateFolder, options: InitOptions, users: dict[str, int], grou
     finally:
         store.close()
         os.umask(previous_mask)
-    for path in (folder.path / "data").iterdir():
-        os.chown(path, -1, group)
-        path.chmod(0o660)
-
-
-def _build_processes(user_base: int | None) -> Processes:
-    if user_base is None:
-        return Processes()
-    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate")
-    return Processes(**{name: str(user_base + offset) for offset, name in enumerate(names)})
-
-
-def _ensure_accounts(processes: Processes) -> None:
-    """System accounts without a shell or home, one a process; the group they share."""
-    group = processes.group
-    try:
-        grp.getgrnam(group)
-    except KeyError:
-        _run("groupadd", "--system", group)
-    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate"):
-        name = getattr(processes, field)
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            _run(
-                "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", "/nonexistent",
-                "--shell", "/usr/sbin/nologin", name,
-            )  # fmt: skip
-
-
-def _run(*command: str) -> None:
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        detail = getattr(error, "stderr", "") or str(error)
-        raise InvalidInputError(f"{' '.join(command)} failed: {detail.strip()}") from error
+    folder.give_database(group=owners.group)
 
 
 def _write_config(path: Path, options: InitOptions, processes: Processes) -> None:

@@ -19,32 +19,38 @@ from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_k
 SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate")
 _SEALING_KEY = "secrets.key"
 _NONCE_BYTES = 12
-_SEALING_KEY_BYTES = 32
+SEALING_KEY_BYTES = 32
 
 
 class Keystore:
     """The keys folder of a state folder; a process seals and opens with its own copy of the sealing key."""
 
-    def __init__(self, state_folder: Path, *, process: str = "") -> None:
+    def __init__(self, state_folder: Path, *, process: str = "", sealing_descriptor: int | None = None) -> None:
+        """With a descriptor the sealing key is read from it, and lies in no file."""
         self._state_folder = state_folder
         self._folder = state_folder / "keys"
         self._sealing_key = self._folder / process / _SEALING_KEY
+        self._sealing_descriptor = sealing_descriptor
 
     def for_process(self, process: str) -> "Keystore":
         """The same as a process uses it."""
-        return Keystore(self._state_folder, process=process)
+        return Keystore(self._state_folder, process=process, sealing_descriptor=self._sealing_descriptor)
 
     def create(self, *, owners: dict[str, int], group: int) -> None:
         """Make the folders and the sealing key. `owners` maps each process to its user id."""
+        self.create_folders(owners=owners, group=group)
+        key = secrets.token_bytes(SEALING_KEY_BYTES)
+        self._write(self._folder / _SEALING_KEY, key, mode=0o600, owner=-1, group=-1)
+        self.hand_out(owners=owners)
+
+    def create_folders(self, *, owners: dict[str, int], group: int) -> None:
+        """Make the folders, without a key. Raises OSError."""
         self._folder.mkdir(mode=0o750)
         os.chown(self._folder, -1, group)
         for process, owner in owners.items():
             folder = self._folder / process
             folder.mkdir(mode=0o700)
             os.chown(folder, owner, -1)
-        key = secrets.token_bytes(_SEALING_KEY_BYTES)
-        self._write(self._folder / _SEALING_KEY, key, mode=0o600, owner=-1, group=-1)
-        self.hand_out(owners=owners)
 
     def hand_out(self, *, owners: dict[str, int]) -> None:
         """Give each process that needs the sealing key its copy, if it has none. Raises UnavailableError.
@@ -67,29 +73,86 @@ class Keystore:
         except OSError as error:
             raise UnavailableError(f"the key {error.filename} cannot be handed out: {error.strerror}") from error
 
+    def export_files(self) -> dict[str, bytes]:
+        """Every key with its place below the folder, for a backup. Raises UnavailableError."""
+        return read_key_files(self._folder)
+
+    def import_files(self, files: dict[str, bytes]) -> None:
+        """Put such keys into folders that were made before. Raises InvalidInputError, UnavailableError."""
+        for place, data in files.items():
+            path = self._folder / place
+            if path.parent not in (self._folder, *(child for child in self._folder.iterdir() if child.is_dir())):
+                raise InvalidInputError(f"{place!r} is no place of a key")
+            if path.name.startswith(".") or "\0" in place:
+                raise InvalidInputError(f"{place!r} is no name of a key")
+            owner = path.parent.stat().st_uid if path.parent != self._folder else -1
+            self._write(path, data, mode=0o600, owner=owner, group=-1)
+
     def store_key(self, process: str, name: str, key: PrivateKey) -> None:
         """Keep a private key for a process alone. An existing one is not overwritten: raises InvalidInputError."""
         folder = self._folder / process
         owner = folder.stat().st_uid
-        self._write(folder / f"{name}.pem", encode_private_key(key), mode=0o600, owner=owner, group=-1)
+        self._write(self._find_path(process, name), encode_private_key(key), mode=0o600, owner=owner, group=-1)
 
     def remove_key(self, process: str, name: str) -> None:
         """Forget a private key of a process; one that is gone already is fine. Raises UnavailableError."""
-        path = self._folder / process / f"{name}.pem"
+        path = self._find_path(process, name)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be removed: {error.strerror}") from error
 
+    def has_key(self, process: str, name: str) -> bool:
+        """Whether a key lies there, in whatever state. Raises UnavailableError when that cannot be seen."""
+        path = self._find_path(process, name)
+        try:
+            return path.exists()
+        except OSError as error:
+            raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
+
+    def replace_key(self, process: str, name: str, key: PrivateKey) -> None:
+        """Keep a private key in the place of whatever is there; after a crash it is the one or the other."""
+        folder = self._folder / process
+        beside = folder / f"{name}.new"
+        try:
+            beside.unlink(missing_ok=True)
+            owner = folder.stat().st_uid
+            self._write(beside, encode_private_key(key), mode=0o600, owner=owner, group=-1)
+            beside.rename(self._find_path(process, name))
+            sync_folder(folder)
+        except OSError as error:
+            raise UnavailableError(f"the key {error.filename} cannot be written: {error.strerror}") from error
+
+    def erase_key(self, process: str, name: str) -> None:
+        """Overwrite a private key and remove it. Raises UnavailableError.
+
+        A disk that writes elsewhere on every write (an SSD, a file system that copies) keeps the old block a while.
+        """
+        path = self._find_path(process, name)
+        try:
+            with path.open("r+b", buffering=0) as file:
+                file.write(bytes(path.stat().st_size))
+                os.fsync(file.fileno())
+            path.unlink()
+            sync_folder(path.parent)
+        except OSError as error:
+            raise UnavailableError(f"the key {path} cannot be removed: {error.strerror}") from error
+
     def load_key(self, process: str, name: str) -> PrivateKey:
         """A private key of a process. Raises UnavailableError when this process may not read it."""
-        path = self._folder / process / f"{name}.pem"
+        path = self._find_path(process, name)
         try:
             return decode_private_key(path.read_bytes())
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
         except InvalidInputError as error:
             raise UnavailableError(f"the key {path} is damaged: {error}") from error
+
+    def forget_sealing_key(self) -> None:
+        """Let go of a sealing key that is held open, in a process that must not have it."""
+        if self._sealing_descriptor is not None:
+            os.close(self._sealing_descriptor)
+            self._sealing_descriptor = None
 
     def seal(self, secret: bytes, *, context: str) -> bytes:
         """Encrypt a secret for the database. It opens only under the same context (table, column, row)."""
@@ -105,14 +168,20 @@ class Keystore:
                 f"the sealed value of {context} does not open: is keys/secrets.key another one?"
             ) from error
 
+    def _find_path(self, process: str, name: str) -> Path:
+        return self._folder / process / f"{name}.pem"
+
     def _cipher(self) -> AESGCM:
         path = self._sealing_key
         try:
-            key = path.read_bytes()
+            if self._sealing_descriptor is None:
+                key = path.read_bytes()
+            else:
+                key = os.pread(self._sealing_descriptor, SEALING_KEY_BYTES + 1, 0)
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
-        if len(key) != _SEALING_KEY_BYTES:
-            raise UnavailableError(f"the key {path} is damaged: it has {len(key)} bytes and not {_SEALING_KEY_BYTES}")
+        if len(key) != SEALING_KEY_BYTES:
+            raise UnavailableError(f"the key {path} is damaged: it has {len(key)} bytes and not {SEALING_KEY_BYTES}")
         return AESGCM(key)
 
     @staticmethod
@@ -134,3 +203,24 @@ class Keystore:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder is so after a power cut too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_key_files(folder: Path) -> dict[str, bytes]:
+    """Every key below a keys folder, or a copy of one, with its place there. Raises UnavailableError."""
+    found = {}
+    try:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".new":
+                found[str(path.relative_to(folder))] = path.read_bytes()
+    except OSError as error:
+        raise UnavailableError(f"the key {error.filename} cannot be read: {error.strerror}") from error
+    return found

@@ -32,7 +32,10 @@ EVERYTHING: Allowed = frozenset((kind, authority) for kind, rules in KINDS.items
 # A list is good for a week and made anew each day; the root's, whose key may be away, for a year.
 _LIST_LIFETIME = {authority: timedelta(days=7) for authority in Authority} | {Authority.ROOT: timedelta(days=365)}
 _LIST_RENEWAL = {authority: timedelta(days=1) for authority in Authority} | {Authority.ROOT: timedelta(days=30)}
+# A list whose authority's key is away is talked about from here on.
+LIST_WARNING = timedelta(days=30)
 _POLL_SECONDS = 0.1
+_WARN_SECONDS = 86400.0
 _CHECK_SECONDS = 600.0
 
 log = structlog.get_logger()
@@ -98,7 +101,7 @@ class LocalSigner:
         """Sign a new revocation list for each authority whose list is out of date. Returns those."""
         published = []
         now = self._clock()
-        for authority, key in self._keys.items():
+        for authority in list(self._keys):
             with self._lock, self._store.read() as connection:
                 wanted = authorities.list_revocation_counts(connection).get(authority)
                 current = authorities.find_revocation_list(connection, authority)
@@ -110,15 +113,42 @@ class LocalSigner:
                 and now < current.this_update + _LIST_RENEWAL[authority]
             ):
                 continue
+            try:
+                key = self._keys.get(authority)
+            except UnavailableError as error:  # a damaged one must not keep the others from publishing
+                log.warning("cannot sign a revocation list", authority=authority.value, error=str(error))
+                continue
+            if key is None:  # taken offline in this moment
+                continue
             with self._lock, self._store.write(now) as tx:
-                self._publish(tx, authority, key)
+                self._publish(tx, authority, key, _LIST_LIFETIME[authority])
             published.append(authority)
         return published
 
-    def _publish(self, tx: Transaction, authority: Authority, key: PrivateKey) -> None:
+    def publish_list(self, authority: Authority, lifetime: timedelta) -> None:
+        """Sign an authority's revocation list as it is now. Raises UnavailableError."""
+        key = self._keys.get(authority)
+        if key is None:
+            raise UnavailableError(f"the key of the {authority.value} authority is not here")
+        with self._lock, self._store.write(self._clock()) as tx:
+            self._publish(tx, authority, key, lifetime)
+
+    def list_keys(self) -> list[Authority]:
+        """The authorities whose keys are here."""
+        return list(self._keys)
+
+    def find_ending_lists(self) -> dict[Authority, datetime]:
+        """Lists that nobody makes anew because the key is away, and when they end, a month before they do."""
+        away = set(Authority) - set(self._keys)
+        with self._store.read() as connection:
+            rows = {authority: authorities.find_revocation_list(connection, authority) for authority in away}
+        soon = self._clock() + LIST_WARNING
+        return {authority: row.next_update for authority, row in rows.items() if row and row.next_update < soon}
+
+    def _publish(self, tx: Transaction, authority: Authority, key: PrivateKey, lifetime: timedelta) -> None:
         current = authorities.find_revocation_list(tx.connection, authority)
         number = (current.number if current else 0) + 1
-        next_update = tx.now + _LIST_LIFETIME[authority]
+        next_update = tx.now + lifetime
         der = build_revocation_list(
             [
                 Revocation(int(row.serial, 16), row.revoked_at, row.revocation_reason or "unspecified")
@@ -203,7 +233,7 @@ def _read_grant(row: AnyRow) -> Grant:
 def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.Event) -> None:
     """Keep every authority's revocation list up to date: at once when something changed, else once a day."""
     watch = Watch(store)
-    due, checked = True, time.monotonic()
+    due, checked, warned = True, time.monotonic(), -_WARN_SECONDS
     while not stopped.wait(_POLL_SECONDS):
         uptime = time.monotonic()
         try:
@@ -212,6 +242,14 @@ def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.
                 for authority in signer.publish_revocations():
                     log.info("revocation list published", authority=authority.value)
                 due = False
+            if uptime - warned > _WARN_SECONDS:
+                warned = uptime
+                for authority, ends in signer.find_ending_lists().items():
+                    log.warning(
+                        "bring the authority's key online: its revocation list ends",
+                        authority=authority.value,
+                        ends=f"{ends:%F %T}",
+                    )
         except Exception as error:  # nobody would start this thread again, and the lists would grow old
             log.warning("cannot publish revocations", error=str(error) or repr(error))
             due = True

@@ -58,21 +58,30 @@ class SignerClient:
 
     def sign(self, certificate_id: str) -> bytes:
         """The DER certificate of a granted row. Raises what the signer raised, or UnavailableError."""
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(_TIMEOUT_SECONDS)
-                connection.connect(str(self._path))
-                connection.sendall(json.dumps({"sign": certificate_id}).encode() + b"\n")
-                with connection.makefile("rb") as answers:
-                    answer = json.loads(answers.readline(_MAXIMUM_LINE_BYTES))
-        except (OSError, ValueError) as error:
-            raise UnavailableError(f"the signer cannot be reached: {error}") from error
-        match answer:
+        match self._ask({"sign": certificate_id}):
             case {"certificate": str(text)} if text.isascii():
                 return base64.b64decode(text)
             case {"kind": str(kind), "error": str(problem)}:
                 raise _ERRORS.get(kind, UnavailableError)(problem)
         raise UnavailableError("the signer's answer cannot be understood")
+
+    def list_keys(self) -> list[Authority]:
+        """The authorities whose keys the signer has. Raises UnavailableError."""
+        match self._ask({"keys": "list"}):
+            case {"keys": [*names]}:
+                return [authority for authority in Authority if authority.value in names]
+        raise UnavailableError("the signer's answer cannot be understood")
+
+    def _ask(self, request: dict[str, str]) -> Any:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_TIMEOUT_SECONDS)
+                connection.connect(str(self._path))
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                with connection.makefile("rb") as answers:
+                    return json.loads(answers.readline(_MAXIMUM_LINE_BYTES))
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"the signer cannot be reached: {error}") from error
 
 
 class SignerServer(socketserver.ThreadingUnixStreamServer):
@@ -106,6 +115,8 @@ class _Handler(socketserver.StreamRequestHandler):
     def _answer(self, process: str, user_id: int) -> dict[str, Any]:
         try:
             request = json.loads(self.rfile.readline(_MAXIMUM_LINE_BYTES))
+            if request == {"keys": "list"}:  # no secret: which of them are here is told to every process of ours
+                return {"keys": [authority.value for authority in self.server.signer.list_keys()]}
             certificate_id = str(request["sign"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {"kind": "invalid", "error": "the request is not a line of JSON with the key sign"}

@@ -78,6 +78,12 @@ class StateFolder:
         except OSError as error:
             raise InvalidInputError(f"cannot make the state folder: {error.filename}: {error.strerror}") from error
 
+    def give_database(self, *, group: int) -> None:
+        """Let all our processes use the database that was made here. Raises OSError."""
+        for path in (self.path / "data").iterdir():
+            os.chown(path, -1, group)
+            path.chmod(0o660)
+
     def remove(self, *, keep: bool) -> None:
         """Take back what was made; with `keep` the folder itself was there before and stays."""
         if not self.path.is_dir():

@@ -31,7 +31,9 @@ class Child:
     started: float = 0.0
 
 
-def supervise(children: list[Child], *, on_ready: Callable[[], None]) -> None:
+def supervise(
+    children: list[Child], *, on_ready: Callable[[], None], on_stopping: Callable[[], None] = lambda: None
+) -> None:
     """Run until SIGTERM or SIGINT, then stop every child. Must be called before any thread exists."""
     alive_reader, alive_writer = os.pipe()
     wake_reader, wake_writer = os.pipe()
@@ -53,6 +55,7 @@ def supervise(children: list[Child], *, on_ready: Callable[[], None]) -> None:
         if select.select([wake_reader], [], [], min(waits) if waits else None)[0]:
             os.read(wake_reader, 4096)
         _reap(children)
+    on_stopping()
     _stop(children)
 
 

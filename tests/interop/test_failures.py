@@ -123,10 +123,10 @@ def test_a_damaged_installation_is_not_served(copy: Server, what: str) -> None:
 
 
 def test_a_key_that_is_gone_is_named_in_the_log_without_traceback(copy: Server) -> None:
-    (copy.state / "keys" / "signer" / "root.pem").unlink()
+    (copy.state / "keys" / "signer" / "issuing.pem").unlink()
     with copy.log.open("wb") as log:
         copy.process = subprocess.Popen(copy.command("serve"), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    wait_for(lambda: "root.pem cannot be read: No such file" in copy.log.read_text())
+    wait_for(lambda: "issuing.pem cannot be read: No such file" in copy.log.read_text())
     assert copy.stop() == 0
     assert "Traceback" not in copy.log.read_text()
 

@@ -9,6 +9,7 @@ from evertunnel import __version__
 from evertunnel.cli import (
     attempt,
     audit,
+    backup,
     certificate,
     connect,
     deny,
@@ -16,6 +17,7 @@ from evertunnel.cli import (
     gateway,
     group,
     init,
+    keys,
     lab,
     policy,
     profile,
@@ -59,12 +61,15 @@ def _main(
 app.command()(init.init)
 app.command()(serve.serve)
 app.command()(upgrade.upgrade)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(connect.connect)
 for name, noun in (
     ("user", user.app),
     ("group", group.app),
     ("device", device.app),
     ("certificate", certificate.app),
+    ("keys", keys.app),
     ("policy", policy.app),
     ("profile", profile.app),
     ("gateway", gateway.app),

@@ -1,15 +1,20 @@
 """evertunnel certificate."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from evertunnel.cli.client import API
+from evertunnel.cli import authority
+from evertunnel.cli.authority import print_authorities
+from evertunnel.cli.client import API, get_folder
 from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
+from evertunnel.errors import DomainError
 
 app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
+app.add_typer(authority.app, name="authority")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -130,21 +135,52 @@ def revoke(
     say(f"Revoked {certificate}.")
 
 
+class TLSServer(StrEnum):
+    """Our own TLS servers."""
+
+    POLICY_SERVER = "policy-server"
+    HTTPS = "https"
+
+
+@app.command()
+def renew(
+    context: typer.Context,
+    server: Annotated[TLSServer, typer.Argument(help="policy-server or https.")],
+    *,
+    new_key: Annotated[bool, typer.Option("--new-key", help="With a new key; the old certificate is revoked.")] = False,
+) -> None:
+    """Replace key and certificate of one of our servers after a theft; stop `evertunnel serve` first.
+
+    Without a theft they renew themselves.
+
+    Example: evertunnel certificate renew policy-server --new-key
+    """
+    if not new_key:
+        fail("certificates of servers renew themselves with the key they have: give --new-key for another", code=2)
+    from evertunnel.installation import Installation
+    from evertunnel.new_server_key import renew_with_new_key
+    from evertunnel.privileges import find_user_name
+
+    folder = get_folder(context)
+    try:
+        installation = Installation(folder)
+        lock = folder.lock()
+        try:
+            made = renew_with_new_key(installation, server.value, actor=find_user_name(os.getuid()))
+        finally:
+            os.close(lock)
+    except DomainError as error:
+        fail(str(error))
+    say(f"The {server.value} key is new, with certificate {made}; those of the old key are revoked.")
+
+
 @app.command()
 def authorities(context: typer.Context, json: JSON = False) -> None:
     """List the authorities.
 
     Example: evertunnel certificate authorities --json
     """
-    rows = API(context).get("authorities")
-    if json:
-        print_json(rows)
-        return
-    print_table(
-        [row | {"not_after": short_time(row["not_after"])} for row in rows],
-        {"name": "AUTHORITY", "subject": "SUBJECT", "not_after": "ENDS (UTC)"},
-        empty="No authorities.",
-    )
+    print_authorities(API(context).get("authorities"), json=json)
 
 
 def _read_password() -> str:

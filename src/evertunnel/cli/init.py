@@ -65,4 +65,6 @@ def init(
     say(f"Made an installation in {folder.path}.")
     say(f"The authorities' keys are in {folder.path}/keys/signer and the key that seals secrets is")
     say(f"{folder.path}/keys/secrets.key: keep copies of both apart from backups of the database.")
+    say("`evertunnel certificate authority offline` takes the root's key away from here, `evertunnel keys seal-with`")
+    say("puts the sealing key under a passphrase or into a credential of systemd.")
     typer.echo("Next: evertunnel serve, then evertunnel policy set-up and evertunnel gateway add.")

@@ -17,16 +17,16 @@ PasswordOption = Annotated[
 ]
 
 
-def read_password(*, confirm: bool = True) -> str:
+def read_password(*, confirm: bool = True, prompt: str = "Password") -> str:
     """From the terminal, or one line of standard input."""
     if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
     try:
         line = sys.stdin.readline().rstrip("\n")
     except UnicodeDecodeError:
         fail("what came on standard input is no text")
     if not line:
-        fail("no password came on standard input")
+        fail(f"no {prompt.lower()} came on standard input")
     return line
 
 

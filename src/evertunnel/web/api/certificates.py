@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evertunnel.actions.issue_certificate import Wanted, issue_certificate
 from evertunnel.actions.revoke_certificate import revoke_certificate
-from evertunnel.errors import InvalidInputError
+from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.model import CertificateKind, SubjectKind
 from evertunnel.pki.requests import decode_request
 from evertunnel.storage import authorities, certificates, people
@@ -90,14 +90,21 @@ def revoke(certificate: str, body: Revocation, context: Context, actor: Actor) -
 
 @router.get("/authorities")
 def list_authorities(context: Context) -> list[dict[str, Any]]:
-    """The authorities' certificates."""
+    """The authorities' certificates, whether their keys are here, and until when their revocation lists are good."""
     with context.store.read() as connection:
         known = authorities.load_authorities(connection)
+        lists = {authority: authorities.find_revocation_list(connection, authority) for authority in known}
+    try:
+        here = context.list_keys()
+    except UnavailableError:
+        here = None
     return [
         {
             "name": authority.value,
             "subject": certificate.subject.rfc4514_string(),
             "not_after": certificate.not_valid_after_utc,
+            "key": "unknown" if here is None else "online" if authority in here else "offline",
+            "list_until": revocation_list.next_update if (revocation_list := lists[authority]) else None,
             "pem": certificate.public_bytes(Encoding.PEM).decode(),
             "der": base64.b64encode(certificate.public_bytes(Encoding.DER)).decode(),
         }

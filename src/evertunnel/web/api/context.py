@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from evertunnel.actions.issue_certificate import Signer
+from evertunnel.model import Authority
 from evertunnel.storage.store import Store
 
 
@@ -19,6 +20,7 @@ class APIContext:
     signer: Signer
     seal: Callable[[bytes, str], bytes]
     clock: Callable[[], datetime]
+    list_keys: Callable[[], list[Authority]]
 
 
 def _get_context(request: Request) -> APIContext:

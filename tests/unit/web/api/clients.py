@@ -32,6 +32,7 @@ def build_client(installation: Installation, user_id: int | None = ADMINISTRATOR
         installation.signer,
         lambda secret, context: installation.keystore.seal(secret, context=context),
         installation.clock,
+        installation.signer.list_keys,
     )
     app = AdministratorsOnly(build_app(context), frozenset({ADMINISTRATOR}))
     return TestClient(CalledBy(app, user_id), raise_server_exceptions=False)

@@ -1,0 +1,71 @@
+"""The system users of our processes: which they are, and making those that are missing."""
+
+import grp
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+
+from evertunnel.config import Processes
+from evertunnel.errors import InvalidInputError
+from evertunnel.privileges import find_group_id, find_user_id
+
+# The processes that own a folder of keys.
+KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """User ids by process, and the group all share."""
+
+    users: dict[str, int]
+    group: int
+
+
+def find_owners(processes: Processes) -> Owners:
+    """As root the processes' users, which are made when they are missing; else whoever runs this.
+
+    Raises InvalidInputError.
+    """
+    if os.geteuid() != 0:
+        return Owners(dict.fromkeys(KEY_OWNERS, os.geteuid()), os.getegid())
+    _ensure_accounts(processes)
+    users = {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in KEY_OWNERS}
+    return Owners(users, find_group_id(processes.group))
+
+
+def build_processes(user_base: int | None) -> Processes:
+    """Users by name, or numbered from `user_base` on (the lab)."""
+    if user_base is None:
+        return Processes()
+    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate")
+    return Processes(**{name: str(user_base + offset) for offset, name in enumerate(names)})
+
+
+def _ensure_accounts(processes: Processes) -> None:
+    """System accounts without a shell or home, one a process; the group they share."""
+    group = processes.group
+    try:
+        if not group.isdigit():
+            grp.getgrnam(group)
+    except KeyError:
+        _run("groupadd", "--system", group)
+    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate"):
+        name = getattr(processes, field)
+        if name.isdigit():  # stands for itself
+            continue
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            _run(
+                "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", "/nonexistent",
+                "--shell", "/usr/sbin/nologin", name,
+            )  # fmt: skip
+
+
+def _run(*command: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = getattr(error, "stderr", "") or str(error)
+        raise InvalidInputError(f"{' '.join(command)} failed: {detail.strip()}") from error
