@@ -106,9 +106,9 @@ DAMAGES: dict[str, tuple[Callable[[Server], object], str]] = {
     ),
     "another kind of database": (
         lambda server: (server.state / "evertunnel.toml").write_text(
-            'database_url = "postgresql://localhost/x"\n' + (server.state / "evertunnel.toml").read_text()
+            'database_url = "postgresql://127.0.0.1:1/x"\n' + (server.state / "evertunnel.toml").read_text()
         ),
-        "cannot be used",
+        "cannot be read: connection failed: connection to server at",
     ),
     "a folder the processes may not enter": (lambda server: server.folder.chmod(0o700), "may not enter"),
     "no folder for sockets": (lambda server: shutil.rmtree(server.state / "run"), "serve.lock cannot be opened"),

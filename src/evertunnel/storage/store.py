@@ -35,8 +35,8 @@ UNAVAILABLE = (DatabaseError, InterfaceError, PoolTimeoutError, sqlite3.Database
 
 
 def explain(error: Exception) -> str:
-    """What the driver said, without SQLAlchemy's words around it."""
-    return str(getattr(error, "orig", None) or error).strip()
+    """What the driver said, in one line, without SQLAlchemy's words around it."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def new_id() -> str:
