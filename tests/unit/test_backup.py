@@ -281,7 +281,7 @@ def test_a_database_of_a_server_is_left_to_its_own_tools(place: Path) -> None:
     state = place / "server"
     shutil.copytree(place / "state", state)
     config = state / "evertunnel.toml"
-    config.write_text('database_url = "postgresql://u:secret@db/x"\n' + config.read_text())
+    config.write_text('database_url = "postgresql://db.example/x"\n' + config.read_text())
     with pytest.raises(InvalidInputError, match="pg_dump") as caught:
         make_backup(Installation(StateFolder(state)), place / "x.tar", passphrase=None, actor="ann")
     assert "secret@" not in str(caught.value)

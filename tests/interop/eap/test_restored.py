@@ -43,8 +43,8 @@ class Before:
 @pytest.fixture(scope="module")
 def before(live: Live) -> Iterator[Before]:
     state = live.files.parent / "restored"
-    names = ("radius", "public_http", "public_https", "gate")
-    ports = dict(zip(names, find_free_ports(4), strict=True))
+    names = ("radius", "accounting", "public_http", "public_https", "gate")
+    ports = dict(zip(names, find_free_ports(5), strict=True))
     made = Before(live, state, ports["radius"])
     config = state / "evertunnel.toml"
     listen = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
