@@ -103,8 +103,7 @@ class Installation:
 
     def json(self, *arguments: str) -> Any:
         """The JSON a command prints."""
-        extra = () if arguments[1] == "show" else ("--json",)
-        return json.loads(self.run(*arguments, *extra).stdout)
+        return json.loads(self.run(*arguments, "--json").stdout)
 
     def run(self, *arguments: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of ours."""
