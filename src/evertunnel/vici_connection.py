@@ -159,6 +159,9 @@ class ViciConnection:
             connection.settimeout(_TIMEOUT_SECONDS)
             try:
                 connection.connect(self._path)
+            except BlockingIOError as error:  # a Unix socket does not wait: nobody takes those who queue before it
+                connection.close()
+                raise AwayError(f"strongSwan at {self._path} does not answer: its queue is full") from error
             except OSError as error:
                 connection.close()
                 raise AwayError(f"strongSwan at {self._path} cannot be reached: {error.strerror}") from error
