@@ -12,7 +12,7 @@ PACKAGES_TEST := eapoltest freeradius-utils openssl libwin-hivex-perl libseccomp
 PACKAGES_BENCH := eapoltest freeradius
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt clean requirements
+.PHONY: help demo test soak check bench fmt clean requirements
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +20,17 @@ help: ## Show this help
 demo: $(VENV)/.run ## Build a private network, bring up both tunnels, deny, compare; KEEP=1 leaves it up
 	@$(SUDO) env KEEP=$(KEEP) $(BIN)/evertunnel lab demo
 
-test: $(VENV)/.test ## Run every test, with real strongSwan, eapol_test and OpenSSL
+test: $(VENV)/.test ## Run every test, with real strongSwan, eapol_test and OpenSSL; ARGS=tests/unit/pki for some
+ifeq ($(strip $(ARGS)),)
+	@$(SUDO) $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile --ignore=tests/lab
+	@echo "The lab, by itself: it measures milliseconds"
+	@$(SUDO) $(BIN)/python -m pytest tests/lab
+else
 	@$(SUDO) $(BIN)/python -m pytest $(ARGS)
+endif
+
+soak: $(VENV)/.test ## Twenty times the races and kills of `make test`, at most 20 minutes
+	@$(SUDO) env EVERTUNNEL_RACES=20000 $(BIN)/python -m pytest -s --timeout=1200 tests/flows/test_races.py
 
 check: $(VENV)/.test ## Formatting, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the formatting"; exit 1; }
