@@ -15,20 +15,13 @@ from typing import Any
 import httpx2
 
 from tests.folders import make_folder
+from tests.ports import find_port
 
 USER_BASE = 61_900
 PUBLIC_NAME = "localhost"
 PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
 # The order in which `init --user-base` gives out numbers.
 OFFSETS = {"group": 0, "signer": 1, "radius": 2, "web-public": 3, "web-admin": 4, "gateway": 5, "gate": 6}
-
-
-def find_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port on loopback that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(holds: Callable[[], Any], *, seconds: float = 15.0) -> Any:
@@ -47,7 +40,7 @@ class Server:
         self.folder = make_folder()
         self.state = self.folder / "state"
         self.http, self.https, self.gate = find_port(), find_port(), find_port()
-        self.radius = find_port(socket.SOCK_DGRAM)
+        self.radius = find_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "serve.log"
 

@@ -25,6 +25,7 @@ from evertunnel.storage.gateways import get_gateway, radius_secret_context
 from evertunnel.storage.store import Store
 from tests.interop.eap.eapol import Supplicant
 from tests.peers.certificates import Credential, PrivateKey, new_key
+from tests.ports import find_port
 
 # The name has to lead here without anybody's help.
 PUBLIC_NAME = "localhost"
@@ -55,7 +56,7 @@ class Live:
         self.files = folder / "files"
         self.files.mkdir()
         self.state = StateFolder(folder / "state")
-        self.ports = dict(zip(("radius", "accounting", "http", "https", "gate"), find_free_ports(5), strict=True))
+        self.ports = {name: find_port() for name in ("radius", "accounting", "http", "https", "gate")}
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         base = ["--user-base", _USER_BASE] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
@@ -159,14 +160,6 @@ class Live:
             assert self.server.poll() is None, "evertunnel serve ended"
             assert time.monotonic() < deadline, "evertunnel serve does not answer"
             time.sleep(0.05)
-
-
-def find_free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture(scope="session")
