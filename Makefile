@@ -30,7 +30,8 @@ else
 endif
 
 soak: $(VENV)/.test ## Twenty times the races and kills of `make test`, at most 20 minutes
-	@$(SUDO) env EVERTUNNEL_RACES=20000 $(BIN)/python -m pytest -s --timeout=1200 tests/flows/test_races.py
+	@$(SUDO) env EVERTUNNEL_RACES=20000 EVERTUNNEL_KILLS=200 $(BIN)/python -m pytest -s \
+	  tests/flows/test_races.py tests/interop/eap/test_deaths.py
 
 check: $(VENV)/.test ## Formatting, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the formatting"; exit 1; }

@@ -34,7 +34,7 @@ ALICE, BOB, CAROL = "alice@corp.example", "bob@corp.example", "carol@corp.exampl
 DEVICE = "laptop1.corp.example"
 PASSWORD = "a password for tests"
 # Numbers without accounts: nothing stays behind on this machine.
-_USER_BASE = "61800"
+USER_BASE = 61_800
 _READY_WITHIN_SECONDS = 30.0
 
 ACCESS_POLICY = {
@@ -58,7 +58,7 @@ class Live:
         self.state = StateFolder(folder / "state")
         self.ports = {name: find_port() for name in ("radius", "accounting", "http", "https", "gate")}
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
-        base = ["--user-base", _USER_BASE] if os.geteuid() == 0 else []
+        base = ["--user-base", str(USER_BASE)] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
         self.log_file = folder / "serve.log"
         with self.log_file.open("wb") as log:
