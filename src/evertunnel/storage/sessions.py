@@ -92,6 +92,18 @@ def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow
     )
 
 
+def list_owners_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
+    """The same sessions, with nothing but what joins them to tunnels and to their owners: there may be very many."""
+    columns = (_sessions.c[name] for name in ("id", "kind", "unique_id", "spis", "user_id", "device_id"))
+    return list(
+        connection.execute(
+            select(*columns)
+            .where(_sessions.c.gateway_id == gateway_id, _sessions.c.state.in_(LIVE))
+            .order_by(_sessions.c.created_at.desc())
+        )
+    )
+
+
 def list_live_of_tunnel(connection: Connection, gateway_id: str, *, spis: str, unique_id: int) -> list[AnyRow]:
     """Those of a gateway that may be this tunnel's, by its indexes or its number, the newest first."""
     return list(
