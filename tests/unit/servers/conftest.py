@@ -129,5 +129,5 @@ def scene(original: tuple[Installation, bytes, Credential], tmp_path: Path) -> I
 
 
 @pytest.fixture
-def accounts(installation: OwnInstallation) -> Accounts:
-    return Accounts(installation)
+def accounts(either_installation: OwnInstallation) -> Accounts:
+    return Accounts(either_installation)
