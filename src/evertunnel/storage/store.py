@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, insert, select
 from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -26,6 +26,10 @@ from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
 GENESIS_HASH = bytes(32)
+
+# Who follows from further back reads everything anew, so older changes are of no use to anybody.
+KEPT_EPOCHS = 10_000
+_PRUNE_EVERY_EPOCHS = 1_000
 
 # Waiting this long is not waiting: what is judged to the second does not change, and records keep the caller's moment.
 _AT_ONCE = timedelta(milliseconds=100)
@@ -187,6 +191,9 @@ class Transaction:
         if self._changes or self._audit or self._attempts:
             with self._statements.together(self.connection):
                 self._seal()
+            if self._changes and self.epoch % _PRUNE_EVERY_EPOCHS == 0:
+                old = tables.changes.c.epoch <= self.epoch - KEPT_EPOCHS
+                self.connection.execute(delete(tables.changes).where(old))
 
     def _seal(self) -> None:
         self.insert(tables.changes, self._changes)
