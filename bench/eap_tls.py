@@ -51,7 +51,7 @@ def measure(supplicant: Path, port: int, secret: str, pids: Callable[[], Sequenc
     repeats = -(-_LOGINS // _CLIENTS)
     command = ["eapol_test", "-c", str(supplicant), "-a", "127.0.0.1", "-p", str(port), "-s", secret,
                "-r", str(repeats - 1), "-t", "60"]  # fmt: skip
-    before, began = _read_cpu_ticks(pids()), time.monotonic()
+    before, began = read_cpu_ticks(pids()), time.monotonic()
     # To files: a supplicant whose pipe is full stops, and what is measured is the pipe.
     logs = [supplicant.with_name(f"client-{number}.log") for number in range(_CLIENTS)]
     with ExitStack() as stack:
@@ -61,7 +61,7 @@ def measure(supplicant: Path, port: int, secret: str, pids: Callable[[], Sequenc
             client.wait()
     outputs = [log.read_text(errors="replace") for log in logs]
     wall = time.monotonic() - began
-    ticks = _read_cpu_ticks(pids()) - before
+    ticks = read_cpu_ticks(pids()) - before
     logins = sum(output.count("CTRL-EVENT-EAP-SUCCESS") for output in outputs)
     if logins != repeats * _CLIENTS:
         worst = min(outputs, key=lambda output: output.count("CTRL-EVENT-EAP-SUCCESS"))
@@ -74,7 +74,7 @@ def median(runs: Sequence[Run]) -> float:
     return statistics.median(run.cpu_ms_per_login for run in runs)
 
 
-def _read_cpu_ticks(pids: Sequence[int]) -> int:
+def read_cpu_ticks(pids: Sequence[int]) -> int:
     """User and system time of processes so far, all threads, in clock ticks."""
     total = 0
     for pid in pids:
