@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evertunnel.errors import InvalidInputError, UnavailableError
+from evertunnel.model import RADIUS_WORKERS_AT_MOST
 
 FILE_NAME = "evertunnel.toml"
 # pydantic's words are for programmers.
@@ -92,10 +93,11 @@ class Keys(_Section):
 
 
 class Config(_Section):
-    """The whole file."""
+    """The whole file. Without `radius_workers` there are as many as cores that may be used."""
 
     installation: Installation
     database_url: str = ""
+    radius_workers: Annotated[int, Field(strict=True, ge=1, le=RADIUS_WORKERS_AT_MOST)] | None = None
     listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()
     administrators: Administrators = Administrators()

@@ -13,6 +13,7 @@ from evertunnel.actions.deny import deny
 from evertunnel.clock import now
 from evertunnel.model import Reason, SubjectKind
 from evertunnel.servers.radius_udp import RadiusProcess
+from evertunnel.servers.shared_port import Port
 from tests.peers import radius
 from tests.peers.gateway import Gateway
 from tests.unit.servers.conftest import Scene
@@ -25,7 +26,7 @@ def serving(scene: Scene, *, before: Callable[[Server], None] | None = None) -> 
     """The process in a thread of this one; it has stopped when this ends. `before` it takes its first packet."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
         listener.bind(("127.0.0.1", 0))
-        process = RadiusProcess(listener, scene.server, scene.recorder)
+        process = RadiusProcess(Port(listener), scene.server, scene.recorder)
         if before is not None:
             before(listener.getsockname())
         thread = threading.Thread(target=process.run)
