@@ -228,7 +228,7 @@ def _run_radius(installation: Installation, radius: SharedPort, accounting: Shar
         store,
         looks_for_silence=place.number == 0,
     )
-    process = RadiusProcess(radius.open(place), server, recorder, accounting_port)
+    process = RadiusProcess(radius.open(place), server, recorder, accounting_port, workers=place.count)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     process.run()
 

@@ -21,6 +21,10 @@ _POLL_SECONDS = 0.02
 _TRY_AGAIN_SECONDS = 1.0
 _EXPIRE_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
+# A commit costs what ten recorded logins do, and SQLite has one writer: workers leave each other, and whoever denies,
+# room between their commits. The logins that end in it share the next one.
+_PAUSE_PER_WORKER_SECONDS = 0.02
+_PAUSE_AT_MOST_SECONDS = 0.1
 
 log = structlog.get_logger()
 
@@ -29,12 +33,19 @@ class RadiusProcess:
     """Serves one port, or a worker's side of it, and the accounting port beside it, until told to stop."""
 
     def __init__(
-        self, port: Port, server: PolicyServer, recorder: Recorder, accounting: AccountingPort | None = None
+        self,
+        port: Port,
+        server: PolicyServer,
+        recorder: Recorder,
+        accounting: AccountingPort | None = None,
+        *,
+        workers: int = 1,
     ) -> None:
         self._port = port
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
+        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS) if workers > 1 else 0.0
         self._stopping = False
         self._follow_at = self._expire_at = self._tell_at = 0.0
 
@@ -47,15 +58,25 @@ class RadiusProcess:
         poll = select.poll()
         for each in self._port.sockets + (self._accounting.sockets if self._accounting is not None else []):
             poll.register(each, select.POLLIN)
+        verdicts: list[Verdict] = []
+        commit_at = 0.0
         while not self._stopping:
-            ready = [descriptor for descriptor, _ in poll.poll(_POLL_SECONDS * 1000)]
-            verdicts = self._receive(ready)
+            wait = min(_POLL_SECONDS, max(0.0, commit_at - time.monotonic())) if verdicts else _POLL_SECONDS
+            ready = [descriptor for descriptor, _ in poll.poll(wait * 1000)]
+            verdicts += self._receive(ready)
             verdicts += self._do_rounds()
-            if verdicts:
-                for reply in self._recorder.commit(verdicts, clock.now()):
-                    self._port.send(reply)
+            if verdicts and time.monotonic() >= commit_at:
+                self._commit(verdicts)
+                verdicts = []
+                commit_at = time.monotonic() + self._pause_seconds
             if self._accounting is not None:
                 self._accounting.take_turn(ready)  # after the logins: who waits to come in goes first
+        if verdicts:
+            self._commit(verdicts)
+
+    def _commit(self, verdicts: list[Verdict]) -> None:
+        for reply in self._recorder.commit(verdicts, clock.now()):
+            self._port.send(reply)
 
     def _receive(self, ready: Collection[int]) -> list[Verdict]:
         """Take the packets that wait. Replies that need no record leave at once, and so does what is another's."""
