@@ -19,6 +19,7 @@ _PROBLEMS = {
     "missing": "is missing",
     "extra_forbidden": "is not a setting; is it a typing error, or in the wrong section?",
     "string_type": 'must be a text in quotes, such as "x"',
+    "int_type": "must be a whole number, without quotes",
     "list_type": 'must be a list of texts, such as ["x", "y"]',
     "model_type": "must be a section, such as [listen]",
 }
