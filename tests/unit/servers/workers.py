@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from evertunnel import clock
+from evertunnel.protocols.radius.packet import decode_access_request
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.workers import Place
 from evertunnel.storage.store import Store
@@ -45,7 +46,9 @@ class Workers:
 
     def find_stranger(self, data: bytes) -> int:
         """A worker that has to hand a datagram over."""
-        return next(at for at, scene in enumerate(self.scenes) if isinstance(scene.receive(data), Elsewhere))
+        request = decode_access_request(data, self.scenes[0].secret)
+        owner = Place(0, len(self.scenes)).find_owner(request.authenticator, request.state)
+        return next(at for at in range(len(self.scenes)) if at != owner)
 
 
 @contextmanager
