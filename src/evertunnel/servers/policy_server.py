@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -27,13 +26,14 @@ from evertunnel.protocols.eap.conversation import (
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
-from evertunnel.protocols.eap.open_conversations import STATE_BYTES, OpenConversations
+from evertunnel.protocols.eap.open_conversations import OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import AccessRequest, PacketError, decode_access_request, encode_reply
-from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
+from evertunnel.servers.logins import Address, Elsewhere, Exchange, Login, Reply, Verdict
+from evertunnel.servers.workers import ALONE, Place
 
 # EAP octets of one reply when the gateway names no Framed-MTU: fits one Ethernet frame with our other attributes.
 _DEFAULT_EAP_BYTES = 1390
@@ -58,8 +58,15 @@ log = structlog.get_logger()
 class PolicyServer:
     """Open conversations, repeated requests, and what to answer. One thread calls it."""
 
-    def __init__(self, decider: Decider, tls: TLSContext, unseal_secret: Callable[[Gateway, bytes], bytes]) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        tls: TLSContext,
+        unseal_secret: Callable[[Gateway, bytes], bytes],
+        place: Place = ALONE,
+    ) -> None:
         self._decider = decider
+        self._place = place
         self._tls = tls
         self._unseal_secret = unseal_secret
         self._secrets: dict[str, tuple[Gateway, bytes]] = {}
@@ -90,7 +97,9 @@ class PolicyServer:
         """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
         self._tls = tls
 
-    def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
+    def receive(
+        self, data: bytes, source: Address, *, now: datetime, uptime: float
+    ) -> Reply | Verdict | Elsewhere | None:
         """Take one datagram. None: nothing is to be sent, now or later.
 
         `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
@@ -105,6 +114,12 @@ class PolicyServer:
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
+        owner = self._place.find_owner(request.authenticator, request.state)
+        if owner is None:
+            self._dropped["unknown_state"] += 1
+            return None
+        if owner != self._place.number:
+            return Elsewhere(owner)
         # One conversation's packets may come from several ports of a gateway; a packet is repeated from its own.
         key = (source, request.identifier, request.authenticator)
         remembered = self._duplicates.find(key, uptime)
@@ -231,7 +246,7 @@ class PolicyServer:
         return Decision(Outcome.REFUSED, reason, detail)
 
     def _challenge(self, exchange: Exchange, turn: Challenge) -> Reply:
-        state = secrets.token_bytes(STATE_BYTES)
+        state = self._place.new_state()
         self._keep(state, exchange)
         data = encode_reply(
             radius.Code.ACCESS_CHALLENGE,
