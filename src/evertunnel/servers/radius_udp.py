@@ -19,7 +19,8 @@ from evertunnel.servers.recorder import Recorder
 _RECEIVE_BYTES = 4096 + 1  # one more than RADIUS allows, to see that a datagram was too long
 _PACKETS_AT_ONCE = 128
 _KERNEL_BUFFER_BYTES = 4 * 1024 * 1024
-_POLL_SECONDS = 0.02
+_IDLE_SECONDS = 0.25  # how long a stop waits at most, while nothing comes
+_FOLLOW_SECONDS = 0.02
 _TRY_AGAIN_SECONDS = 1.0
 _EXPIRE_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
@@ -57,7 +58,8 @@ class RadiusProcess:
         if self._accounting is not None:
             poll.register(self._accounting, select.POLLIN)
         while not self._stopping:
-            poll.poll(_POLL_SECONDS * 1000)
+            poll.poll(_IDLE_SECONDS * 1000)
+            self._follow()
             verdicts = self._receive()
             verdicts += self._do_rounds()
             if verdicts:
@@ -65,6 +67,12 @@ class RadiusProcess:
                     self._send(reply)
             if self._accounting is not None:
                 self._accounting.take_turn()  # after the logins: who waits to come in goes first
+
+    def _follow(self) -> None:
+        """Before packets are taken: after a silence they are judged by what changed meanwhile."""
+        uptime = time.monotonic()
+        if uptime >= self._follow_at:
+            self._follow_at = uptime + (_FOLLOW_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
 
     def _receive(self) -> list[Verdict]:
         """Take the packets that wait. Replies that need no record leave at once."""
@@ -82,10 +90,8 @@ class RadiusProcess:
         return verdicts
 
     def _do_rounds(self) -> list[Verdict]:
-        """What is due from time to time: follow the database, end logins that went silent, tell what was dropped."""
+        """What is due from time to time: end logins that went silent, tell what was dropped."""
         uptime = time.monotonic()
-        if uptime >= self._follow_at:
-            self._follow_at = uptime + (_POLL_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
         if uptime >= self._tell_at:
             self._tell_at = uptime + _TELL_EVERY_SECONDS
             if dropped := self._server.take_dropped():

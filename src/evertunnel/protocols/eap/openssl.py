@@ -40,7 +40,8 @@ def use_verify_callback(context: SSL.Context, callback: VerifyCallback) -> Any:
     """Demand a client certificate and let `callback(error, depth, encode_leaf)` judge each link of its chain.
 
     It is given OpenSSL's own verdict (0: fine) on the link at that depth, and what encodes the leaf as DER, and returns
-    the error to use, 0 for none. Should it raise, the verdict is no. Returns the handle that must be kept alive as long as the context.
+    the error to use, 0 for none. Should it raise, the verdict is no. Returns the handle that must be kept alive as long
+    as the context.
     """
 
     @_ffi.callback("int(int, X509_STORE_CTX *)", error=0)  # type: ignore[untyped-decorator]

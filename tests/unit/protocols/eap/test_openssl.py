@@ -1,7 +1,6 @@
 """The few calls through pyOpenSSL's private binding: an upgrade that breaks one is found here."""
 
 import contextlib
-
 from collections.abc import Callable
 
 import pytest
