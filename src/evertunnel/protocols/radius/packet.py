@@ -79,6 +79,7 @@ def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
     attributes: list[tuple[int, bytes]] = []
     eap_parts: list[bytes] = []
     signature_at = 0
+    state: bytes | None = None
     for number, value_at, value in walk_attributes(data):
         if number == EAP_MESSAGE:
             eap_parts.append(value)
@@ -88,17 +89,13 @@ def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
             signature_at = value_at
         else:
             attributes.append((number, value))
+            if number == STATE and state is None:
+                state = value
     if not signature_at:
         raise PacketError("Message-Authenticator is missing")
-    verify_signature(data, signature_at, data[4:HEADER_BYTES], secret)
-    return AccessRequest(
-        identifier=data[1],
-        authenticator=data[4:HEADER_BYTES],
-        attributes=tuple(attributes),
-        eap_message=b"".join(eap_parts),
-        has_eap_message=bool(eap_parts),
-        state=next((value for number, value in attributes if number == STATE), None),
-    )
+    authenticator = data[4:HEADER_BYTES]
+    verify_signature(data, signature_at, authenticator, secret)
+    return AccessRequest(data[1], authenticator, tuple(attributes), b"".join(eap_parts), bool(eap_parts), state)
 
 
 def cut_to_length(data: bytes, code: Code) -> bytes:
@@ -189,7 +186,8 @@ def _encode_attribute(number: int, value: bytes) -> bytes:
 
 def _sign(secret: bytes, data: bytes) -> bytes:
     """HMAC-MD5. Twice a packet: going on from states that are kept costs half of `hmac.digest`."""
-    inner, outer = (state.copy() for state in _begin_hmac(secret))
+    begun_inner, begun_outer = _begin_hmac(secret)
+    inner, outer = begun_inner.copy(), begun_outer.copy()
     inner.update(data)
     outer.update(inner.digest())
     return bytes(outer.digest())
