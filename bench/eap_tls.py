@@ -78,7 +78,10 @@ def _read_cpu_ms(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
 
 
 def _read_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it ended just now, and counts among its parent's
     return sum(map(int, fields[11:15]))
 
 
