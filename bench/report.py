@@ -77,10 +77,10 @@ The policy server's (`radius`) holds the handshake; the others have nothing to d
 while they wait, which grows with the seconds a run lasts: {_list_seconds(logins.sqlite)} with SQLite, \
 {_list_seconds(logins.postgresql)} with PostgreSQL.
 
-Inside `radius`, timed once around its parts (SQLite, per cent): OpenSSL's handshake 39, the objects around it 9; reading
-and checking five requests 6; writing and signing five replies 7; deciding twice 6; recording, hashing, committing 8;
-sockets 7; looking for changes 2; conversations, repeated requests, the story of a login 16. Between two logins the
-supplicants empty the processor's caches: alone in a loop the same code takes half as long.
+Inside `radius`, timed once around its parts (SQLite, per cent): OpenSSL's handshake 39, the objects around it 9;
+reading and checking five requests 6; writing and signing five replies 7; deciding twice 6; recording, hashing,
+committing 8; sockets 7; looking for changes 2; conversations, repeated requests, the story of a login 16.
+Between two logins the supplicants empty the processor's caches: alone in a loop the same code takes half as long.
 """
 
 
