@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PACKAGES_RUN := python3 python3-venv charon-systemd libcharon-extra-plugins libcharon-extauth-plugins \
   libstrongswan-standard-plugins libstrongswan-extra-plugins iproute2 procps
 PACKAGES_TEST := eapoltest freeradius-utils openssl libwin-hivex-perl libseccomp2 postgresql systemd
-PACKAGES_BENCH := eapoltest freeradius
+PACKAGES_BENCH := eapoltest freeradius postgresql
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak check bench fmt clean requirements
@@ -73,4 +73,5 @@ $(VENV)/.test: $(VENV)/.run requirements-ci.txt
 
 $(VENV)/.bench: $(VENV)/.run
 	@sh tools/install-packages $(PACKAGES_BENCH)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,postgresql]'
 	@touch $@

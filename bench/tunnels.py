@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.eap_tls import read_cpu_ticks
+from bench.eap_tls import read_cpu_ms
 from bench.installation import list_children
 from evertunnel.connector.enrolment import load_device_identity, request_certificate
 from evertunnel.connector.tunnel import TunnelPlan, bring_up, take_down
@@ -19,7 +19,6 @@ from evertunnel.lab.network import GATEWAY_ADDRESS, USER_NETWORK
 from evertunnel.vici_connection import ViciConnection
 
 _TIMES = 60
-_TICKS_A_SECOND = 100
 _NAME = "bench-tunnel"
 _ALONE = "bench-alone"
 
@@ -55,17 +54,17 @@ def measure_tunnels(folder: Path) -> tuple[Tunnels, Tunnels]:
 
 def _measure(lab: Lab, plan: TunnelPlan, pids: Sequence[int]) -> Tunnels:
     vici = ViciConnection(str(lab.laptop_vici))
-    took, before = 0.0, 0
+    took, before = 0.0, 0.0
     for number in range(_TIMES + 5):
         if number == 5:  # what is loaded lazily is loaded now
-            took, before = 0.0, read_cpu_ticks(pids)
+            took, before = 0.0, read_cpu_ms({"gateway": pids})["gateway"]
         began = time.monotonic()
         key_id = bring_up(vici, plan)
         took += time.monotonic() - began
         take_down(vici, plan.name, key_id=key_id)
-    ticks = read_cpu_ticks(pids) - before
+    spent = read_cpu_ms({"gateway": pids})["gateway"] - before
     vici.close()
-    return Tunnels(_TIMES / took, ticks * 1000 / _TICKS_A_SECOND / _TIMES)
+    return Tunnels(_TIMES / took, spent / _TIMES)
 
 
 def _plan(lab: Lab) -> TunnelPlan:

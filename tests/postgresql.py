@@ -47,6 +47,12 @@ class Server:
     def log(self) -> str:
         return (self.folder / f"log.{self.port}").read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def pid(self) -> int:
+        """The process whose children do the work."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, database: str, *more: "Server", options: str = "") -> str:
         """The URL of a database here, or on whichever of several servers takes writes."""
         servers = (self, *more)

@@ -17,7 +17,8 @@ from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import Port
 
-_POLL_SECONDS = 0.02
+_IDLE_SECONDS = 0.25  # how long a stop waits at most, while nothing comes
+_FOLLOW_SECONDS = 0.02
 _TRY_AGAIN_SECONDS = 1.0
 _EXPIRE_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
@@ -61,8 +62,9 @@ class RadiusProcess:
         verdicts: list[Verdict] = []
         commit_at = 0.0
         while not self._stopping:
-            wait = min(_POLL_SECONDS, max(0.0, commit_at - time.monotonic())) if verdicts else _POLL_SECONDS
+            wait = min(_IDLE_SECONDS, max(0.0, commit_at - time.monotonic())) if verdicts else _IDLE_SECONDS
             ready = [descriptor for descriptor, _ in poll.poll(wait * 1000)]
+            self._follow()
             verdicts += self._receive(ready)
             verdicts += self._do_rounds()
             if verdicts and time.monotonic() >= commit_at:
@@ -73,6 +75,12 @@ class RadiusProcess:
                 self._accounting.take_turn(ready)  # after the logins: who waits to come in goes first
         if verdicts:
             self._commit(verdicts)
+
+    def _follow(self) -> None:
+        """Before packets are taken: after a silence they are judged by what changed meanwhile."""
+        uptime = time.monotonic()
+        if uptime >= self._follow_at:
+            self._follow_at = uptime + (_FOLLOW_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
 
     def _commit(self, verdicts: list[Verdict]) -> None:
         for reply in self._recorder.commit(verdicts, clock.now()):
@@ -93,10 +101,8 @@ class RadiusProcess:
         return verdicts
 
     def _do_rounds(self) -> list[Verdict]:
-        """What is due from time to time: follow the database, end logins that went silent, tell what was dropped."""
+        """What is due from time to time: end logins that went silent, tell what was dropped."""
         uptime = time.monotonic()
-        if uptime >= self._follow_at:
-            self._follow_at = uptime + (_POLL_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
         if uptime >= self._tell_at:
             self._tell_at = uptime + _TELL_EVERY_SECONDS
             if dropped := self._server.take_dropped() | self._port.take_dropped():

@@ -17,7 +17,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 # TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
 _GROUPS = "X25519:P-256:P-384"
 _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-_READ_BYTES = 65_536
+_READ_BYTES = 4096  # holds most of what is sent at once; a buffer of this size is made for each reading
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
 
@@ -100,11 +100,12 @@ class TLSContext:
         if line.startswith(_SERVER_SECRET) and self.handshaking is not None:
             self.handshaking.server_secret = bytes.fromhex(line.rpartition(b" ")[2].decode("ascii"))
 
-    def _verify(self, error: int, depth: int, leaf_der: bytes) -> int:
+    def _verify(self, error: int, depth: int, encode_leaf: Callable[[], bytes]) -> int:
         handshake = self.handshaking
         assert handshake is not None
-        handshake.presented_der = leaf_der
-        if depth == 0 and error == openssl.ERROR_OK and self._is_revoked(leaf_der):
+        if handshake.presented_der is None:  # it is asked about each link, and the leaf is the same
+            handshake.presented_der = encode_leaf()
+        if depth == 0 and error == openssl.ERROR_OK and self._is_revoked(handshake.presented_der):
             error = openssl.ERROR_REVOKED
         if error != openssl.ERROR_OK:
             handshake.verify_error = error
@@ -164,10 +165,14 @@ class TLSHandshake:
         return self._connection.export_keying_material(label, length, context)
 
     def _pending(self) -> bytes:
+        pending = piece = b""
         try:
-            return self._connection.bio_read(_READ_BYTES)
+            while not piece or len(piece) == _READ_BYTES:
+                piece = self._connection.bio_read(_READ_BYTES)
+                pending += piece
         except SSL.WantReadError:
-            return b""
+            pass
+        return pending
 
     def _failed(self, error: SSL.Error) -> TLSError:
         reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if isinstance(entry, tuple)]
