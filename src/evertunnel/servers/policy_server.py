@@ -245,8 +245,10 @@ class PolicyServer:
 
     def _keep(self, state: bytes, exchange: Exchange) -> None:
         login = exchange.login
-        evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime)
+        stage = login.conversation.stage
+        evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime, stage)
         if evicted is not None:
+            evicted.conversation.fail()  # what it held must not wait for the next record
             self._crowded_out.append(evicted)
 
     def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:

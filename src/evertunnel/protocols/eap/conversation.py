@@ -14,6 +14,7 @@ from evertunnel.protocols.eap.packet import (
     encode_request,
     encode_success,
 )
+from evertunnel.protocols.eap.stage import Stage
 from evertunnel.protocols.eap.tls_server import Peer
 
 # A chain of 64 KiB in pieces of 1,400 octets is under 50 rounds; nobody honest needs more than this.
@@ -95,6 +96,11 @@ class Conversation:
     def failed(self) -> tls.Failed | None:
         """Why this will end in failure: certain already, although the peer is still being told."""
         return self._method.failed if self._method is not None else None
+
+    @property
+    def stage(self) -> Stage:
+        """How far it came."""
+        return self._method.stage if self._method is not None else Stage.NOTHING
 
     def start(self) -> Challenge:
         """The gateway sent an EAP-Start: ask for the identity (RFC 3579 2.1)."""
