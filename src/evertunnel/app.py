@@ -39,6 +39,7 @@ from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.sources import Sources
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
@@ -214,7 +215,8 @@ def _run_radius(installation: Installation, listener: socket.socket, accounting:
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
-    server = PolicyServer(decider, build_tls(certificate.load()), unseal)
+    sources = Sources(failures_per_minute=installation.config.radius.failures_per_minute)
+    server = PolicyServer(decider, build_tls(certificate.load()), unseal, sources)
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
     recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)

@@ -18,6 +18,8 @@ _PROBLEMS = {
     "missing": "is missing",
     "extra_forbidden": "is not a setting; is it a typing error, or in the wrong section?",
     "string_type": 'must be a text in quotes, such as "x"',
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be 1 at least",
     "list_type": 'must be a list of texts, such as ["x", "y"]',
     "model_type": "must be a section, such as [listen]",
 }
@@ -67,6 +69,12 @@ class Listen(_Section):
         return self
 
 
+class Radius(_Section):
+    """What the policy server puts up with."""
+
+    failures_per_minute: int = Field(default=60, ge=1)
+
+
 class Processes(_Section):
     """The system user of each process: a name or a number. Used only when started as root."""
 
@@ -97,6 +105,7 @@ class Config(_Section):
     installation: Installation
     database_url: str = ""
     listen: Listen = Field(default_factory=Listen)
+    radius: Radius = Radius()
     processes: Processes = Processes()
     administrators: Administrators = Administrators()
     keys: Keys = Keys()

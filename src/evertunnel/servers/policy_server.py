@@ -24,6 +24,7 @@ from evertunnel.protocols.eap.conversation import (
     DecisionDue,
     MethodRefusedError,
     Refused,
+    State,
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
@@ -34,6 +35,7 @@ from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import AccessRequest, PacketError, decode_access_request, encode_reply
 from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
+from evertunnel.servers.sources import Sources
 
 # EAP octets of one reply when the gateway names no Framed-MTU: fits one Ethernet frame with our other attributes.
 _DEFAULT_EAP_BYTES = 1390
@@ -58,10 +60,17 @@ log = structlog.get_logger()
 class PolicyServer:
     """Open conversations, repeated requests, and what to answer. One thread calls it."""
 
-    def __init__(self, decider: Decider, tls: TLSContext, unseal_secret: Callable[[Gateway, bytes], bytes]) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        tls: TLSContext,
+        unseal_secret: Callable[[Gateway, bytes], bytes],
+        sources: Sources | None = None,
+    ) -> None:
         self._decider = decider
         self._tls = tls
         self._unseal_secret = unseal_secret
+        self._sources = sources or Sources()
         self._secrets: dict[str, tuple[Gateway, bytes]] = {}
         self._conversations: OpenConversations[Login] = OpenConversations()
         self._crowded_out: list[Login] = []
@@ -120,10 +129,13 @@ class PolicyServer:
             login = found
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
-            return self._advance(exchange)
+            outcome = self._advance(exchange)
         except Exception as error:  # a bug of ours over one packet ends that login, not the server
             log.exception("login failed", gateway=gateway.name)
             return self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+        if isinstance(outcome, Verdict):
+            self._sources.count(outcome)
+        return outcome
 
     def take_dropped(self) -> dict[str, int]:
         """How many packets were dropped since this was asked last, by reason."""
@@ -133,20 +145,13 @@ class PolicyServer:
     def expire(self, uptime: float) -> list[Verdict]:
         """Logins whose client stopped answering, to be recorded."""
         crowded_out, self._crowded_out = self._crowded_out, []
-        refusals = [(login, "too many logins were open at once") for login in crowded_out]
-        refusals += [
-            (login, "the client did not answer our last message") for login in self._conversations.expire(uptime)
+        silent = [
+            _stop(login, "the client did not answer our last message", uptime)
+            for login in self._conversations.expire(uptime)
         ]
-        return [
-            Verdict(
-                login,
-                None,
-                uptime,
-                b"",
-                refusal=login.refusal or Decision(Outcome.FAILED, Reason.CLIENT_STOPPED, detail),
-            )
-            for login, detail in refusals
-        ]
+        for verdict in silent:
+            self._sources.count(verdict)
+        return [_stop(login, "too many logins were open at once", uptime) for login in crowded_out] + silent
 
     def _begin_login(
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
@@ -173,7 +178,10 @@ class PolicyServer:
                 if not request.has_eap_message:
                     return self._refuse(exchange, Reason.METHOD_REFUSED, "the gateway asked without EAP")
                 return self._challenge(exchange, conversation.start())
+            begins = conversation.state is State.WAITING_FOR_IDENTITY
             turn = conversation.receive(request.eap_message)
+            if begins and not self._sources.may_begin(login, exchange.uptime):
+                return self._refuse(exchange, Reason.TOO_MANY_FAILURES, "too many logins from this address failed")
         except EAPError as error:
             # Not silence: a client could make its gateway wait for us on one socket after the other, and think us dead.
             return self._refuse(exchange, Reason.TLS_FAILED, str(error))
@@ -241,6 +249,7 @@ class PolicyServer:
             attributes=((radius.STATE, state),),
         )
         exchange.remembered.reply = Reply(data, exchange.source)
+        exchange.login.remembered = exchange.remembered
         return exchange.remembered.reply
 
     def _keep(self, state: bytes, exchange: Exchange) -> None:
@@ -248,7 +257,7 @@ class PolicyServer:
         stage = login.conversation.stage
         evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime, stage)
         if evicted is not None:
-            evicted.conversation.fail()  # what it held must not wait for the next record
+            evicted.let_go()
             self._crowded_out.append(evicted)
 
     def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:
@@ -267,6 +276,11 @@ class PolicyServer:
             return reply
         remembered.reply = None  # being decided again: one more in the same batch waits for the outcome
         return reply.verdict
+
+
+def _stop(login: Login, detail: str, uptime: float) -> Verdict:
+    refusal = login.refusal or Decision(Outcome.FAILED, Reason.CLIENT_STOPPED, detail)
+    return Verdict(login, None, uptime, b"", refusal=refusal)
 
 
 def _bound_eap_bytes(framed_mtu: int | None) -> int:

@@ -11,16 +11,17 @@ from evertunnel.actions.authenticate import decide_login, record_failure, record
 from evertunnel.actions.decide import Decider
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Outcome, Reason
-from evertunnel.rate_limit import RateLimit
+from evertunnel.rate_limit import RateLimits
 from evertunnel.servers.logins import Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
+from evertunnel.servers.sources import name_source
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction, Watch
 
 # Anybody on the internet can be refused, and each refusal is a row: of those who prove no certificate of ours, no more
 # than this a second are recorded for each gateway, and for each certificate that was shown without proof.
 _STRANGERS_PER_SECOND = 20
-_STRANGERS_AT_MOST = 10_000
+_TELL_OF_A_SOURCE_EVERY_SECONDS = 60
 
 log = structlog.get_logger()
 
@@ -33,7 +34,8 @@ class Recorder:
         self._decider = decider
         self._on_gateways_changed = on_gateways_changed
         self._watch = Watch(store)
-        self._strangers: dict[tuple[str, str], RateLimit] = {}
+        self._strangers = RateLimits(per_second=_STRANGERS_PER_SECOND)
+        self._sources = RateLimits(per_second=1 / _TELL_OF_A_SOURCE_EVERY_SECONDS, burst=1)
         self._unrecorded: Counter[str] = Counter()
         self._behind = False  # a change was seen and could not be read yet
 
@@ -87,13 +89,13 @@ class Recorder:
         return replies
 
     def _records_stranger(self, verdict: Verdict) -> bool:
-        shown = verdict.login.certificate
-        if len(self._strangers) >= _STRANGERS_AT_MOST:
-            self._strangers.clear()
-        limit = self._strangers.setdefault(
-            (verdict.login.gateway.id, shown.id if shown else ""), RateLimit(per_second=_STRANGERS_PER_SECOND)
-        )
-        return limit.allows(verdict.uptime)
+        login = verdict.login
+        if verdict.refusal is not None and verdict.refusal.reason is Reason.TOO_MANY_FAILURES:
+            source = login.gateway.id, name_source(login.client_address)
+            if not self._sources.allows(source, verdict.uptime):
+                return False
+        shown = login.certificate
+        return self._strangers.allows((login.gateway.id, shown.id if shown else ""), verdict.uptime)
 
     def _commit_apart(self, verdicts: Sequence[Verdict], now: datetime, error: Exception) -> list[Reply]:
         """Record each on its own; the one that cannot be, as refused by an error of ours, or not at all."""

@@ -74,6 +74,7 @@ class TLSContext:
         # A resumed handshake would skip the verify callback and with it the certificate.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 17 kB less for each peer that is waited for
         openssl.use_groups(context, _GROUPS)
         openssl.trust_as_anchors(context)
         context.use_certificate(chain[0])
