@@ -91,8 +91,16 @@ class Verdict:
 
 @dataclass(slots=True)
 class Reply:
-    """Bytes for a gateway. A `verdict` is decided again before they may be sent again; without bytes it never was."""
+    """Bytes for a gateway. A `verdict` is decided again before they may be sent again; without bytes it never was.
+
+    What `vouches` says that we serve: it is sent only while we can.
+    """
 
     data: bytes
     destination: Address
     verdict: Verdict | None = None
+    vouches: bool = False
+
+
+# How long a commit that failed counts as "we cannot". Then gateways may try us again, for nothing else would tell.
+UNABLE_SECONDS = 30.0

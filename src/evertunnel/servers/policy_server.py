@@ -34,6 +34,7 @@ from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import AccessRequest, PacketError, decode_access_request, encode_reply
+from evertunnel.protocols.radius.status import decode_status_server, is_status_server
 from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
 from evertunnel.servers.sources import Sources
 
@@ -110,6 +111,9 @@ class PolicyServer:
             return None
         gateway, secret = known
         try:
+            if is_status_server(data):
+                status = decode_status_server(data, secret)
+                return Reply(encode_reply(radius.Code.ACCESS_ACCEPT, status, secret), source, vouches=True)
             request = decode_access_request(data, secret)
         except PacketError:
             self._dropped["malformed_or_forged"] += 1

@@ -75,6 +75,8 @@ class RadiusProcess:
             except BlockingIOError:
                 break
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):
+                case Reply(vouches=True) if not self._recorder.can_record(time.monotonic()):
+                    pass
                 case Reply() as reply:
                     self._send(reply)
                 case Verdict() as verdict:

@@ -34,9 +34,7 @@ class OpenConversations(Generic[T]):
     def __len__(self) -> int:
         return len(self._open)
 
-    def put(
-        self, state: bytes, gateway_id: str, conversation: T, now: float, stage: Stage = Stage.NOTHING
-    ) -> T | None:
+    def put(self, state: bytes, gateway_id: str, conversation: T, now: float, stage: Stage = Stage.NOTHING) -> T | None:
         """Keep a conversation until its next turn. Returns the one that had to make room for it, if any."""
         self._open[state] = opened = _Open(now, gateway_id, stage, conversation)
         queues = self._queues_of(opened)

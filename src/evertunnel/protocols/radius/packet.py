@@ -136,7 +136,7 @@ def verify_signature(data: bytes, signature_at: int, authenticator: bytes, secre
 
 def encode_reply(
     code: Code,
-    request: AccessRequest,
+    request: Request,
     secret: bytes,
     *,
     eap_message: bytes = b"",
