@@ -24,6 +24,7 @@ from evertunnel.state_folder import StateFolder
 from evertunnel.storage.gateways import get_gateway, radius_secret_context
 from evertunnel.storage.store import Store
 from tests.interop.eap.eapol import Supplicant
+from tests.interop.server import OFFSETS
 from tests.peers.certificates import Credential, PrivateKey, new_key
 from tests.ports import find_port
 
@@ -66,6 +67,11 @@ class Live:
         self._wait_until_it_answers()
         self._fill()
         self.secret = self._open_secret()
+
+    @property
+    def radius_user(self) -> int:
+        """The user of the RADIUS processes, when started as root."""
+        return int(_USER_BASE) + OFFSETS["radius"]
 
     def close(self) -> None:
         self.server.terminate()
