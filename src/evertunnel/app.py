@@ -215,7 +215,7 @@ def _run_radius(installation: Installation, listener: socket.socket, accounting:
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
-    sources = Sources(failures_per_minute=installation.config.radius.failures_per_minute)
+    sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
     server = PolicyServer(decider, build_tls(certificate.load()), unseal, sources)
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())

@@ -69,12 +69,6 @@ class Listen(_Section):
         return self
 
 
-class Radius(_Section):
-    """What the policy server puts up with."""
-
-    failures_per_minute: int = Field(default=60, ge=1)
-
-
 class Processes(_Section):
     """The system user of each process: a name or a number. Used only when started as root."""
 
@@ -100,12 +94,12 @@ class Keys(_Section):
 
 
 class Config(_Section):
-    """The whole file."""
+    """The whole file. Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof."""
 
     installation: Installation
     database_url: str = ""
+    radius_failures_per_minute: Annotated[int, Field(strict=True, ge=1)] = 60
     listen: Listen = Field(default_factory=Listen)
-    radius: Radius = Radius()
     processes: Processes = Processes()
     administrators: Administrators = Administrators()
     keys: Keys = Keys()

@@ -36,6 +36,7 @@ def test_the_installation_is_enough_and_the_rest_has_defaults(tmp_path: Path) ->
     assert config.listen.gate == "127.0.0.1:8118"
     assert config.processes.signer == "evertunnel-signer"
     assert config.administrators.users == []
+    assert config.radius_failures_per_minute == 60
 
 
 def test_every_process_has_a_user_of_its_own_by_default(tmp_path: Path) -> None:
@@ -53,6 +54,10 @@ def test_what_is_given_is_read(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[str, str]] = {
+    "no failure allowed": ("radius_failures_per_minute = 0\n" + INSTALLATION, ": radius_failures_per_minute: must be 1"),
+    "a text for a number": (
+        'radius_failures_per_minute = "60"\n' + INSTALLATION, ": radius_failures_per_minute: must be a whole number",
+    ),
     "nothing in it": ("", ": installation: is missing"),
     "a value missing": ('[installation]\norganisation = "x"', ": installation.public_name: is missing"),
     "a typing error": (INSTALLATION + '[listen]\nradios = "127.0.0.1:1"', ": listen.radios: is not a setting"),

@@ -42,6 +42,8 @@ from evertunnel.servers.sources import Sources
 _DEFAULT_EAP_BYTES = 1390
 _MINIMUM_EAP_BYTES = 60  # a Framed-MTU is 64 at least (RFC 2865 5.12)
 _EAP_TLS_HEADER_BYTES = 5
+# Of those who made room for others, so many a second are told of one by one; the rest are counted.
+_CROWDED_OUT_AT_MOST = 100
 _EAP_START_BYTES = 2  # an EAP-Message of no or two octets asks us to begin (RFC 3579 2.1)
 
 _FAILURE_REASONS = {
@@ -262,7 +264,10 @@ class PolicyServer:
         evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime, stage)
         if evicted is not None:
             evicted.let_go()
-            self._crowded_out.append(evicted)
+            if len(self._crowded_out) < _CROWDED_OUT_AT_MOST:
+                self._crowded_out.append(evicted)
+            else:
+                self._dropped["crowded_out"] += 1
 
     def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:
         login = exchange.login

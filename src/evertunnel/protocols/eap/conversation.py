@@ -82,6 +82,8 @@ Turn = Challenge | DecisionDue | Accepted | Refused
 class Conversation:
     """EAP with one peer."""
 
+    __slots__ = ("_answered", "_asked", "_method", "_new_method", "_rounds", "identity", "state")
+
     def __init__(self, new_method: Callable[[], tls.EAPTLS]) -> None:
         self._new_method = new_method
         self._method: tls.EAPTLS | None = None

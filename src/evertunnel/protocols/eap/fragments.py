@@ -21,6 +21,8 @@ _OVERHEAD_BYTES = 5
 class IncomingMessage:
     """Puts fragments together."""
 
+    __slots__ = ("_parts", "_promised", "_received")
+
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._received = 0

@@ -73,6 +73,10 @@ _ACKNOWLEDGEMENT = Ask(b"\x00")
 class EAPTLS:
     """One peer's run of the method."""
 
+    __slots__ = (
+        "__weakref__", "_context", "_finished", "_flight", "_handshake", "_incoming", "_outgoing", "_packet_bytes",
+        "failed", "state",
+    )  # fmt: skip
     type = Type.TLS
 
     def __init__(self, context: TLSContext, *, packet_bytes: int) -> None:
