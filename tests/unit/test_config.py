@@ -54,7 +54,9 @@ def test_what_is_given_is_read(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[str, str]] = {
-    "no failure allowed": ("radius_failures_per_minute = 0\n" + INSTALLATION, ": radius_failures_per_minute: must be 1"),
+    "no failure allowed": (
+        "radius_failures_per_minute = 0\n" + INSTALLATION, ": radius_failures_per_minute: must be 1 at least",
+    ),
     "a text for a number": (
         'radius_failures_per_minute = "60"\n' + INSTALLATION, ": radius_failures_per_minute: must be a whole number",
     ),

@@ -136,6 +136,9 @@ class PolicyServer:
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
             outcome = self._advance(exchange)
+        except MemoryError:  # our inability, not the client's fault: silence, and the gateway asks the next server
+            self._dropped["no_memory"] += 1
+            return None
         except Exception as error:  # a bug of ours over one packet ends that login, not the server
             log.exception("login failed", gateway=gateway.name)
             return self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")

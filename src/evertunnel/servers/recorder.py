@@ -74,8 +74,8 @@ class Recorder:
             with self._store.write(now) as tx:
                 gateways_changed = GATEWAY in self._decider.refresh(tx.connection, epoch=tx.epoch).kinds
                 answered = [(verdict, self._record(tx, verdict)) for verdict in verdicts]
-        except UnavailableError as error:
-            log.error("cannot record", logins=len(verdicts), error=str(error))
+        except (UnavailableError, MemoryError) as error:
+            log.error("cannot record", logins=len(verdicts), error=str(error) or "out of memory")
             self._failed_at = verdicts[0].uptime
             for verdict in verdicts:
                 if verdict.exchange is not None:

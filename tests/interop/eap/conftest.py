@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +207,8 @@ class Wire:
         return self.receive()
 
 
-@pytest.fixture
-def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
+@contextmanager
+def make_wires(live: Live) -> Iterator[Callable[..., Wire]]:
     """Makes sockets, each with a port of its own; to the accounting port where that is asked for."""
     with ExitStack() as stack:
 
@@ -218,4 +218,10 @@ def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
             own.connect(("127.0.0.1", live.ports[port]))
             return Wire(own)
 
+        yield make
+
+
+@pytest.fixture
+def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
+    with make_wires(live) as make:
         yield make

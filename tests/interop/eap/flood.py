@@ -15,13 +15,13 @@ _IDENTITY = build_response(0, IDENTITY, b"mallory@corp.example")
 class Flood:
     """Opens conversations and leaves them open. `answered` counts what the server said."""
 
-    def __init__(self, port: int, secret: bytes) -> None:
+    def __init__(self, port: int, secret: bytes, *, patience_seconds: float = 10.0) -> None:
         self._secret = secret
         self._own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self._own.bind(("127.0.0.1", 0))
         self._own.connect(("127.0.0.1", port))
-        self._own.settimeout(10)
+        self._own.settimeout(patience_seconds)
         self.answered = 0
 
     def close(self) -> None:

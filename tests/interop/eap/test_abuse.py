@@ -57,7 +57,7 @@ def flood(live: Live) -> Iterator[Flood]:
     made.close()
 
 
-def build_hello(live: Live, flood: Flood) -> bytes:
+def build_hello(live: Live) -> bytes:
     """A good ClientHello as an EAP-Response."""
     client = Client(root_pem=live.root_file.read_bytes(), pem=None, server_name="localhost")
     return client.answer(bytes.fromhex("01010006 0d20"))
@@ -87,7 +87,7 @@ def going_on(run: Callable[[], None]) -> Iterator[None]:
 def test_twenty_thousand_half_open_logins_and_twenty_real_ones(
     fresh: Live, flood: Flood, supplicant: Supplicant
 ) -> None:
-    live, hello = fresh, build_hello(fresh, flood)
+    live, hello = fresh, build_hello(fresh)
     pem = live.issue("--user", BOB).pem
     assert supplicant.log_in(pem, BOB).succeeded
     before = read_resident_bytes(live)

@@ -3,6 +3,8 @@
 import os
 import struct
 
+import pytest
+
 from evertunnel.model import Outcome, Reason
 from tests.peers import radius
 from tests.peers.eap_tls import IDENTITY, LENGTH, MORE, TLS, build_response
@@ -127,3 +129,20 @@ def test_a_login_goes_on_while_its_gateway_floods_garbage_in_between(scene: Scen
             scene.receive(radius.sign(scene.secret, state, authenticator=os.urandom(16)))
         answer = scene.gateway.ask(client.answer(answer.eap), answer.state)
     assert answer.code == radius.ACCEPT
+
+
+def test_when_memory_is_short_there_is_silence_and_no_reject(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = scene.gateway.build_last_request(scene.new_client())
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.server, "_advance", fail)
+        assert scene.receive(scene.gateway.build(build_response(0, IDENTITY, b"x"))) is None
+    assert scene.server.take_dropped() == {"no_memory": 1}
+    verdict = scene.receive_verdict(request)
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.recorder, "_record", fail)
+        assert scene.commit(verdict) == []
+    assert len(scene.commit(verdict)) == 1
