@@ -143,7 +143,7 @@ def test_a_burst_of_ten_thousand_packets_delays_nobody_for_long(live: Live, floo
     flood.blast(packets)
     disturbed = measure_login(live, wire, pem)
     # A second where a login takes 15 ms; on a machine that is busy with other things, as much longer as they.
-    assert disturbed - undisturbed < max(1.0, 60 * undisturbed)
+    assert disturbed - undisturbed < max(1.0, 100 * undisturbed)
     print(f"login {undisturbed * 1000:.0f} ms, after the burst {disturbed * 1000:.0f} ms")
 
 

@@ -165,6 +165,7 @@ class Conversation:
         self.identity = response.data.decode("utf-8", "replace")[:MAXIMUM_IDENTITY_CHARACTERS]
         self._asked = response.identifier
         self._method = self._new_method()
+        del self._new_method  # ten thousand that stop here are to be small
         self.state = State.WAITING_FOR_METHOD
         return self._ask(self._method.start())
 
