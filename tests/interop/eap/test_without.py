@@ -220,6 +220,8 @@ def test_without_memory(poor: Poor, new_wire: Callable[..., Wire], pem: bytes) -
             assert count_granted(poor) == granted
         wait_for(lambda: log_in(poor, new_wire(), pem)[0] == radius.ACCEPT)
     assert count_granted(poor) == granted + 1
+    reasons = {attempt["reason"] for attempt in poor.list_attempts(1_000)}
+    assert not reasons & {"tls_failed", "internal_error"}, "nobody is refused because we lack memory"
     # The kernel, or the process itself, ends what cannot go on; it is back at once. Nobody else is touched.
     lost = set(before) - set(find_children(poor.server.pid))
     assert poor.count_in_log('"event":"process ended"') == len(lost)
