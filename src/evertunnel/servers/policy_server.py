@@ -33,7 +33,13 @@ from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
-from evertunnel.protocols.radius.packet import AccessRequest, PacketError, decode_access_request, encode_reply
+from evertunnel.protocols.radius.packet import (
+    AccessRequest,
+    PacketError,
+    UnsignedError,
+    decode_access_request,
+    encode_reply,
+)
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
 from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
 from evertunnel.servers.sources import Sources
@@ -117,6 +123,9 @@ class PolicyServer:
                 status = decode_status_server(data, secret)
                 return Reply(encode_reply(radius.Code.ACCESS_ACCEPT, status, secret), source, vouches=True)
             request = decode_access_request(data, secret)
+        except UnsignedError:
+            self._dropped["without_message_authenticator"] += 1
+            return None
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None

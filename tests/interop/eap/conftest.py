@@ -71,7 +71,7 @@ class Live:
     @property
     def radius_user(self) -> int:
         """The user of the RADIUS processes, when started as root."""
-        return int(_USER_BASE) + OFFSETS["radius"]
+        return USER_BASE + OFFSETS["radius"]
 
     def close(self) -> None:
         self.server.terminate()

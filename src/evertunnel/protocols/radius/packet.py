@@ -30,6 +30,10 @@ class PacketError(Exception):
     """The peer sent something that RFC 2865 or 3579 says to discard without an answer."""
 
 
+class UnsignedError(PacketError):
+    """No Message-Authenticator: a gateway that does not send it, or somebody who cannot (CVE-2024-3596)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A checked request of any code. `attributes` keeps order."""
@@ -85,7 +89,7 @@ def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
         else:
             attributes.append((number, value))
     if not signature_at:
-        raise PacketError("Message-Authenticator is missing")
+        raise UnsignedError("Message-Authenticator is missing")
     verify_signature(data, signature_at, data[4:HEADER_BYTES], secret)
     return AccessRequest(
         identifier=data[1],
