@@ -89,7 +89,7 @@ def test_twenty_thousand_half_open_logins_and_twenty_real_ones(
 ) -> None:
     live, hello = fresh, build_hello(fresh)
     pem = live.issue("--user", BOB).pem
-    assert supplicant.log_in(pem, BOB).succeeded
+    assert supplicant.log_in(pem, BOB, again=9).succeeded
     before = read_resident_bytes(live)
     flood.open(10_000)
     flood.open_with_hello(10_000, hello)

@@ -3,6 +3,7 @@
 One installation on a small disk of its own, whose processes believe the clock that a file tells (libfaketime).
 """
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -172,17 +173,26 @@ def limited(pids: list[int], option: str, value: Callable[[int], int]) -> Iterat
             limit(pid, "unlimited" if option == "as" else "1024")
 
 
+def find_free_descriptor(pid: int) -> int:
+    """The number that the next descriptor of a process would get; a limit of this lets it open nothing."""
+    used = {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in itertools.count() if number not in used)
+
+
 def test_without_descriptors(poor: Poor, new_wire: Callable[..., Wire], pem: bytes) -> None:
     assert log_in(poor, new_wire(), pem)[0] == radius.ACCEPT
     before = find_children(poor.server.pid)
-    with limited(before, "nofile", lambda pid: len(list(Path(f"/proc/{pid}/fd").iterdir()))):
-        asking = subprocess.Popen(poor.build_command("user", "list"), stdout=subprocess.PIPE, text=True)
+    with limited(before, "nofile", find_free_descriptor):
+        # More than one: a connection that was just being closed leaves its number to the first.
+        asking = [
+            subprocess.Popen(poor.build_command("user", "list"), stdout=subprocess.PIPE, text=True) for _ in range(3)
+        ]
         for _ in range(5):
             assert log_in(poor, new_wire(), pem)[0] == radius.ACCEPT, "a login opens nothing"
         wait_for(lambda: poor.count_in_log("out of system resource"))
-        assert asking.poll() is None, "who cannot be taken waits"
-    output, _ = asking.communicate(timeout=30)
-    assert (asking.returncode, BOB in output) == (0, True)
+    for each in asking:
+        output, _ = each.communicate(timeout=30)
+        assert (each.returncode, BOB in output) == (0, True), "who could not be taken waited"
     assert find_children(poor.server.pid) == before
 
 
