@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.eap.conftest import ALICE, BOB, Live, Wire, make_wires
+from tests.interop.eap.conftest import ALICE, BOB, USER_BASE, Live, Wire, make_wires
 from tests.interop.eap.flood import Flood
 from tests.interop.eap.test_abuse import MEGABYTE, build_hello, list_radius_processes
-from tests.interop.server import find_children, wait_for
+from tests.interop.server import OFFSETS, find_children, wait_for
 from tests.peers import accounting, radius
 from tests.peers.eap_tls import Client
 from tests.peers.gateway import Gateway
@@ -179,10 +179,19 @@ def find_free_descriptor(pid: int) -> int:
     return next(number for number in itertools.count() if number not in used)
 
 
+def list_children(poor: Poor) -> dict[str, set[int]]:
+    """Pids of our processes by the user they became; without root all are one user's."""
+    names = {USER_BASE + offset: name for name, offset in OFFSETS.items()}
+    found: dict[str, set[int]] = {}
+    for pid in find_children(poor.server.pid):
+        found.setdefault(names.get(Path(f"/proc/{pid}").stat().st_uid, "gateway"), set()).add(pid)
+    return found
+
+
 def test_without_descriptors(poor: Poor, new_wire: Callable[..., Wire], pem: bytes) -> None:
     assert log_in(poor, new_wire(), pem)[0] == radius.ACCEPT
-    before = find_children(poor.server.pid)
-    with limited(before, "nofile", find_free_descriptor):
+    before = list_children(poor)
+    with limited(find_children(poor.server.pid), "nofile", find_free_descriptor):
         # More than one: a connection that was just being closed leaves its number to the first.
         asking = [
             subprocess.Popen(poor.build_command("user", "list"), stdout=subprocess.PIPE, text=True) for _ in range(3)
@@ -193,7 +202,12 @@ def test_without_descriptors(poor: Poor, new_wire: Callable[..., Wire], pem: byt
     for each in asking:
         output, _ = each.communicate(timeout=30)
         assert (each.returncode, BOB in output) == (0, True), "who could not be taken waited"
-    assert find_children(poor.server.pid) == before
+    after = list_children(poor)
+    # The one that works through threads ends when one of them does, and begins anew until it can.
+    assert {name: pids for name, pids in after.items() if name != "gateway"} == {
+        name: pids for name, pids in before.items() if name != "gateway"
+    }
+    wait_for(lambda: "gateway" in list_children(poor))
 
 
 def test_when_the_clock_is_set_and_set_back(poor: Poor, new_wire: Callable[..., Wire], pem: bytes) -> None:
@@ -221,6 +235,7 @@ def read_virtual_bytes(pid: int) -> int:
 
 def test_without_memory(poor: Poor, new_wire: Callable[..., Wire], pem: bytes) -> None:
     before, granted = find_children(poor.server.pid), count_granted(poor)
+    ended = poor.count_in_log('"event":"process ended"')
     flood = Flood(poor.ports["radius"], poor.secret, patience_seconds=SILENT_SECONDS)
     with closing(flood):
         hello = build_hello(poor)
@@ -234,4 +249,4 @@ def test_without_memory(poor: Poor, new_wire: Callable[..., Wire], pem: bytes) -
     assert not reasons & {"tls_failed", "internal_error"}, "nobody is refused because we lack memory"
     # The kernel, or the process itself, ends what cannot go on; it is back at once. Nobody else is touched.
     lost = set(before) - set(find_children(poor.server.pid))
-    assert poor.count_in_log('"event":"process ended"') == len(lost)
+    assert poor.count_in_log('"event":"process ended"') - ended == len(lost)
