@@ -12,6 +12,7 @@ from bench.freeradius import PORT, FreeRADIUS
 from bench.installation import RADIUS_PORT, Installation
 from bench.profiles import measure_profiles
 from bench.report import write_report
+from bench.workers import measure_workers
 from evertunnel import clock
 
 _ROUNDS = 3
@@ -25,14 +26,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="evertunnel-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        ours, theirs = measure_eap_tls(folder)
+        ours, theirs, workers = measure_eap_tls(folder)
         print("denials", flush=True)
         denials = measure_denials(folder)
-    print(write_report(ours, theirs, denials, measure_profiles(), clock.now()))
+    print(write_report(ours, theirs, workers, denials, measure_profiles(), clock.now()))
 
 
-def measure_eap_tls(folder: Path) -> tuple[list[Run], list[Run]]:
-    """Alternated runs: ours, theirs, ours, theirs, ..."""
+def measure_eap_tls(folder: Path) -> tuple[list[Run], list[Run], dict[int, list[Run]]]:
+    """Alternated runs: ours, theirs, ours, theirs, ..., and then ours by number of workers."""
     installation, freeradius = Installation(folder), FreeRADIUS(folder)
     ours: list[Run] = []
     theirs: list[Run] = []
@@ -51,10 +52,12 @@ def measure_eap_tls(folder: Path) -> tuple[list[Run], list[Run]]:
                 f"FreeRADIUS {theirs[-1].cpu_ms_per_login:.2f} ms per login",
                 flush=True,
             )
+        freeradius.close()
+        workers = measure_workers(installation, supplicant, secret)
     finally:
         freeradius.close()
         installation.close()
-    return ours, theirs
+    return ours, theirs, workers
 
 
 if __name__ == "__main__":

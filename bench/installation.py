@@ -38,13 +38,7 @@ class Installation:
             "--listen-radius", f"127.0.0.1:{RADIUS_PORT}", "--listen-http", "127.0.0.1:21080",
             "--listen-https", f"127.0.0.1:{_HTTPS_PORT}", "--listen-gate", "127.0.0.1:21118",
         )  # fmt: skip
-        with (self.folder / "serve.log").open("wb") as log:
-            self._server = subprocess.Popen(self._command("serve"), stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
-        while self.run("user", "list", check=False).returncode != 0:
-            if time.monotonic() > deadline:
-                sys.exit(f"the server did not start; see {self.folder}/serve.log")
-            time.sleep(0.1)
+        self._serve()
         self.run("policy", "set-up")
         self.run("user", "add", USER, "--password", text=PASSWORD + "\n")
         self.run("group", "join", "VPN Users", "--user", USER)
@@ -58,6 +52,14 @@ class Installation:
             "--user-pool", "10.31.0.0/24", "--device-network", "10.20.0.0/16", "--user-network", "10.20.0.0/16",
             "--vici-socket", str(self.folder / "nobody.vici"),
         )  # fmt: skip
+
+    def restart(self, *, radius_workers: int) -> None:
+        """Serve with so many RADIUS workers."""
+        self.close()
+        config = self.state / "evertunnel.toml"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("radius_workers")]
+        config.write_text("\n".join([f"radius_workers = {radius_workers}", *lines, ""]))
+        self._serve()
 
     def close(self) -> None:
         """Stop serving."""
@@ -100,6 +102,16 @@ class Installation:
         shown = self.json("certificate", "show", row["id"])
         (self.folder / "server.pem").write_text(shown["pem"] + (self.folder / "issuing.pem").read_text())
         (self.folder / "server.key").write_bytes((self.state / "keys" / "radius" / "policy-server.pem").read_bytes())
+
+    def _serve(self) -> None:
+        """Returns when the admin API answers."""
+        with (self.folder / "serve.log").open("ab") as log:
+            self._server = subprocess.Popen(self._command("serve"), stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while self.run("user", "list", check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                sys.exit(f"the server did not start; see {self.folder}/serve.log")
+            time.sleep(0.1)
 
     def json(self, *arguments: str) -> Any:
         """The JSON a command prints."""

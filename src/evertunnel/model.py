@@ -165,6 +165,9 @@ class Certificate:
 # How often gateways say what they counted so far. Three times without a word is a silence.
 ACCOUNTING_INTERVAL_SECONDS = 300
 
+# A RADIUS State names its worker in one octet; each worker holds all users and devices in memory.
+RADIUS_WORKERS_AT_MOST = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:

@@ -79,13 +79,22 @@ class Server:
         return json.loads(self.run(*arguments, "--json").stdout)
 
     def init(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`evertunnel init` with ports of our own and users by number."""
-        return self.run(
+        """`evertunnel init` with ports of our own and users by number; one RADIUS worker on any machine."""
+        done = self.run(
             "init", "--organisation", "Example", "--public-name", PUBLIC_NAME, "--user-base", str(USER_BASE),
             "--public-url", f"http://127.0.0.1:{self.http}", "--listen-radius", f"127.0.0.1:{self.radius}",
             "--listen-http", f"127.0.0.1:{self.http}", "--listen-https", f"127.0.0.1:{self.https}",
             "--listen-gate", f"127.0.0.1:{self.gate}", *options, check=check,
         )  # fmt: skip
+        if done.returncode == 0:
+            self.set_radius_workers(1)
+        return done
+
+    def set_radius_workers(self, count: int) -> None:
+        """For the next `serve`."""
+        config = self.state / "evertunnel.toml"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("radius_workers")]
+        config.write_text("\n".join([f"radius_workers = {count}", *lines, ""]))
 
     def start(self) -> None:
         """`evertunnel serve`; returns when it answers."""

@@ -53,6 +53,11 @@ def test_what_is_given_is_read(tmp_path: Path) -> None:
     assert config.administrators.users == ["ann", "1000"]
 
 
+def test_radius_workers_are_counted_by_whoever_starts_them_unless_given(tmp_path: Path) -> None:
+    assert load(tmp_path, INSTALLATION).radius_workers is None
+    assert load(tmp_path, "radius_workers = 3\n" + INSTALLATION).radius_workers == 3
+
+
 WRONG: dict[str, tuple[str, str]] = {
     "no failure allowed": (
         "radius_failures_per_minute = 0\n" + INSTALLATION, ": radius_failures_per_minute: must be 1 at least",
@@ -70,6 +75,10 @@ WRONG: dict[str, tuple[str, str]] = {
     "no address": (INSTALLATION + '[listen]\nradius = "1812"', ": listen.radius: '1812' is not address:port"),
     "a name for an address": (INSTALLATION + '[listen]\ngate = "host:1"', ": listen.gate: 'host:1' does not begin"),
     "a section twice": (INSTALLATION + INSTALLATION, ": Cannot declare ('installation',) twice (at line 7"),
+    "no workers": ("radius_workers = 0\n" + INSTALLATION, ": radius_workers: must be 1 at least"),
+    "too many workers": ("radius_workers = 65\n" + INSTALLATION, ": radius_workers: Input should be less than"),
+    "a text for workers": ('radius_workers = "2"\n' + INSTALLATION, ": radius_workers: must be a whole number"),
+    "yes for workers": ("radius_workers = true\n" + INSTALLATION, ": radius_workers: must be a whole number"),
     "no TOML": ("radius: 1812", ": Expected '=' after a key in a key/value pair (at line 1"),
     "a quote missing": ('[installation]\norganisation = "x\n', ": Illegal character '\\n' (at line 2"),
 }  # fmt: skip

@@ -22,7 +22,8 @@ from evertunnel.protocols.radius.accounting import (
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import PacketError
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
-from evertunnel.servers.logins import UNABLE_SECONDS, Address, Reply
+from evertunnel.servers.logins import UNABLE_SECONDS, Address, Elsewhere, Reply
+from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.store import Store, Transaction
 
 _TEXT_AT_MOST = 256
@@ -52,14 +53,17 @@ class Pending:
 class AccountingServer:
     """Repeated requests, and what is to be stored. One thread calls it."""
 
-    def __init__(self, store: Store, find_gateway: FindGateway) -> None:
+    def __init__(self, store: Store, find_gateway: FindGateway, place: Place = ALONE) -> None:
         self._store = store
+        self._place = place
         self._find_gateway = find_gateway
         self._duplicates: Duplicates[Reply] = Duplicates()
         self._dropped: Counter[str] = Counter()
         self._failed_at: float | None = None
 
-    def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Pending | None:
+    def receive(
+        self, data: bytes, source: Address, *, now: datetime, uptime: float
+    ) -> Reply | Pending | Elsewhere | None:
         """Take one datagram. None: nothing is to be sent, now or later."""
         known = self._find_gateway(source[0])
         if known is None:
@@ -75,6 +79,9 @@ class AccountingServer:
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
+        owner = self._place.find_first_owner(request.authenticator)
+        if owner != self._place.number:
+            return Elsewhere(owner)
         report = build_report(request, gateway, now)
         if report is None:
             self._dropped["without_session_id"] += 1

@@ -89,6 +89,13 @@ class Verdict:
     sent: "Reply | None" = None
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A checked packet that another worker answers."""
+
+    worker: int
+
+
 @dataclass(slots=True)
 class Reply:
     """Bytes for a gateway. A `verdict` is decided again before they may be sent again; without bytes it never was.

@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -28,7 +27,7 @@ from evertunnel.protocols.eap.conversation import (
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
-from evertunnel.protocols.eap.open_conversations import STATE_BYTES, OpenConversations
+from evertunnel.protocols.eap.open_conversations import OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
@@ -41,13 +40,17 @@ from evertunnel.protocols.radius.packet import (
     encode_reply,
 )
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
-from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
+from evertunnel.servers.logins import Address, Elsewhere, Exchange, Login, Reply, Verdict
 from evertunnel.servers.sources import Sources
+from evertunnel.servers.workers import ALONE, Place
 
 # EAP octets of one reply when the gateway names no Framed-MTU: fits one Ethernet frame with our other attributes.
 _DEFAULT_EAP_BYTES = 1390
 _MINIMUM_EAP_BYTES = 60  # a Framed-MTU is 64 at least (RFC 2865 5.12)
 _EAP_TLS_HEADER_BYTES = 5
+# Open logins of all workers, and of them those that hold TLS state.
+_OPEN_AT_MOST, _TLS_AT_MOST = 10_000, 1_000
+_REMEMBERED_AT_MOST = 20_000
 # Of those who made room for others, so many a second are told of one by one; the rest are counted.
 _CROWDED_OUT_AT_MOST = 100
 _EAP_START_BYTES = 2  # an EAP-Message of no or two octets asks us to begin (RFC 3579 2.1)
@@ -74,16 +77,20 @@ class PolicyServer:
         decider: Decider,
         tls: TLSContext,
         unseal_secret: Callable[[Gateway, bytes], bytes],
+        place: Place = ALONE,
         sources: Sources | None = None,
     ) -> None:
         self._decider = decider
+        self._place = place
         self._tls = tls
         self._unseal_secret = unseal_secret
         self._sources = sources or Sources()
         self._secrets: dict[str, tuple[Gateway, bytes]] = {}
-        self._conversations: OpenConversations[Login] = OpenConversations()
+        self._conversations: OpenConversations[Login] = OpenConversations(
+            capacity=_OPEN_AT_MOST // place.count, tls_capacity=_TLS_AT_MOST // place.count
+        )
         self._crowded_out: list[Login] = []
-        self._duplicates: Duplicates[Reply] = Duplicates()
+        self._duplicates: Duplicates[Reply] = Duplicates(capacity=_REMEMBERED_AT_MOST // place.count)
         self._dropped: Counter[str] = Counter()
 
     def load_gateways(self) -> None:
@@ -108,7 +115,9 @@ class PolicyServer:
         """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
         self._tls = tls
 
-    def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
+    def receive(
+        self, data: bytes, source: Address, *, now: datetime, uptime: float
+    ) -> Reply | Verdict | Elsewhere | None:
         """Take one datagram. None: nothing is to be sent, now or later.
 
         `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
@@ -129,6 +138,12 @@ class PolicyServer:
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
+        owner = self._place.find_owner(request.authenticator, request.state)
+        if owner is None:
+            self._dropped["unknown_state"] += 1
+            return None
+        if owner != self._place.number:
+            return Elsewhere(owner)
         # One conversation's packets may come from several ports of a gateway; a packet is repeated from its own.
         key = (source, request.identifier, request.authenticator)
         remembered = self._duplicates.find(key, uptime)
@@ -257,7 +272,7 @@ class PolicyServer:
         return Decision(Outcome.REFUSED, reason, detail)
 
     def _challenge(self, exchange: Exchange, turn: Challenge) -> Reply:
-        state = secrets.token_bytes(STATE_BYTES)
+        state = self._place.new_state()
         self._keep(state, exchange)
         data = encode_reply(
             radius.Code.ACCESS_CHALLENGE,

@@ -37,6 +37,8 @@ PASSWORD = "a password for tests"
 # Numbers without accounts: nothing stays behind on this machine.
 USER_BASE = 61_800
 _READY_WITHIN_SECONDS = 30.0
+# On a machine with one core, too.
+RADIUS_WORKERS = 2
 
 ACCESS_POLICY = {
     "displayName": "Short-lived: require a compliant device",
@@ -61,6 +63,8 @@ class Live:
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         base = ["--user-base", str(USER_BASE)] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
+        config = self.state.path / "evertunnel.toml"
+        config.write_text(f"radius_workers = {RADIUS_WORKERS}\n{config.read_text()}")
         self.log_file = folder / "serve.log"
         with self.log_file.open("wb") as log:
             self.server = subprocess.Popen(self.build_command("serve"), stdout=log, stderr=log)
