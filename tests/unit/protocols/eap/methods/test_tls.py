@@ -237,5 +237,5 @@ def test_what_only_waits_for_a_last_answer_holds_no_tls_connection(house: House,
     assert refused.state is State.WAITING_FOR_ALERT_ANSWER
     assert refused.stage is Stage.NOTHING
     gc.collect()
-    alive = [each for each in gc.get_objects() if isinstance(each, TLSHandshake)]
+    alive = [each for each in gc.get_objects() if isinstance(each, TLSHandshake) and each._context is house.context]
     assert alive == []
