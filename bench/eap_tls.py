@@ -53,7 +53,7 @@ def measure(supplicant: Path, port: int, secret: str, pids: Callable[[], Sequenc
     command = ["eapol_test", "-c", str(supplicant), "-a", "127.0.0.1", "-p", str(port), "-s", secret,
                "-r", str(repeats - 1), "-t", "60"]  # fmt: skip
     _wait_until_idle(pids)
-    before, began = _read_cpu_ticks(pids()), time.monotonic()
+    before, began = read_cpu_ticks(pids()), time.monotonic()
     # To files: a supplicant whose pipe is full stops, and what is measured is the pipe.
     logs = [supplicant.with_name(f"client-{number}.log") for number in range(_CLIENTS)]
     with ExitStack() as stack:
@@ -63,7 +63,7 @@ def measure(supplicant: Path, port: int, secret: str, pids: Callable[[], Sequenc
             client.wait()
     outputs = [log.read_text(errors="replace") for log in logs]
     wall = time.monotonic() - began
-    ticks = _read_cpu_ticks(pids()) - before
+    ticks = read_cpu_ticks(pids()) - before
     logins = sum(output.count("CTRL-EVENT-EAP-SUCCESS") for output in outputs)
     if logins != repeats * _CLIENTS:
         worst = min(outputs, key=lambda output: output.count("CTRL-EVENT-EAP-SUCCESS"))
@@ -79,12 +79,12 @@ def median(runs: Sequence[Run]) -> float:
 def _wait_until_idle(pids: Callable[[], Sequence[int]]) -> None:
     """What a server does to start is not what a login costs."""
     ticks = -_TICKS_PER_SECOND
-    while (now := _read_cpu_ticks(pids())) - ticks > _IDLE_TICKS:
+    while (now := read_cpu_ticks(pids())) - ticks > _IDLE_TICKS:
         ticks = now
         time.sleep(1)
 
 
-def _read_cpu_ticks(pids: Sequence[int]) -> int:
+def read_cpu_ticks(pids: Sequence[int]) -> int:
     """User and system time of processes so far, all threads, in clock ticks."""
     total = 0
     for pid in pids:
