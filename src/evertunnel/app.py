@@ -41,6 +41,7 @@ from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
+from evertunnel.servers.sources import Sources
 from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
@@ -219,7 +220,9 @@ def _run_radius(installation: Installation, radius: SharedPort, accounting: Shar
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
-    server = PolicyServer(decider, build_tls(certificate.load()), unseal, place)
+    # Shared out like everything that is bounded: a packet's worker is chosen by chance.
+    sources = Sources(failures_per_minute=max(1, installation.config.radius_failures_per_minute // place.count))
+    server = PolicyServer(decider, build_tls(certificate.load()), unseal, place, sources)
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
     recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)

@@ -118,6 +118,7 @@ class Reason(StrEnum):
     TLS_FAILED = "tls_failed"
     CLIENT_STOPPED = "client_stopped"
     TOO_MANY_ROUNDS = "too_many_rounds"
+    TOO_MANY_FAILURES = "too_many_failures"
     DEVICE_REFUSED_AT_GATE = "device_refused_at_gate"
     GATE_SILENT = "gate_silent"
     GATEWAY_DISABLED = "gateway_disabled"

@@ -21,7 +21,8 @@ from evertunnel.protocols.radius.accounting import (
 )
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import PacketError
-from evertunnel.servers.logins import Address, Elsewhere, Reply
+from evertunnel.protocols.radius.status import decode_status_server, is_status_server
+from evertunnel.servers.logins import UNABLE_SECONDS, Address, Elsewhere, Reply
 from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.store import Store, Transaction
 
@@ -58,6 +59,7 @@ class AccountingServer:
         self._find_gateway = find_gateway
         self._duplicates: Duplicates[Reply] = Duplicates()
         self._dropped: Counter[str] = Counter()
+        self._failed_at: float | None = None
 
     def receive(
         self, data: bytes, source: Address, *, now: datetime, uptime: float
@@ -69,6 +71,10 @@ class AccountingServer:
             return None
         gateway, secret = known
         try:
+            if is_status_server(data):
+                status = decode_status_server(data, secret)
+                unable = self._failed_at is not None and uptime - self._failed_at < UNABLE_SECONDS
+                return None if unable else Reply(encode_accounting_response(status, secret), source)
             request = decode_accounting_request(data, secret)
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
@@ -96,6 +102,7 @@ class AccountingServer:
         except UnavailableError as error:
             log.error("cannot account", requests=len(waiting), error=str(error))
             self._forget(waiting)
+            self._failed_at = waiting[0].remembered.seen_at
             return []
         except Exception:  # a bug of ours over one request must not lose the others of its batch
             if len(waiting) > 1:
@@ -103,6 +110,7 @@ class AccountingServer:
             log.exception("cannot account")
             self._forget(waiting)
             return []
+        self._failed_at = None
         for pending in waiting:
             pending.remembered.reply = pending.reply
         return [pending.reply for pending in waiting]

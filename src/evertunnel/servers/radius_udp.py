@@ -92,6 +92,8 @@ class RadiusProcess:
         for arrival in self._port.receive(ready):
             data, source, _ = arrival
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):
+                case Reply(vouches=True) if not self._recorder.can_record(time.monotonic()):
+                    pass
                 case Reply() as reply:
                     self._port.send(reply)
                 case Verdict() as verdict:

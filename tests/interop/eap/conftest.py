@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from evertunnel.state_folder import StateFolder
 from evertunnel.storage.gateways import get_gateway, radius_secret_context
 from evertunnel.storage.store import Store
 from tests.interop.eap.eapol import Supplicant
+from tests.interop.server import OFFSETS
 from tests.peers.certificates import Credential, PrivateKey, new_key
 from tests.ports import find_port
 
@@ -70,6 +71,11 @@ class Live:
         self._wait_until_it_answers()
         self._fill()
         self.secret = self._open_secret()
+
+    @property
+    def radius_user(self) -> int:
+        """The user of the RADIUS processes, when started as root."""
+        return USER_BASE + OFFSETS["radius"]
 
     def close(self) -> None:
         self.server.terminate()
@@ -205,8 +211,8 @@ class Wire:
         return self.receive()
 
 
-@pytest.fixture
-def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
+@contextmanager
+def make_wires(live: Live) -> Iterator[Callable[..., Wire]]:
     """Makes sockets, each with a port of its own; to the accounting port where that is asked for."""
     with ExitStack() as stack:
 
@@ -216,4 +222,10 @@ def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
             own.connect(("127.0.0.1", live.ports[port]))
             return Wire(own)
 
+        yield make
+
+
+@pytest.fixture
+def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
+    with make_wires(live) as make:
         yield make

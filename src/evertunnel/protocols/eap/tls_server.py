@@ -20,6 +20,7 @@ _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _READ_BYTES = 4096  # holds most of what is sent at once; a buffer of this size is made for each reading
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
+_NO_MEMORY = "malloc failure"  # ERR_R_MALLOC_FAILURE
 
 
 class TLSFailure(StrEnum):
@@ -74,6 +75,7 @@ class TLSContext:
         # A resumed handshake would skip the verify callback and with it the certificate.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 17 kB less for each peer that is waited for
         openssl.use_groups(context, _GROUPS)
         openssl.trust_as_anchors(context)
         context.use_certificate(chain[0])
@@ -92,8 +94,11 @@ class TLSContext:
         self.handshaking: TLSHandshake | None = None
 
     def new_handshake(self) -> "TLSHandshake":
-        """Begin with a new peer. Costs memory; wait for its ClientHello first."""
-        return TLSHandshake(self, SSL.Connection(self._context, None))
+        """Begin with a new peer. Costs memory; wait for its ClientHello first. Raises MemoryError."""
+        try:
+            return TLSHandshake(self, SSL.Connection(self._context, None))
+        except SSL.Error as error:  # nothing of the peer's is in it yet
+            raise MemoryError from error
 
     def _keep_secret(self, _connection: SSL.Connection, line: bytes) -> None:
         """NSS key log lines; one of them is needed to tell a refused TLS 1.3 peer why. Nothing is written anywhere."""
@@ -127,7 +132,7 @@ class TLSHandshake:
     def receive(self, data: bytes) -> bytes:
         """Feed what the peer sent, get what to send. When the handshake is complete, `peer` is set.
 
-        Raises TLSError when it failed.
+        Raises TLSError when it failed, MemoryError when that was not the peer's doing.
         """
         self._connection.bio_write(data)
         self._context.handshaking = self
@@ -177,6 +182,8 @@ class TLSHandshake:
     def _failed(self, error: SSL.Error) -> TLSError:
         reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if isinstance(entry, tuple)]
         detail = "; ".join(str(reason) for reason in reasons) or "handshake failed"
+        if _NO_MEMORY in detail:
+            raise MemoryError(detail)
         code = self.verify_error
         if code in openssl.ERRORS_EXPIRED:
             failure = TLSFailure.CERTIFICATE_EXPIRED

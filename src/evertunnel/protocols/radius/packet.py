@@ -35,6 +35,10 @@ class PacketError(Exception):
     """The peer sent something that RFC 2865 or 3579 says to discard without an answer."""
 
 
+class UnsignedError(PacketError):
+    """No Message-Authenticator: a gateway that does not send it, or somebody who cannot (CVE-2024-3596)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A checked request of any code. `attributes` keeps order."""
@@ -92,7 +96,7 @@ def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
             if number == STATE and state is None:
                 state = value
     if not signature_at:
-        raise PacketError("Message-Authenticator is missing")
+        raise UnsignedError("Message-Authenticator is missing")
     authenticator = data[4:HEADER_BYTES]
     verify_signature(data, signature_at, authenticator, secret)
     return AccessRequest(data[1], authenticator, tuple(attributes), b"".join(eap_parts), bool(eap_parts), state)
@@ -140,7 +144,7 @@ def verify_signature(data: bytes, signature_at: int, authenticator: bytes, secre
 
 def encode_reply(
     code: Code,
-    request: AccessRequest,
+    request: Request,
     secret: bytes,
     *,
     eap_message: bytes = b"",
