@@ -13,9 +13,11 @@ from bench.eap_tls import read_cpu_ms
 from bench.installation import list_children
 from evertunnel.connector.enrolment import load_device_identity, request_certificate
 from evertunnel.connector.tunnel import TunnelPlan, bring_up, take_down
-from evertunnel.gateways.strongswan import DEVICE_CONNECTION, USER_CONNECTION, USER_POOL
-from evertunnel.lab.lab import DEVICE, PASSWORD, PUBLIC_NAME, USER, Lab
+from evertunnel.gateways.strongswan import USER_POOL
+from evertunnel.keystore import Keystore
+from evertunnel.lab.lab import DEVICE, GATEWAY, PASSWORD, PUBLIC_NAME, USER, Lab, wait_for
 from evertunnel.lab.network import GATEWAY_ADDRESS, USER_NETWORK
+from evertunnel.pki.keys import encode_private_key
 from evertunnel.vici_connection import ViciConnection
 
 _TIMES = 60
@@ -35,7 +37,6 @@ def measure_tunnels(folder: Path) -> tuple[Tunnels, Tunnels]:
     """First ours: strongSwan, policy server and record. Then the same strongSwan verifying EAP-TLS itself."""
     lab = Lab(folder / "lab", prefix="evertunnel-bench")
     lab.down()
-    gateway = ViciConnection(str(folder / "lab" / "gateway.vici"))
     try:
         lab.up(lambda _text: None)
         lab.run("device", "report", DEVICE, "--compliant")
@@ -45,10 +46,10 @@ def measure_tunnels(folder: Path) -> tuple[Tunnels, Tunnels]:
         ours = _measure(lab, plan, [charon, *list_children(serve)])
         certificate = _find_gateway_certificate(lab)
         lab.processes.stop("serve")
-        _load_alone(gateway, plan, certificate)
+        lab.processes.stop("charon-gateway")
+        charon = _start_alone(lab, plan, certificate)
         return ours, _measure(lab, plan, [charon])
     finally:
-        gateway.close()
         lab.down()
 
 
@@ -85,12 +86,23 @@ def _find_gateway_certificate(lab: Lab) -> str:
     return str(json.loads(lab.run("certificate", "show", row["id"], "--json").stdout)["pem"])
 
 
-def _load_alone(gateway: ViciConnection, plan: TunnelPlan, certificate_pem: str) -> None:
-    """Its key stays where we loaded it; ours step aside for a connection that asks nobody."""
-    for name in (USER_CONNECTION, DEVICE_CONNECTION):
-        gateway.unload_connection(name)
+def _start_alone(lab: Lab, plan: TunnelPlan, certificate_pem: str) -> int:
+    """The gateway's strongSwan again, which verifies EAP-TLS by itself and asks nobody. Returns its pid."""
+    configuration, socket = lab.folder / "gateway.strongswan.conf", lab.folder / "gateway.vici"
+    text = configuration.read_text().replace("eap-radius\n", "eap-tls\n")
+    configuration.write_text("\n".join(line for line in text.splitlines() if not line.startswith("include")))
+    socket.unlink(missing_ok=True)
+    lab.processes.start(
+        "charon-gateway",
+        lab.network.wrap("gateway", "/usr/sbin/charon-systemd"),
+        environment={"STRONGSWAN_CONF": str(configuration)},
+    )
+    wait_for("strongSwan", socket.exists)
+    gateway = ViciConnection(str(socket))
     for pem in (plan.root_pem, *plan.chain_pem):
         gateway.load_certificate(pem, authority=True)
+    gateway.load_key(encode_private_key(Keystore(lab.state).load_key("gateway", GATEWAY)).decode())
+    gateway.load_pool(USER_POOL, {"addrs": "10.31.0.0/20"})
     gateway.load_connection(
         _ALONE,
         {
@@ -101,6 +113,10 @@ def _load_alone(gateway: ViciConnection, plan: TunnelPlan, certificate_pem: str)
             "children": {"net": {"local_ts": list(plan.networks), "esp_proposals": list(plan.esp_proposals)}},
         },
     )  # fmt: skip
+    gateway.close()
+    found = lab.processes.find("charon-gateway")
+    assert found is not None
+    return found
 
 
 def main() -> None:
