@@ -11,7 +11,7 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.privileges import find_group_id, find_user_id
 
 # The processes that own a folder of keys.
-KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate", "agents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def build_processes(user_base: int | None) -> Processes:
     """Users by name, or numbered from `user_base` on (the lab)."""
     if user_base is None:
         return Processes()
-    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate")
+    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents")
     return Processes(**{name: str(user_base + offset) for offset, name in enumerate(names)})
 
 
@@ -50,7 +50,7 @@ def _ensure_accounts(processes: Processes) -> None:
             grp.getgrnam(group)
     except KeyError:
         _run("groupadd", "--system", group)
-    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate"):
+    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents"):
         name = getattr(processes, field)
         if name.isdigit():  # stands for itself
             continue

@@ -52,6 +52,7 @@ class Listen(_Section):
     public_http: Endpoint = "0.0.0.0:80"
     public_https: Endpoint = "0.0.0.0:443"
     gate: Endpoint = "127.0.0.1:8118"
+    agents: Endpoint | None = None
 
     @property
     def accounting_endpoint(self) -> str:
@@ -77,6 +78,7 @@ class Processes(_Section):
     web_admin: str = "evertunnel-admin"
     gateway: str = "evertunnel-gateway"
     gate: str = "evertunnel-gate"
+    agents: str = "evertunnel-agents"
 
 
 class Administrators(_Section):

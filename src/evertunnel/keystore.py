@@ -16,7 +16,7 @@ from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_key
 
 # Who makes secrets, and who needs them opened. Neither the signer nor what listens to the world.
-SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate")
+SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate", "agents")
 _SEALING_KEY = "secrets.key"
 _NONCE_BYTES = 12
 SEALING_KEY_BYTES = 32

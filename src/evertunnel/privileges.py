@@ -14,7 +14,9 @@ def find_user_id(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
-        raise InvalidInputError(f"there is no system user {name!r}; `evertunnel init` as root makes it") from None
+        raise InvalidInputError(
+            f"there is no system user {name!r}; `evertunnel init` or `upgrade` as root makes it"
+        ) from None
 
 
 def find_user_name(user_id: int) -> str:
@@ -32,7 +34,9 @@ def find_group_id(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise InvalidInputError(f"there is no system group {name!r}; `evertunnel init` as root makes it") from None
+        raise InvalidInputError(
+            f"there is no system group {name!r}; `evertunnel init` or `upgrade` as root makes it"
+        ) from None
 
 
 def become(user_id: int, group_id: int) -> None:

@@ -4,7 +4,7 @@ The only module that touches the `vici` package, which has no types. Values come
 """
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import vici
@@ -23,7 +23,7 @@ class ViciConnection:
     """One connection; for one thread. Every call raises UnavailableError when strongSwan is away, slow or refuses."""
 
     def __init__(self, socket_path: str) -> None:
-        self._path = socket_path
+        self.path = socket_path
         self._session: Any = None
 
     def close(self) -> None:
@@ -95,6 +95,11 @@ class ViciConnection:
             if "no matching" not in str(error):
                 raise
 
+    def terminate_each(self, unique_ids: Sequence[int]) -> None:
+        """The same for many."""
+        for unique_id in unique_ids:
+            self.terminate(unique_id)
+
     def initiate(self, connection: str, *, timeout_ms: int) -> None:
         """Bring the child `net` of a connection up and wait for it. Raises UnavailableError when it does not come."""
         self._collect(
@@ -129,7 +134,7 @@ class ViciConnection:
                 yield None if name is None else (_text(name), _decode(message))
         except Exception as error:  # the package raises many types when the peer goes away
             self.close()
-            raise AwayError(f"strongSwan at {self._path} hung up: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} hung up: {error}") from error
 
     def _call(self, command: str, *arguments: Any, answer_within: float = _TIMEOUT_SECONDS) -> Any:
         session = self._connect()
@@ -140,7 +145,7 @@ class ViciConnection:
             raise _RefusedError(f"strongSwan refused {command}: {error}") from error
         except Exception as error:  # a broken connection shows itself in many ways; none may be used again
             self.close()
-            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
 
     def _collect(self, command: str, argument: Any, *, answer_within: float = _TIMEOUT_SECONDS) -> list[Any]:
         session = self._connect()
@@ -151,17 +156,17 @@ class ViciConnection:
             raise _RefusedError(f"strongSwan refused {command}: {error}") from error
         except Exception as error:
             self.close()
-            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
 
     def _connect(self) -> Any:
         if self._session is None:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(_TIMEOUT_SECONDS)
             try:
-                connection.connect(self._path)
+                connection.connect(self.path)
             except OSError as error:
                 connection.close()
-                raise AwayError(f"strongSwan at {self._path} cannot be reached: {error.strerror}") from error
+                raise AwayError(f"strongSwan at {self.path} cannot be reached: {error.strerror}") from error
             self._session = vici.Session(connection)
         return self._session
 
