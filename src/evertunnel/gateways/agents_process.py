@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -66,6 +66,16 @@ class _Connected:
     certificate_id: str
     link: AgentLink
     keeper: GatewayKeeper
+    begun: threading.Event = field(default_factory=threading.Event)
+
+
+def _begin(connected: _Connected) -> None:
+    """The agent is told first what its gateway is: strongSwan there may wait for its configuration to start with."""
+    with suppress(DomainError):
+        connected.link.load()
+    if not connected.link.is_closed:
+        connected.keeper.start()
+        connected.begun.set()
 
 
 class AgentsProcess:
@@ -110,7 +120,7 @@ class AgentsProcess:
                 renew_at = max(renew_at, uptime + _LOOK_EVERY_SECONDS)
                 stopped.wait(_LOOK_EVERY_SECONDS)
             for connected in self._list():
-                if not connected.keeper.is_alive and not connected.link.is_closed:
+                if connected.begun.is_set() and not (connected.keeper.is_alive or connected.link.is_closed):
                     raise RuntimeError(f"a thread of gateway {connected.gateway_id} ended")
             stopped.wait(_POLL_SECONDS)
         for connected in self._list():
@@ -278,7 +288,7 @@ class AgentsProcess:
             before.keeper.stop()
         log.info("agent connected", gateway=row.name)
         channel.send(Welcome(gateway=row.name))
-        keeper.start()
+        threading.Thread(target=_begin, args=(mine,), daemon=True).start()
         try:
             link.serve()
         finally:

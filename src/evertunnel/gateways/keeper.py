@@ -124,7 +124,8 @@ class GatewayKeeper:
     def stop(self) -> None:
         """End both threads. Tunnels stay as they are."""
         self._stopped.set()
-        self._threads[1].join(timeout=5)
+        if self._threads[1].ident is not None:  # it was started
+            self._threads[1].join(timeout=5)
 
     def _listen(self) -> None:
         """Hand over events; a None says that the connection is new and everything must be looked at afresh."""

@@ -13,7 +13,8 @@ _COMMON_PLUGINS = (
     "pem pkcs1 pkcs8 x509 revocation constraints pubkey openssl random nonce kdf"
     " kernel-libipsec kernel-netlink socket-default vici updown counters curl"
 )
-_PLUGINS = {"gateway": "eap-identity eap-radius", "laptop": "eap-identity eap-tls"}
+_GATEWAY = "eap-identity eap-radius"
+_PLUGINS = {"gateway": _GATEWAY, "gateway2": _GATEWAY, "laptop": "eap-identity eap-tls"}
 
 
 def start_charon(
