@@ -69,7 +69,9 @@ def test_each_process_may_ask_for_what_was_agreed() -> None:
     assert RENEWED == {"radius": server, "web-public": server}  # noqa: SIM300
 
 
-@pytest.mark.parametrize("process", ["web-admin", "web-public", "gate", "gateway", "agents", "radius", "signer", "unknown", ""])
+@pytest.mark.parametrize(
+    "process", ["web-admin", "web-public", "gate", "gateway", "agents", "radius", "signer", "unknown", ""]
+)
 def test_a_process_gets_its_own_kinds_and_no_others(installation: Installation, serve: Serve, process: str) -> None:
     client = serve(process)
     for kind, authority in EVERY:

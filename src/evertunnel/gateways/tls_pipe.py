@@ -13,7 +13,7 @@ import time
 
 _PIECE_BYTES = 64 * 1024
 # Unsent data of a peer that takes nothing any more: a link that was cut shows so within this time.
-_UNACKNOWLEDGED_MS = 6_000
+_UNACKNOWLEDGED_MS = 3_000
 
 
 class PipeClosedError(Exception):

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
 from sqlalchemy import select
 
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.follow_tunnel import open_device_session
 from evertunnel.errors import InvalidInputError
+from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind

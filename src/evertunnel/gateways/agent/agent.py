@@ -46,7 +46,7 @@ from evertunnel.vici_connection import AwayError, ViciConnection
 
 _SILENT_AT_MOST_SECONDS = 12.0
 _BEAT_EVERY_SECONDS = 2.0
-_DIAL_AGAIN_SECONDS = 0.5, 3.0
+_DIAL_AGAIN_SECONDS = 0.5, 2.0
 _GATE_SECONDS = 2.5
 _LOAD_SECONDS = 12.0
 _ASKED_AT_ONCE = 16
