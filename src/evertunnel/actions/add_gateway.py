@@ -18,7 +18,8 @@ from evertunnel.storage.store import Store, Transaction, new_id
 
 Seal = Callable[[bytes, str], bytes]
 
-_SHORTEST_LIFETIME, _LONGEST_LIFETIME = 60, 720 * 3600
+# strongSwan as a client begins anew 24 minutes before the end: of a life not longer than that it makes a loop.
+_SHORTEST_LIFETIME, _LONGEST_LIFETIME = 3600, 720 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def verify_gateway(*, public_name: str, radius_address: str, settings: GatewaySe
     _verify_networks("--device-pool", [settings.device_pool])
     _verify_networks("--user-pool", [settings.user_pool])
     if not _SHORTEST_LIFETIME <= settings.device_lifetime_seconds <= _LONGEST_LIFETIME:
-        raise InvalidInputError("--device-hours: a device tunnel lasts a minute at least and 720 hours at most")
+        raise InvalidInputError("--device-hours: a device tunnel lasts an hour at least and 720 at most")
     if ip_network(settings.device_pool).overlaps(ip_network(settings.user_pool)):
         raise InvalidInputError("--device-pool and --user-pool overlap: each tunnel needs addresses of its own")
     # Requests are matched by text.

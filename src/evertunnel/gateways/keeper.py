@@ -366,6 +366,8 @@ class GatewayKeeper:
                 stored = (row.bytes_in, row.bytes_out) if row is not None else (0, 0)
                 octets = self._traffic.count(tunnel.spis, tunnel.children, stored=stored)
                 listed.append(ListedTunnel(tunnel.kind, _report(tunnel), *octets, self._find_fault(tunnel)))
+            elif tunnel.kind is not None and tunnel.leaving:
+                terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
         self._idle.keep_only({tunnel.spis for tunnel in tunnels})
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)

@@ -16,6 +16,7 @@ from evertunnel.gateways.files import write_file
 from evertunnel.gateways.leaving import end_everything
 from evertunnel.gateways.loading import Loader
 from evertunnel.gateways.strongswan import GatewayModel, build_conf_fragment
+from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.tunnels import read_tunnel
 from evertunnel.protocols.agent.messages import Configuration
 from evertunnel.vici_connection import ViciConnection
@@ -149,7 +150,10 @@ class Upkeep:
         if lost := self._loader.list_lost():
             log.warning("strongSwan lost what it was told", lost=lost)
             self._load_due.set()
-        listed = (read_tunnel(section["name"], section) for section in self._vici.list_tunnels())
+        listed = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
+        for tunnel in listed:
+            if tunnel.kind is not None and tunnel.leaving:
+                terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
         self.deadlines.keep_only({tunnel.spis for tunnel in listed})
 
     def _build_model(self) -> tuple[GatewayModel, str]:
