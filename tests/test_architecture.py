@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access", "profiles"},
     "connector": NOUNS | {"protocols", "vici_connection"},
     "lab": NOUNS | {"connector", "vici_connection"},
-    "state_folder": NOUNS | {"keystore"},
+    "state_folder": NOUNS | {"keystore", "privileges"},
     "privileges": NOUNS,
     "server_certificate": NOUNS | {"actions", "pki", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
@@ -71,6 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": NOUNS
     | {
         "__init__",
+        "accounts",
         "app",
         "connector",
         "gateways",

@@ -44,23 +44,25 @@ def build_processes(user_base: int | None) -> Processes:
 
 def _ensure_accounts(processes: Processes) -> None:
     """System accounts without a shell or home, one a process; the group they share."""
-    group = processes.group
+    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents"):
+        ensure_account(getattr(processes, field), processes.group)
+
+
+def ensure_account(name: str, group: str) -> None:
+    """A system account without a shell or home, and its group, if they are missing. Raises InvalidInputError."""
     try:
-        if not group.isdigit():
+        if not group.isdigit():  # a number stands for itself
             grp.getgrnam(group)
     except KeyError:
         _run("groupadd", "--system", group)
-    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents"):
-        name = getattr(processes, field)
-        if name.isdigit():  # stands for itself
-            continue
-        try:
+    try:
+        if not name.isdigit():
             pwd.getpwnam(name)
-        except KeyError:
-            _run(
-                "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", "/nonexistent",
-                "--shell", "/usr/sbin/nologin", name,
-            )  # fmt: skip
+    except KeyError:
+        _run(
+            "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", "/nonexistent",
+            "--shell", "/usr/sbin/nologin", name,
+        )  # fmt: skip
 
 
 def _run(*command: str) -> None:

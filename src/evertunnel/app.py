@@ -71,6 +71,7 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: 
     installation = Installation(folder)
     if os.geteuid() == 0:
         folder.verify_reachable()
+        folder.open_to_strongswan(gateway_owner=installation.find_users()["gateway"])
     lock = folder.lock()
     with ExitStack() as stack:
         stack.callback(os.close, lock)

@@ -149,7 +149,10 @@ class AgentsProcess:
             rows = [row for row in gateways.list_gateways(connection) if row.remote and row.id not in connected]
             waiting = {row.id: effect_queue.list_pending(connection, row.id) for row in rows}
         absent = [row for row in rows if self._is_absent(row)]
-        if any(row.state != GatewayState.AWAY.value or (note and waiting[row.id]) for row in absent):
+        if any(
+            row.state != GatewayState.AWAY.value or any(note or not effect.tries for effect in waiting[row.id])
+            for row in absent
+        ):
             with self._store.write(self._clock()) as tx:
                 for row in absent:
                     error = "its agent is not connected" if row.seen_at else "its agent has not connected yet"

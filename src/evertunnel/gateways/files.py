@@ -1,17 +1,21 @@
-"""Files that are there whole or not at all, for one user's eyes."""
+"""Files that are there whole or not at all, for few eyes."""
 
 import os
 from pathlib import Path
 
 from evertunnel.errors import UnavailableError
 
+# strongSwan reads its configuration again without root's right to read anything: as group 0, which the folder hands on.
+FRAGMENT_MODE = 0o640
 
-def write_file(path: Path, text: str) -> None:
-    """Replace a file in one step, mode 0600; after a power cut it is the one or the other. Raises UnavailableError."""
+
+def write_file(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace a file in one step; after a power cut it is the one or the other. Raises UnavailableError."""
     temporary = path.with_name(path.name + ".new")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(descriptor, mode)
             file.write(text)
             file.flush()
             os.fsync(descriptor)

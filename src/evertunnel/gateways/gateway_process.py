@@ -15,7 +15,7 @@ from evertunnel.actions.issue_certificate import Signer, Wanted
 from evertunnel.actions.issue_gateway_certificate import find_or_issue
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.description import describe_gateway
-from evertunnel.gateways.files import write_file
+from evertunnel.gateways.files import FRAGMENT_MODE, write_file
 from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from evertunnel.gateways.leaving import end_everything
 from evertunnel.gateways.strongswan import GatewayModel, build_conf_fragment
@@ -174,10 +174,10 @@ class GatewayProcess:
         )
         folder = self._folder / row.name
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o750, exist_ok=True)
         except OSError as error:
             raise UnavailableError(f"cannot make {folder}: {error.strerror}") from error
-        write_file(folder / "strongswan.conf", text)
+        write_file(folder / "strongswan.conf", text, mode=FRAGMENT_MODE)
 
 
 def _leave(running: _Running) -> None:

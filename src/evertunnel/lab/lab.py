@@ -57,6 +57,7 @@ class Lab:
         self.processes = Processes(folder)
         self.laptop_vici = folder / "laptop.vici"
         self.agent_folder = folder / "gateway2" / "agent"
+        self.second_fragment = self.agent_folder / "strongswan" / "strongswan.conf"
         self.second_vici = folder / "gateway2" / "gateway2.vici"
 
     def up(self, say: Callable[[str], None]) -> None:
@@ -94,23 +95,25 @@ class Lab:
                         "--device-network", DEVICE_NETWORK, "--user-network", USER_NETWORK,
                         "--radius-address", SECOND_GATEWAY_MANAGE_ADDRESS,
                         "--server-address", SERVER_MANAGE_ADDRESS, "--encap")  # fmt: skip
-        for folder in (self.agent_folder.parent, self.agent_folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            os.chown(folder, _AGENT_USER, _AGENT_USER)
+        self.agent_folder.parent.mkdir(exist_ok=True)
         done = self.run_agent("enrol", given=made.stdout.split()[-1])
         if done.returncode != 0:
             raise UnavailableError(f"the agent was not enrolled: {done.stderr.strip()}")
         self.start_agent()
-        fragment = self.agent_folder / "strongswan.conf"
-        wait_for("the second gateway's configuration", fragment.exists)
+        wait_for("the second gateway's configuration", self.second_fragment.exists)
         self.start_second_charon()
         wait_for("the second gateway's connections", lambda: is_loaded(self.second_vici))
 
     def start_second_charon(self) -> None:
         """strongSwan on the second gateway, with what its agent wrote."""
-        fragment = self.agent_folder / "strongswan.conf"
-        folder = self.agent_folder.parent
-        start_charon("gateway2", self.network, self.processes, folder, include=fragment, owner=_AGENT_USER)
+        start_charon(
+            "gateway2",
+            self.network,
+            self.processes,
+            self.agent_folder.parent,
+            include=self.second_fragment,
+            owner=_AGENT_USER,
+        )
 
     def start_agent(self) -> None:
         """`evertunnel gateway agent` on the second gateway's host."""
@@ -118,16 +121,12 @@ class Lab:
 
     def run_agent(self, *arguments: str, given: str) -> subprocess.CompletedProcess[str]:
         """A command of the agent on the second gateway's host, with what it asks for."""
-        command = self._wrap_agent(*arguments, "--folder", str(self.agent_folder))
+        command = self._wrap_agent(*arguments)
         return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
 
     def _wrap_agent(self, *arguments: str) -> list[str]:
-        user = str(_AGENT_USER)
-        return self.network.wrap(
-            "gateway2", "setpriv", "--reuid", user, "--regid", user, "--clear-groups",
-            "env", f"EVERTUNNEL_AGENT={self.agent_folder}", sys.executable, "-m", "evertunnel", "gateway", "agent",
-            *arguments,
-        )  # fmt: skip
+        command = sys.executable, "-m", "evertunnel", "gateway", "agent", *arguments
+        return self.network.wrap("gateway2", *command, "--user", str(_AGENT_USER), "--folder", str(self.agent_folder))
 
     def down(self) -> None:
         """End every process of the lab and remove its namespaces and folder. Fine when there is nothing."""
@@ -201,11 +200,13 @@ class Lab:
         finally:
             vici.close()
 
-    def start_connect(self) -> subprocess.Popen[str]:
-        """`evertunnel connect` on the laptop, as alice."""
+    def start_connect(self, *, second: bool = False) -> subprocess.Popen[str]:
+        """`evertunnel connect` on the laptop, as alice, to the first gateway or the second."""
         command = [sys.executable, "-m", "evertunnel", "connect",
-                   "--server", f"https://{PUBLIC_NAME}", "--server-address", GATEWAY_ADDRESS, "--gateway", PUBLIC_NAME,
-                   "--gateway-address", GATEWAY_ADDRESS, "--device", str(self.folder / "laptop"), "--user", USER,
+                   "--server", f"https://{PUBLIC_NAME}", "--server-address", GATEWAY_ADDRESS,
+                   "--gateway", SECOND_PUBLIC_NAME if second else PUBLIC_NAME,
+                   "--gateway-address", SECOND_GATEWAY_ADDRESS if second else GATEWAY_ADDRESS,
+                   "--device", str(self.folder / "laptop"), "--user", USER,
                    "--network", USER_NETWORK, "--vici-socket", str(self.laptop_vici), "--encap"]  # fmt: skip
         process = subprocess.Popen(
             self.network.wrap("laptop", *command),

@@ -73,7 +73,6 @@ def enrol(folder: AgentFolder, text: str) -> str:
         and is_for_key(answer.gateway_certificate_pem, gateway_key_pem)
     ):
         raise UnavailableError("the server sent certificates for other keys than those made here")
-    folder.create()
     folder.store_identity(answer, (agent_key_pem, gateway_key_pem), root_pem, address=code.address, port=code.port)
     return answer.gateway
 

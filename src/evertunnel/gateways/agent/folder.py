@@ -49,15 +49,14 @@ class AgentFolder:
 
     @property
     def fragment(self) -> Path:
-        """Its part of strongswan.conf."""
-        return self.path / "strongswan.conf"
+        """Its part of strongswan.conf, in a folder that strongSwan may enter."""
+        return self.path / "strongswan" / "strongswan.conf"
 
     def create(self) -> None:
-        """Make the folder for one user's eyes. Raises UnavailableError."""
+        """Make the folders. Raises UnavailableError."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.path.stat().st_mode & 0o077:
-                self.path.chmod(0o700)
+            self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self.fragment.parent.mkdir(mode=0o750, exist_ok=True)
         except OSError as error:
             raise UnavailableError(f"cannot make {self.path}: {error.strerror}") from error
 
@@ -132,8 +131,8 @@ class AgentFolder:
 
     def forget_gateway(self) -> None:
         """Remove what the server said of the gateway; the keys stay until another enrolment."""
-        for name in ("configuration.json", "deadlines.json", "strongswan.conf", "agent.json"):
-            (self.path / name).unlink(missing_ok=True)
+        for path in (*map(self.path.joinpath, ("configuration.json", "deadlines.json", "agent.json")), self.fragment):
+            path.unlink(missing_ok=True)
 
     def _read(self, name: str) -> str:
         try:

@@ -12,7 +12,7 @@ import structlog
 from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
 from evertunnel.gateways.agent.deadlines import Deadlines
 from evertunnel.gateways.agent.folder import AgentFolder, Identity, is_for_key
-from evertunnel.gateways.files import write_file
+from evertunnel.gateways.files import FRAGMENT_MODE, write_file
 from evertunnel.gateways.leaving import end_everything
 from evertunnel.gateways.loading import Loader
 from evertunnel.gateways.strongswan import GatewayModel, build_conf_fragment
@@ -184,5 +184,5 @@ class Upkeep:
         path = self._folder.fragment
         if path.exists() and path.read_text(encoding="ascii") == text:
             return False
-        write_file(path, text)
+        write_file(path, text, mode=FRAGMENT_MODE)
         return True
