@@ -101,7 +101,7 @@ class GatewayProcess:
             if row is None or row.vici_socket != running.vici_socket:
                 del self._running[gateway_id]
                 running.gateway.stop()
-                _leave(running)
+                _leave(running, self._folder / running.name / "strongswan.conf")
         for row in rows.values():
             known = self._running.get(row.id)
             if known is None:
@@ -180,11 +180,11 @@ class GatewayProcess:
         write_file(folder / "strongswan.conf", text, mode=FRAGMENT_MODE)
 
 
-def _leave(running: _Running) -> None:
+def _leave(running: _Running, fragment: Path) -> None:
     """Nobody looks after that strongSwan any more: it keeps neither our connections nor their tunnels."""
     connection = ViciConnection(running.vici_socket)
     try:
-        end_everything(connection)
+        end_everything(connection, fragment)
     except UnavailableError as error:
         log.warning(
             "strongSwan was left without being told, its tunnels may still be up: restart it",

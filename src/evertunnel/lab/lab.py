@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from evertunnel.connector.enrolment import load_device_identity
@@ -37,6 +38,7 @@ PASSWORD = "lab-password-of-alice"  # noqa: S105  a made-up person in a made-up 
 DEVICE = "laptop1.corp.example"
 DEVICE_TUNNEL = "lab-device-tunnel"
 USER_TUNNEL = "evertunnel-connect"
+ANOTHER_TUNNEL = "lab-another-device-tunnel"
 # Numbers without accounts: the lab leaves no users behind on this machine.
 _USER_BASE = 61_700
 _GATEWAY_USER = _USER_BASE + 5
@@ -180,6 +182,19 @@ class Lab:
             bring_up(vici, self.plan_device_tunnel(self.folder / "laptop", name=name, second=second))
             return self.find_address(name) or ""
         finally:
+            vici.close()
+
+    def try_another_device_tunnel(self) -> None:
+        """One more over the second gateway, beside any that is up. Raises UnavailableError when it does not come up.
+
+        With proposals of its own: of what equals a connection in use, strongSwan would use that one again.
+        """
+        plan = self.plan_device_tunnel(self.folder / "laptop", name=ANOTHER_TUNNEL, second=True)
+        vici = ViciConnection(str(self.laptop_vici))
+        try:
+            bring_up(vici, replace(plan, ike_proposals=plan.ike_proposals[:1]))
+        finally:
+            take_down(vici, ANOTHER_TUNNEL)
             vici.close()
 
     def take_down_device_tunnel(self, *, name: str = DEVICE_TUNNEL) -> None:

@@ -49,6 +49,7 @@ class Upkeep:
         self.deadlines = Deadlines(folder, clock)
         self._wishes: queue.Queue[tuple[Configuration, Future[None]]] = queue.Queue(4)
         self._load_due = threading.Event()
+        self._reload_due = False
         self._said = ""
 
     def begin(self) -> None:
@@ -100,7 +101,7 @@ class Upkeep:
         connection = ViciConnection(self._vici.path)
         while not stopped.is_set():
             try:
-                end_everything(connection)
+                end_everything(connection, self._folder.fragment)
                 self._folder.forget_gateway()
                 return
             except UnavailableError as error:
@@ -129,14 +130,15 @@ class Upkeep:
         # Kept first: whatever fails after this is tried again, also after a restart.
         self._folder.store_configuration(configuration)
         self._folder.store_agent_certificate(configuration.agent_certificate_pem)
-        before, self._configuration = self._configuration, configuration
-        is_new = self._write_fragment(configuration)
-        if is_new and before is not None:
-            self._vici.reload_settings()
+        self._configuration = configuration
+        self._write_fragment(configuration)
         self._load()
 
     def _load(self) -> None:
         try:
+            if self._reload_due:
+                self._vici.reload_settings()
+                self._reload_due = False
             self._loader.load()
         except DomainError:
             self._load_due.set()
@@ -172,7 +174,7 @@ class Upkeep:
         )
         return model, self._identity.gateway_key_pem
 
-    def _write_fragment(self, found: Configuration) -> bool:
+    def _write_fragment(self, found: Configuration) -> None:
         """strongswan.conf for this host, if it is another than before."""
         text = build_conf_fragment(
             radius_address=found.radius_address,
@@ -183,6 +185,6 @@ class Upkeep:
         )
         path = self._folder.fragment
         if path.exists() and path.read_text(encoding="ascii") == text:
-            return False
+            return
         write_file(path, text, mode=FRAGMENT_MODE)
-        return True
+        self._reload_due = True
