@@ -11,7 +11,9 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.privileges import find_group_id, find_user_id
 
 # The processes that own a folder of keys.
-KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate", "agents")
+KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+# Only where gateways on other hosts are waited for.
+_AGENTS = "agents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +24,18 @@ class Owners:
     group: int
 
 
-def find_owners(processes: Processes) -> Owners:
+def find_owners(processes: Processes, *, agents: bool) -> Owners:
     """As root the processes' users, which are made when they are missing; else whoever runs this.
 
-    Raises InvalidInputError.
+    `agents` says whether gateways on other hosts are waited for. Raises InvalidInputError.
     """
+    names = (*KEY_OWNERS, _AGENTS) if agents else KEY_OWNERS
     if os.geteuid() != 0:
-        return Owners(dict.fromkeys(KEY_OWNERS, os.geteuid()), os.getegid())
-    _ensure_accounts(processes)
-    users = {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in KEY_OWNERS}
+        return Owners(dict.fromkeys(names, os.geteuid()), os.getegid())
+    accounts = {name: getattr(processes, name.replace("-", "_")) for name in names}
+    for account in accounts.values():
+        ensure_account(account, processes.group)
+    users = {name: find_user_id(account) for name, account in accounts.items()}
     return Owners(users, find_group_id(processes.group))
 
 
@@ -40,12 +45,6 @@ def build_processes(user_base: int | None) -> Processes:
         return Processes()
     names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents")
     return Processes(**{name: str(user_base + offset) for offset, name in enumerate(names)})
-
-
-def _ensure_accounts(processes: Processes) -> None:
-    """System accounts without a shell or home, one a process; the group they share."""
-    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents"):
-        ensure_account(getattr(processes, field), processes.group)
 
 
 def ensure_account(name: str, group: str) -> None:

@@ -77,6 +77,7 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: 
         stack.callback(os.close, lock)
         installation.find_administrators()
         installation.verify_database()
+        installation.keystore.ensure_folders(owners=installation.find_users())
         if installation.config.keys.sealing == "file":
             installation.keystore.hand_out(owners=installation.find_users())
         else:
@@ -97,7 +98,8 @@ def upgrade(folder: StateFolder) -> None:
     from evertunnel.storage.schema import upgrade_schema  # Alembic takes long to load and nothing else needs it
 
     installation = Installation(folder)
-    find_owners(installation.config.processes)  # a version may bring a process with a user of its own
+    # A version, or a change of the configuration, may bring a process with a user of its own.
+    find_owners(installation.config.processes, agents=installation.config.listen.agents is not None)
     lock = folder.lock()
     store = installation.open_store()
     try:

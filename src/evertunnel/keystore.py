@@ -52,6 +52,16 @@ class Keystore:
             folder.mkdir(mode=0o700)
             os.chown(folder, owner, -1)
 
+    def ensure_folders(self, *, owners: dict[str, int]) -> None:
+        """Make the folder of each process that has none yet. Raises UnavailableError."""
+        try:
+            for process, owner in owners.items():
+                if not (folder := self._folder / process).exists():
+                    folder.mkdir(mode=0o700)
+                    os.chown(folder, owner, -1)
+        except OSError as error:
+            raise UnavailableError(f"the folder {error.filename} cannot be made: {error.strerror}") from error
+
     def hand_out(self, *, owners: dict[str, int]) -> None:
         """Give each process that needs the sealing key its copy, if it has none. Raises UnavailableError.
 

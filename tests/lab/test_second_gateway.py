@@ -144,7 +144,7 @@ def test_cut_off_it_is_reported_refuses_and_confirms_by_itself_when_it_is_back(b
     log = bench.lab.agent_folder.parent / "gateway2.charon.log"
     bench.lab.network.set_link("gateway2", MANAGE_LINK, up=False)
     try:
-        done = bench.run("deny", "user", USER, "--reason", "test", "--wait", "3", check=False)
+        done = bench.run("deny", "user", USER, "--reason", "test", "--wait", "0.5", check=False)
         assert done.returncode == 1
         assert "gw1: confirmed after" in done.stdout
         assert f"{SECOND_GATEWAY}: NOT CONFIRMED" in done.stdout

@@ -91,11 +91,13 @@ def _become(folder: "AgentFolder", user: str) -> None:
         return
     ensure_account(user, user)
     user_id = find_user_id(user)
+    if user_id == 0:  # nothing to give up, or to give
+        return
     try:
         give(folder.path, user_id=user_id, group_id=-1, mode=0o711)
         give(folder.fragment.parent, user_id=user_id, group_id=0, mode=0o2750)
     except OSError as error:
-        raise InvalidInputError(f"{error.filename} cannot be given to {user}: {error.strerror}") from error
+        raise InvalidInputError(f"{folder.path} cannot be given to {user}: {error.strerror}") from error
     become(user_id, find_group_id(user))
 
 
