@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 
 PACKAGES_RUN := python3 python3-venv charon-systemd libcharon-extra-plugins libcharon-extauth-plugins \
   libstrongswan-standard-plugins libstrongswan-extra-plugins iproute2 procps
-PACKAGES_TEST := eapoltest freeradius-utils openssl libwin-hivex-perl libseccomp2 postgresql systemd
-PACKAGES_BENCH := eapoltest freeradius
+PACKAGES_TEST := eapoltest faketime freeradius-utils openssl libwin-hivex-perl libseccomp2 postgresql systemd
+PACKAGES_BENCH := eapoltest freeradius postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt clean requirements
+.PHONY: help demo test soak check bench fmt clean requirements
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +20,18 @@ help: ## Show this help
 demo: $(VENV)/.run ## Build a private network, bring up both tunnels, deny, compare; KEEP=1 leaves it up
 	@$(SUDO) env KEEP=$(KEEP) $(BIN)/evertunnel lab demo
 
-test: $(VENV)/.test ## Run every test, with real strongSwan, eapol_test and OpenSSL
+test: $(VENV)/.test ## Run every test, with real strongSwan, eapol_test and OpenSSL; ARGS=tests/unit/pki for some
+ifeq ($(strip $(ARGS)),)
+	@$(SUDO) $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile --ignore=tests/lab
+	@echo "The lab, by itself: it measures milliseconds"
+	@$(SUDO) $(BIN)/python -m pytest tests/lab
+else
 	@$(SUDO) $(BIN)/python -m pytest $(ARGS)
+endif
+
+soak: $(VENV)/.test ## Twenty times the races and kills of `make test`, at most 20 minutes
+	@$(SUDO) env EVERTUNNEL_RACES=20000 EVERTUNNEL_KILLS=200 $(BIN)/python -m pytest -s \
+	  tests/flows/test_races.py tests/interop/eap/test_deaths.py
 
 check: $(VENV)/.test ## Formatting, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the formatting"; exit 1; }
@@ -63,4 +73,5 @@ $(VENV)/.test: $(VENV)/.run requirements-ci.txt
 
 $(VENV)/.bench: $(VENV)/.run
 	@sh tools/install-packages $(PACKAGES_BENCH)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,postgresql]'
 	@touch $@

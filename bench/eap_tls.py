@@ -1,32 +1,101 @@
 """Server CPU per full EAP-TLS login, ours against FreeRADIUS, by many real supplicants side by side."""
 
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.installation import USER
+from bench.installation import USER, Installation
+
+Processes = Callable[[], Mapping[str, Sequence[int]]]
 
 _CLIENTS = 16
 _LOGINS = 1000
+_IDLE_MS = 100.0  # a second in which all processes together took no more is one of rest
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run against one server."""
+    """One run against one server. `parts` is CPU milliseconds per login by the name of a process."""
 
-    cpu_ms_per_login: float
+    parts: Mapping[str, float]
     wall_seconds: float
     logins: int
 
+    @property
+    def cpu_ms_per_login(self) -> float:
+        """Of all processes together."""
+        return sum(self.parts.values())
 
-def write_supplicant(folder: Path) -> Path:
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """All runs, by server. `handshake_ms` is what OpenSSL alone takes for one."""
+
+    sqlite: list[Run]
+    postgresql: list[Run]
+    freeradius: list[Run]
+    handshake_ms: list[float]
+
+    def describe_last(self) -> str:
+        """The last round in a line."""
+        runs = {"SQLite": self.sqlite, "PostgreSQL": self.postgresql, "FreeRADIUS": self.freeradius}
+        found = [f"{name} {run[-1].cpu_ms_per_login:.2f} ms" for name, run in runs.items()]
+        return ", ".join([*found, f"the handshake alone {self.handshake_ms[-1]:.2f} ms"])
+
+
+def measure(installation: Installation, port: int, find_processes: Processes) -> Run:
+    """Log in `_LOGINS` times by `_CLIENTS` supplicants with an installation's certificates."""
+    supplicant, secret = _write_supplicant(installation.folder), installation.read_radius_secret()
+    repeats = -(-_LOGINS // _CLIENTS)
+    command = ["eapol_test", "-c", str(supplicant), "-a", "127.0.0.1", "-p", str(port), "-s", secret,
+               "-r", str(repeats - 1), "-t", "60"]  # fmt: skip
+    _wait_until_idle(find_processes)
+    before, began = read_cpu_ms(find_processes()), time.monotonic()
+    # To files: a supplicant whose pipe is full stops, and what is measured is the pipe.
+    logs = [supplicant.with_name(f"client-{number}.log") for number in range(_CLIENTS)]
+    with ExitStack() as stack:
+        files = [stack.enter_context(log.open("wb")) for log in logs]
+        clients = [subprocess.Popen(command, stdout=file, stderr=file) for file in files]
+        for client in clients:
+            client.wait()
+    outputs = [log.read_text(errors="replace") for log in logs]
+    wall = time.monotonic() - began
+    after = read_cpu_ms(find_processes())
+    logins = sum(output.count("CTRL-EVENT-EAP-SUCCESS") for output in outputs)
+    if logins != repeats * _CLIENTS:
+        worst = min(outputs, key=lambda output: output.count("CTRL-EVENT-EAP-SUCCESS"))
+        sys.exit(f"only {logins} of {repeats * _CLIENTS} logins succeeded:\n{worst[-1500:]}")
+    return Run({name: (spent - before.get(name, 0.0)) / logins for name, spent in after.items()}, wall, logins)
+
+
+def _wait_until_idle(find_processes: Processes) -> None:
+    """What a server does to start is not what a login costs."""
+    spent = -_IDLE_MS * 2
+    while (now := sum(read_cpu_ms(find_processes()).values())) - spent > _IDLE_MS:
+        spent = now
+        time.sleep(1)
+
+
+def read_cpu_ms(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """User and system time so far by name, all threads and ended children."""
+    return {name: sum(map(_read_ticks, pids)) * 1000 / _TICKS_PER_SECOND for name, pids in processes.items()}
+
+
+def _read_ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it ended just now, and counts among its parent's
+    return sum(map(int, fields[11:15]))
+
+
+def _write_supplicant(folder: Path) -> Path:
     """The supplicant's configuration: TLS 1.2, full handshakes only."""
     path = folder / "supplicant.conf"
     path.write_text(
@@ -44,40 +113,3 @@ network={{
 """
     )
     return path
-
-
-def measure(supplicant: Path, port: int, secret: str, pids: Callable[[], Sequence[int]]) -> Run:
-    """Log in `_LOGINS` times by `_CLIENTS` supplicants; CPU of every process of the server."""
-    repeats = -(-_LOGINS // _CLIENTS)
-    command = ["eapol_test", "-c", str(supplicant), "-a", "127.0.0.1", "-p", str(port), "-s", secret,
-               "-r", str(repeats - 1), "-t", "60"]  # fmt: skip
-    before, began = _read_cpu_ticks(pids()), time.monotonic()
-    # To files: a supplicant whose pipe is full stops, and what is measured is the pipe.
-    logs = [supplicant.with_name(f"client-{number}.log") for number in range(_CLIENTS)]
-    with ExitStack() as stack:
-        files = [stack.enter_context(log.open("wb")) for log in logs]
-        clients = [subprocess.Popen(command, stdout=file, stderr=file) for file in files]
-        for client in clients:
-            client.wait()
-    outputs = [log.read_text(errors="replace") for log in logs]
-    wall = time.monotonic() - began
-    ticks = _read_cpu_ticks(pids()) - before
-    logins = sum(output.count("CTRL-EVENT-EAP-SUCCESS") for output in outputs)
-    if logins != repeats * _CLIENTS:
-        worst = min(outputs, key=lambda output: output.count("CTRL-EVENT-EAP-SUCCESS"))
-        sys.exit(f"only {logins} of {repeats * _CLIENTS} logins succeeded:\n{worst[-1500:]}")
-    return Run(ticks / _TICKS_PER_SECOND * 1000 / logins, wall, logins)
-
-
-def median(runs: Sequence[Run]) -> float:
-    """Median CPU milliseconds per login."""
-    return statistics.median(run.cpu_ms_per_login for run in runs)
-
-
-def _read_cpu_ticks(pids: Sequence[int]) -> int:
-    """User and system time of processes so far, all threads, in clock ticks."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total

@@ -32,7 +32,7 @@ class FreeRADIUS:
         for name in ("root", "issuing", "access"):
             shutil.copy(source / f"{name}.pem", certificates / f"{name}.pem")
             crl = subprocess.run(
-                ["curl", "--silent", "--fail", f"http://127.0.0.1:21080/crl/{name}.crl"],
+                ["curl", "--silent", "--fail", f"http://127.0.0.1:{installation.http_port}/crl/{name}.crl"],
                 capture_output=True,
                 check=True,
             ).stdout
@@ -86,11 +86,10 @@ class FreeRADIUS:
             self._server.terminate()
             self._server.wait(timeout=20)
 
-    @property
-    def pids(self) -> list[int]:
+    def find_processes(self) -> dict[str, list[int]]:
         """Its one process."""
         assert self._server is not None
-        return [self._server.pid]
+        return {"freeradius": [self._server.pid]}
 
     def _place(self, name: str) -> str:
         places = {

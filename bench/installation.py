@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
+from evertunnel.accounts import build_processes
 from evertunnel.connector.enrolment import load_device_identity, request_certificate
 from evertunnel.keystore import Keystore
 from evertunnel.pki.keys import PublicKey, encode_public_key
@@ -18,33 +19,30 @@ from evertunnel.storage.store import Store
 USER = "alice@corp.example"
 PASSWORD = "bench-password-of-alice"
 DEVICE = "laptop1.corp.example"
-RADIUS_PORT = 21812
-_HTTPS_PORT = 21443
 _USER_BASE = 61_600
 
 
 class Installation:
-    """Serves until closed."""
+    """Serves until closed: in SQLite, unless a database's URL is given. Uses some ports from `first_port` on."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, first_port: int, database_url: str | None = None) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.state = folder / "state"
+        self.database_url = database_url or f"sqlite:///{self.state}/data/evertunnel.db"
+        self.radius_port, self.http_port = first_port + 812, first_port + 80
+        self._https_port, self._gate_port = first_port + 443, first_port + 118
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Make it, serve it, fill it."""
         self.run(
             "init", "--organisation", "Bench", "--public-name", "localhost", "--user-base", str(_USER_BASE),
-            "--listen-radius", f"127.0.0.1:{RADIUS_PORT}", "--listen-http", "127.0.0.1:21080",
-            "--listen-https", f"127.0.0.1:{_HTTPS_PORT}", "--listen-gate", "127.0.0.1:21118",
+            "--listen-radius", f"127.0.0.1:{self.radius_port}", "--listen-http", f"127.0.0.1:{self.http_port}",
+            "--listen-https", f"127.0.0.1:{self._https_port}", "--listen-gate", f"127.0.0.1:{self._gate_port}",
+            *(("--database-url", self.database_url) if self.database_url.startswith("postgresql:") else ()),
         )  # fmt: skip
-        with (self.folder / "serve.log").open("wb") as log:
-            self._server = subprocess.Popen(self._command("serve"), stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
-        while self.run("user", "list", check=False).returncode != 0:
-            if time.monotonic() > deadline:
-                sys.exit(f"the server did not start; see {self.folder}/serve.log")
-            time.sleep(0.1)
+        self._serve()
         self.run("policy", "set-up")
         self.run("user", "add", USER, "--password", text=PASSWORD + "\n")
         self.run("group", "join", "VPN Users", "--user", USER)
@@ -59,21 +57,32 @@ class Installation:
             "--vici-socket", str(self.folder / "nobody.vici"),
         )  # fmt: skip
 
+    def restart(self, *, radius_workers: int) -> None:
+        """Serve with so many RADIUS workers."""
+        self.close()
+        config = self.state / "evertunnel.toml"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("radius_workers")]
+        config.write_text("\n".join([f"radius_workers = {radius_workers}", *lines, ""]))
+        self._serve()
+
     def close(self) -> None:
         """Stop serving."""
         if self._server is not None:
             self._server.terminate()
             self._server.wait(timeout=20)
 
-    @property
-    def pids(self) -> list[int]:
-        """Every process of the server."""
+    def find_processes(self) -> dict[str, list[int]]:
+        """Every process of the server by its name, which its user tells."""
         assert self._server is not None
-        return [self._server.pid, *list_children(self._server.pid)]
+        names = {int(user): name for name, user in build_processes(_USER_BASE).model_dump().items()}
+        processes = {"supervisor": [self._server.pid]}
+        for pid in list_children(self._server.pid):
+            processes.setdefault(names[Path(f"/proc/{pid}").stat().st_uid], []).append(pid)
+        return processes
 
     def read_radius_secret(self) -> str:
         """The secret of the one gateway."""
-        store = Store(f"sqlite:///{self.state}/data/evertunnel.db")
+        store = Store(self.database_url)
         with store.read() as connection:
             row = get_gateway(connection, "bench")
         store.close()
@@ -82,7 +91,7 @@ class Installation:
     def write_client_files(self) -> None:
         """client.pem (short-lived certificate and chain), client.key, root.pem below the folder."""
         issued = request_certificate(
-            f"https://localhost:{_HTTPS_PORT}", load_device_identity(self.folder / "device"), USER, PASSWORD
+            f"https://localhost:{self._https_port}", load_device_identity(self.folder / "device"), USER, PASSWORD
         )
         (self.folder / "client.pem").write_text(issued.certificate_pem + "".join(issued.chain_pem))
         (self.folder / "client.key").write_text(issued.key_pem)
@@ -100,6 +109,16 @@ class Installation:
         shown = self.json("certificate", "show", row["id"])
         (self.folder / "server.pem").write_text(shown["pem"] + (self.folder / "issuing.pem").read_text())
         (self.folder / "server.key").write_bytes((self.state / "keys" / "radius" / "policy-server.pem").read_bytes())
+
+    def _serve(self) -> None:
+        """Returns when the admin API answers."""
+        with (self.folder / "serve.log").open("ab") as log:
+            self._server = subprocess.Popen(self._command("serve"), stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while self.run("user", "list", check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                sys.exit(f"the server did not start; see {self.folder}/serve.log")
+            time.sleep(0.1)
 
     def json(self, *arguments: str) -> Any:
         """The JSON a command prints."""

@@ -47,6 +47,12 @@ class Server:
     def log(self) -> str:
         return (self.folder / f"log.{self.port}").read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def pid(self) -> int:
+        """The process whose children do the work."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, database: str, *more: "Server", options: str = "") -> str:
         """The URL of a database here, or on whichever of several servers takes writes."""
         servers = (self, *more)
@@ -101,10 +107,13 @@ class Server:
         assert self._process is not None
         parent = self._process.pid
         os.kill(parent, signal.SIGSTOP)  # or it would start others
-        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split():
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+        for child in children:
             os.kill(int(child), signal.SIGKILL)
         os.kill(parent, signal.SIGKILL)
         self._process.wait()
+        while any(_lives(int(child)) for child in children):  # no server starts while one holds the shared memory
+            time.sleep(0.002)
 
     def stop(self) -> None:
         """End it without waiting for clients."""
@@ -140,6 +149,14 @@ class Server:
 
     def _write(self, name: str, text: str) -> None:
         (self.data / name).write_text(text, encoding="ascii")
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still has its memory: it is neither gone nor waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage": NOUNS,
     "passwords": NOUNS,
     "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "profiles", "protocols", "passwords"},
-    "vici_connection": NOUNS,
+    "vici_connection": NOUNS | {"protocols"},
     "keystore": NOUNS | {"pki"},
     "accounts": NOUNS | {"config", "privileges"},
     "config_text": set(),

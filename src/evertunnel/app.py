@@ -1,6 +1,7 @@
 """Builds every process and runs it. The only file that sees all parts."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import signal
@@ -30,7 +31,7 @@ from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import AGENTS, Installation
 from evertunnel.keystore import SEALING_PROCESSES, Keystore
 from evertunnel.logs import set_up_logs
-from evertunnel.model import Authority, CertificateStatus, Gateway
+from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, CertificateStatus, Gateway
 from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
@@ -42,6 +43,9 @@ from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.shared_port import SharedPort
+from evertunnel.servers.sources import Sources
+from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
@@ -143,43 +147,44 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     listen = installation.config.listen
     users, group = installation.find_users(), installation.find_group()
     folder = installation.folder
+    count = installation.config.radius_workers or min(len(os.sched_getaffinity(0)), RADIUS_WORKERS_AT_MOST)
+    radius = _bind_shared(listen.radius, count, "listen.radius")
+    accounting = _bind_shared(listen.accounting_endpoint, count, "listen.accounting")
+    workers = {"radius" if count == 1 else f"radius-{number + 1}": Place(number, count) for number in range(count)}
     sockets: dict[str, list[socket.socket]] = {
         "signer": [_bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
-        "radius": [
-            _bind(listen.radius, socket.SOCK_DGRAM, "listen.radius"),
-            _bind(listen.accounting_endpoint, socket.SOCK_DGRAM, "listen.accounting"),
-        ],
         "web-public": [
-            _bind(listen.public_http, socket.SOCK_STREAM, "listen.public_http"),
-            _bind(listen.public_https, socket.SOCK_STREAM, "listen.public_https"),
+            _bind(listen.public_http, "listen.public_http"),
+            _bind(listen.public_https, "listen.public_https"),
         ],
         "web-admin": [_bind_unix(folder.admin_socket, owner=users["web-admin"], group=-1)],
         "gateway": [],
-        "gate": [_bind(listen.gate, socket.SOCK_STREAM, "listen.gate")],
+        "gate": [_bind(listen.gate, "listen.gate")],
+        **{name: radius.list_sockets(place) + accounting.list_sockets(place) for name, place in workers.items()},
     }
     if listen.agents is not None:
-        sockets[AGENTS] = [_bind(listen.agents, socket.SOCK_STREAM, "listen.agents")]
+        sockets[AGENTS] = [_bind(listen.agents, "listen.agents")]
     for owned in sockets.values():
-        for listener in owned:
-            stack.enter_context(listener)
+        for each in owned:
+            stack.enter_context(each)
     runs: dict[str, Callable[[], None]] = {
         "signer": lambda: _run_signer(installation, sockets["signer"][0], users),
-        "radius": lambda: _run_radius(installation, *sockets["radius"]),
         "web-public": lambda: _run_web_public(installation, *sockets["web-public"]),
         "web-admin": lambda: _run_web_admin(installation, sockets["web-admin"][0]),
         "gateway": lambda: _run_gateway(installation),
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
         AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
+        **{name: partial(_run_radius, installation, radius, accounting, place) for name, place in workers.items()},
     }
 
     def run(name: str) -> None:
+        kind = "radius" if name in workers else name
         # A process that is taken over must not speak with another one's sockets.
-        for owner, owned in sockets.items():
-            for listener in owned if owner != name else ():
-                listener.close()
-        if name not in SEALING_PROCESSES:
+        for each in set().union(*sockets.values()).difference(sockets[name]):
+            each.close()
+        if kind not in SEALING_PROCESSES:
             installation.keystore.forget_sealing_key()
-        become(users[name], group)
+        become(users[kind], group)
         set_up_logs(process=name)
         try:
             runs[name]()
@@ -187,7 +192,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
             log.error("cannot run", error=str(error))
             raise SystemExit(1) from error
 
-    return [Child(name, partial(run, name)) for name in installation.processes]
+    names = [name for kind in installation.processes for name in (workers if kind == "radius" else [kind])]
+    return [Child(name, partial(run, name)) for name in names]
 
 
 def _run_signer(installation: Installation, listener: socket.socket, users: dict[str, int]) -> None:
@@ -206,7 +212,7 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
     stopped.wait()
 
 
-def _run_radius(installation: Installation, listener: socket.socket, accounting: socket.socket) -> None:
+def _run_radius(installation: Installation, radius: SharedPort, accounting: SharedPort, place: Place) -> None:
     store = installation.open_store()
     decider = Decider()
     with store.read() as connection:
@@ -227,13 +233,21 @@ def _run_radius(installation: Installation, listener: socket.socket, accounting:
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
-    server = PolicyServer(decider, build_tls(certificate.load()), unseal)
+    # Shared out like everything that is bounded: a packet's worker is chosen by chance.
+    sources = Sources(failures_per_minute=max(1, installation.config.radius_failures_per_minute // place.count))
+    server = PolicyServer(decider, build_tls(certificate.load()), unseal, place, sources)
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
     recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)
-    port = AccountingPort(accounting, AccountingServer(store, server.find_gateway), store)
-    process = RadiusProcess(listener, server, recorder, port)
+    accounting_port = AccountingPort(
+        accounting.open(place),
+        AccountingServer(store, server.find_gateway, place),
+        store,
+        looks_for_silence=place.number == 0,
+    )
+    process = RadiusProcess(radius.open(place), server, recorder, accounting_port, workers=place.count)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
+    gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
     process.run()
 
 
@@ -400,21 +414,31 @@ def _stop_event() -> threading.Event:
     return stopped
 
 
-def _bind(endpoint: str, kind: socket.SocketKind, option: str) -> socket.socket:
-    """A bound socket, listening if it can. Raises InvalidInputError: in use, no right, no such address."""
-    address, port = split_endpoint(endpoint)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, kind)
+def _bind(endpoint: str, option: str) -> socket.socket:
+    """A listening socket. Raises InvalidInputError: in use, no right, no such address."""
+    family, address = _read_endpoint(endpoint)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if kind == socket.SOCK_STREAM:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        if kind == socket.SOCK_STREAM:
-            listener.listen(512)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
     except OSError as error:
         listener.close()
         raise InvalidInputError(f"{option}: cannot listen on {endpoint}: {error.strerror}") from error
     return listener
+
+
+def _bind_shared(endpoint: str, workers: int, option: str) -> SharedPort:
+    """A UDP port for so many workers. Raises InvalidInputError."""
+    try:
+        return SharedPort(*_read_endpoint(endpoint), workers)
+    except OSError as error:
+        raise InvalidInputError(f"{option}: cannot listen on {endpoint}: {error.strerror}") from error
+
+
+def _read_endpoint(endpoint: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    address, port = split_endpoint(endpoint)
+    return socket.AF_INET6 if ":" in address else socket.AF_INET, (address, port)
 
 
 def _bind_unix(path: Path, *, owner: int, group: int) -> socket.socket:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evertunnel.errors import InvalidInputError, UnavailableError
+from evertunnel.model import RADIUS_WORKERS_AT_MOST
 
 FILE_NAME = "evertunnel.toml"
 # pydantic's words are for programmers.
@@ -18,6 +19,8 @@ _PROBLEMS = {
     "missing": "is missing",
     "extra_forbidden": "is not a setting; is it a typing error, or in the wrong section?",
     "string_type": 'must be a text in quotes, such as "x"',
+    "int_type": "must be a whole number, without quotes",
+    "greater_than_equal": "must be 1 at least",
     "list_type": 'must be a list of texts, such as ["x", "y"]',
     "model_type": "must be a section, such as [listen]",
 }
@@ -94,10 +97,15 @@ class Keys(_Section):
 
 
 class Config(_Section):
-    """The whole file."""
+    """The whole file. Without `radius_workers` there are as many as cores that may be used.
+
+    Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof.
+    """
 
     installation: Installation
     database_url: str = ""
+    radius_workers: Annotated[int, Field(strict=True, ge=1, le=RADIUS_WORKERS_AT_MOST)] | None = None
+    radius_failures_per_minute: Annotated[int, Field(strict=True, ge=1)] = 60
     listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()
     administrators: Administrators = Administrators()

@@ -1,11 +1,23 @@
 """Logs: a line of JSON an event to standard error, where systemd or a file takes them. No secret is ever passed."""
 
 import logging
-import sys
+import os
+from contextlib import suppress
 
 import orjson
 import structlog
 from structlog.typing import EventDict
+
+
+class _StandardError:
+    """A line that cannot be written is lost: who serves must not end because a disk is full of logs."""
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError):
+            os.write(2, line)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 def set_up_logs(*, process: str) -> None:
@@ -23,6 +35,6 @@ def set_up_logs(*, process: str) -> None:
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(_StandardError()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )

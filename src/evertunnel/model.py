@@ -120,6 +120,7 @@ class Reason(StrEnum):
     TLS_FAILED = "tls_failed"
     CLIENT_STOPPED = "client_stopped"
     TOO_MANY_ROUNDS = "too_many_rounds"
+    TOO_MANY_FAILURES = "too_many_failures"
     DEVICE_REFUSED_AT_GATE = "device_refused_at_gate"
     GATE_SILENT = "gate_silent"
     GATEWAY_DISABLED = "gateway_disabled"
@@ -165,6 +166,9 @@ class Certificate:
 
 # How often gateways say what they counted so far. Three times without a word is a silence.
 ACCOUNTING_INTERVAL_SECONDS = 300
+
+# A RADIUS State names its worker in one octet; each worker holds all users and devices in memory.
+RADIUS_WORKERS_AT_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,55 @@
-"""At most so many a second, with as many saved up for a burst. Pure."""
+"""At most so many in a time, with some saved up for a burst. Pure."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
 
 
 class RateLimit:
-    """A bucket of tokens."""
+    """A bucket of tokens. It begins full; `burst` is what it holds, a second's worth unless told."""
 
-    def __init__(self, *, per_second: float) -> None:
+    def __init__(self, *, per_second: float, burst: float | None = None) -> None:
         self._per_second = per_second
-        self._tokens = per_second
+        self._burst = self._tokens = per_second if burst is None else burst
         self._filled_at: float | None = None
 
     def allows(self, uptime: float) -> bool:
         """Take a token, if there is one. `uptime` is seconds of a clock that never jumps."""
-        if self._filled_at is not None:
-            self._tokens = min(self._per_second, self._tokens + (uptime - self._filled_at) * self._per_second)
-        self._filled_at = uptime
-        if self._tokens < 1:
+        if not self.is_open(uptime):
             return False
         self._tokens -= 1
         return True
+
+    def is_open(self, uptime: float) -> bool:
+        """Whether there is a token to take."""
+        if self._filled_at is not None:
+            self._tokens = min(self._burst, self._tokens + (uptime - self._filled_at) * self._per_second)
+        self._filled_at = uptime
+        return self._tokens >= 1
+
+
+class RateLimits:
+    """A bucket for each of many, at most so many; the one that was not asked for the longest is forgotten."""
+
+    def __init__(self, *, per_second: float, burst: float | None = None, at_most: int = 10_000) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._at_most = at_most
+        self._limits: OrderedDict[Hashable, RateLimit] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def allows(self, key: Hashable, uptime: float) -> bool:
+        """Take a token of this one, if there is one."""
+        limit = self._limits.get(key)
+        if limit is None:
+            if len(self._limits) >= self._at_most:
+                self._limits.popitem(last=False)
+            limit = self._limits[key] = RateLimit(per_second=self._per_second, burst=self._burst)
+        self._limits.move_to_end(key)
+        return limit.allows(uptime)
+
+    def is_open(self, key: Hashable, uptime: float) -> bool:
+        """Whether this one has a token to take. To ask costs no place."""
+        limit = self._limits.get(key)
+        return limit is None or limit.is_open(uptime)

@@ -31,11 +31,14 @@ class ServerCertificate:
         self._public_key_der = encode_public_key(key.public_key())
         self._name = name
         self._clock = clock
+        self._in_use: x509.Certificate | None = None
 
     def load(self) -> Chain:
         """The certificate to begin with, and its issuer. Raises UnavailableError when there is none that is good."""
         self.renew()
-        return load_server_chain(self._store, self._public_key_der, now=self._clock())
+        chain = load_server_chain(self._store, self._public_key_der, now=self._clock())
+        self._in_use = chain[0]
+        return chain
 
     def renew(self) -> Chain | None:
         """A new one with its issuer, if it was time for it and the signer gave it."""
@@ -52,11 +55,22 @@ class ServerCertificate:
         log.info("server's certificate renewed", ends=f"{chain[0].not_valid_after_utc:%F %T}")
         return chain
 
+    def find_newer(self) -> Chain | None:
+        """A certificate other than the one in use, renewed now or by another process with the same key."""
+        self.renew()
+        try:
+            chain = load_server_chain(self._store, self._public_key_der, now=self._clock())
+        except DomainError as error:
+            log.warning("cannot load the server's certificate", error=str(error))
+            return None
+        return chain if chain[0] != self._in_use else None
+
     def keep(self, use: Callable[[Chain], None], stopped: threading.Event) -> None:
         """Look once an hour until stopped; `use` is called with each new one. For a thread of its own."""
         while not stopped.wait(_LOOK_EVERY_SECONDS):
             try:
-                if (chain := self.renew()) is not None:
+                if (chain := self.find_newer()) is not None:
                     use(chain)
+                    self._in_use = chain[0]
             except Exception:  # nobody would start this thread again, and the certificate would end
                 log.exception("cannot renew the server's certificate")

@@ -17,6 +17,7 @@ import structlog
 
 _RESTART_AT_MOST_EVERY_SECONDS = 1.0
 _STOP_WITHIN_SECONDS = 10.0
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ def supervise(
         nonlocal stopping
         stopping = stopping or number != signal.SIGCHLD
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+    for number in _HANDLED:
         signal.signal(number, notice)
     signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
     for child in children:
@@ -61,15 +62,19 @@ def supervise(
 
 def _start(child: Child, alive_reader: int, alive_writer: int) -> None:
     child.started = time.monotonic()
+    # A stop that comes before the child has put our handlers away would be noticed by nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         child.pid = pid
         return
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in _HANDLED:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         # A Ctrl-C at a terminal reaches the whole group; the supervisor decides when children stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # The pipe ends when the supervisor does, however it dies: then nobody would restart or stop us.

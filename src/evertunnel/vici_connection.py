@@ -4,16 +4,19 @@ The only module that touches the `vici` package, which has no types. Values come
 """
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import vici
+from vici.protocol import Message, Packet
 
 from evertunnel.errors import UnavailableError
+from evertunnel.protocols.vici import decode_message
 
 _TIMEOUT_SECONDS = 5.0
 # It takes no time, and stands before every cut: who waits for one learns soon that nobody answers.
 _FLUSH_TIMEOUT_SECONDS = 1.0
+_READ_BYTES = 1 << 18
 EVENTS = ("ike-updown", "ike-rekey", "child-updown", "child-rekey", "log")
 
 Section = dict[str, Any]
@@ -56,15 +59,14 @@ class ViciConnection:
         """Add or replace what is known of an authority."""
         self._call("load_authority", {name: authority})
 
-    def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
+    def list_tunnels(self, unique_id: int | None = None) -> Iterable[Section]:
         """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`.
 
         Waits for those that are being worked on: the key `noblock`, whatever its value, would leave them out.
         """
         filters = {} if unique_id is None else {"ike-id": str(unique_id)}
-        return [
-            {"name": name, **section} for entry in self._collect("list_sas", filters) for name, section in entry.items()
-        ]
+        entries = self._stream("list-sas", "list-sa", filters)
+        return ({"name": name, **section} for entry in entries for name, section in entry.items())
 
     def list_loaded(self) -> dict[str, dict[str, Section]]:
         """What it holds of what it was told, by kind (connection, pool, authority, key) and name."""
@@ -158,12 +160,36 @@ class ViciConnection:
             self.close()
             raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
 
+    def _stream(self, command: str, event: str, argument: Mapping[str, str]) -> Iterator[Section]:
+        """As `_collect`, for answers that may be very long: all of it is read, and then decoded one by one."""
+        transport = self._connect().transport
+        transport.socket.settimeout(_TIMEOUT_SECONDS)
+        try:
+            transport.send(Packet.register_event(event))
+            transport.receive()
+            transport.send(Packet.request(command, Message.serialize(argument)))
+            payloads = []
+            with transport.socket.makefile("rb", buffering=_READ_BYTES) as answers:
+                while (payload := _read_payload(answers))[0] == Packet.EVENT:
+                    payloads.append(payload)
+            if payload[0] != Packet.CMD_RESPONSE:
+                raise _RefusedError(f"strongSwan does not know {command}")
+            transport.send(Packet.unregister_event(event))
+            transport.receive()
+        except Exception as error:
+            self.close()
+            raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
+        return (decode_message(payload, 2 + payload[1]) for payload in payloads)
+
     def _connect(self) -> Any:
         if self._session is None:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(_TIMEOUT_SECONDS)
             try:
                 connection.connect(self.path)
+            except BlockingIOError as error:  # a Unix socket does not wait: nobody takes those who queue before it
+                connection.close()
+                raise AwayError(f"strongSwan at {self.path} does not answer: its queue is full") from error
             except OSError as error:
                 connection.close()
                 raise AwayError(f"strongSwan at {self.path} cannot be reached: {error.strerror}") from error
@@ -177,6 +203,14 @@ class AwayError(UnavailableError):
 
 class _RefusedError(UnavailableError):
     """strongSwan answered, and the answer was no."""
+
+
+def _read_payload(answers: BinaryIO) -> bytes:
+    head = answers.read(4)
+    payload = answers.read(int.from_bytes(head)) if len(head) == 4 else b""
+    if not payload:
+        raise EOFError("it hung up")
+    return payload
 
 
 def _decode(value: Any) -> Any:

@@ -1,6 +1,5 @@
-"""Grants and denials from many threads and processes never cross: after a denial's commit nothing is granted."""
+"""Grants and denials from many threads never cross: after a denial's commit nothing is granted."""
 
-import multiprocessing
 import threading
 import time
 from dataclasses import dataclass
@@ -44,13 +43,6 @@ def log_in_again_and_again(store: Store, facts: LoginFacts, seconds: float) -> N
             decider.refresh(tx.connection)
             record_login(tx, decider, facts)
         time.sleep(PAUSE_SECONDS)
-
-
-def run_process(login: Login, seconds: float) -> None:
-    """The same in a process."""
-    store = Store(login.url)
-    log_in_again_and_again(store, login.facts, seconds)
-    store.close()
 
 
 def deny_and_allow_again_and_again(store: Store, seconds: float) -> None:
@@ -119,18 +111,4 @@ def test_between_threads(installation: Installation, login: Login) -> None:
     for thread in threads:
         thread.join(timeout=30)
         assert not thread.is_alive()
-    verify(installation.store)
-
-
-def test_between_processes(installation: Installation, login: Login) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=run_process, args=(login, SECONDS)) for _ in range(WORKERS)]
-    for process in processes:
-        process.start()
-    while len(list_in_order(installation.store)) < WORKERS:  # each takes a moment to import everything
-        time.sleep(0.02)
-    deny_and_allow_again_and_again(installation.store, SECONDS)
-    for process in processes:
-        process.join(timeout=30)
-        assert process.exitcode == 0
     verify(installation.store)

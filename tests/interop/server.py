@@ -15,20 +15,13 @@ from typing import Any
 import httpx2
 
 from tests.folders import make_folder
+from tests.ports import find_port
 
 USER_BASE = 61_900
 PUBLIC_NAME = "localhost"
 PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
 # The order in which `init --user-base` gives out numbers.
 OFFSETS = {"group": 0, "signer": 1, "radius": 2, "web-public": 3, "web-admin": 4, "gateway": 5, "gate": 6}
-
-
-def find_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port on loopback that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(holds: Callable[[], Any], *, seconds: float = 15.0) -> Any:
@@ -47,7 +40,7 @@ class Server:
         self.folder = make_folder()
         self.state = self.folder / "state"
         self.http, self.https, self.gate = find_port(), find_port(), find_port()
-        self.radius = find_port(socket.SOCK_DGRAM)
+        self.radius = find_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "serve.log"
 
@@ -86,13 +79,22 @@ class Server:
         return json.loads(self.run(*arguments, "--json").stdout)
 
     def init(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`evertunnel init` with ports of our own and users by number."""
-        return self.run(
+        """`evertunnel init` with ports of our own and users by number; one RADIUS worker on any machine."""
+        done = self.run(
             "init", "--organisation", "Example", "--public-name", PUBLIC_NAME, "--user-base", str(USER_BASE),
             "--public-url", f"http://127.0.0.1:{self.http}", "--listen-radius", f"127.0.0.1:{self.radius}",
             "--listen-http", f"127.0.0.1:{self.http}", "--listen-https", f"127.0.0.1:{self.https}",
             "--listen-gate", f"127.0.0.1:{self.gate}", *options, check=check,
         )  # fmt: skip
+        if done.returncode == 0:
+            self.set_radius_workers(1)
+        return done
+
+    def set_radius_workers(self, count: int) -> None:
+        """For the next `serve`."""
+        config = self.state / "evertunnel.toml"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("radius_workers")]
+        config.write_text("\n".join([f"radius_workers = {count}", *lines, ""]))
 
     def start(self) -> None:
         """`evertunnel serve`; returns when it answers."""

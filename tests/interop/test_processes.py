@@ -229,6 +229,31 @@ def test_a_process_that_comes_back_gave_up_root_again(server: Server) -> None:
     assert wait_for(lambda: list_listeners(pid)) == {f"tcp {server.gate}"}
 
 
+def test_three_radius_workers_share_a_user_and_no_socket_to_read_from_and_stop_when_told(fresh: Server) -> None:
+    fresh.init()
+    fresh.set_radius_workers(3)
+    fresh.start()
+    assert fresh.process is not None
+    user_id = USER_BASE + OFFSETS["radius"]
+    children = find_children(fresh.process.pid)
+    workers = [pid for pid in children if Path(f"/proc/{pid}").stat().st_uid == user_id]
+    assert len(workers) == 3
+    assert len(children) == len(PROCESSES) + 2
+    assert set(fresh.list_children()) == set(PROCESSES)
+    listeners = {f"udp {fresh.radius}", f"udp {fresh.radius + 1}"}
+    for pid in workers:
+        assert list_listeners(pid) == listeners
+        status = read_status(pid)
+        assert status["Uid"] == [str(user_id)] * 4
+        assert int(status["CapEff"][0], 16) == int(status["CapPrm"][0], 16) == 0
+        held = [find_socket_inodes(other) for other in workers if other != pid]
+        # Shared are the ends of pairs that all write to, three a port, and nothing else.
+        assert [len(find_socket_inodes(pid) & other) for other in held] == [6, 6]
+    assert fresh.stop() == 0
+    assert not any(map(is_alive, workers))
+    assert "Traceback" not in fresh.log.read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_within_seconds_and_leaves_no_process(fresh: Server, number: signal.Signals) -> None:
     fresh.init()

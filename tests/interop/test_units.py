@@ -13,7 +13,7 @@ import pytest
 
 from evertunnel.protocols.agent.code import EnrolmentCode, encode_code
 from tests.interop.sandbox import find_allowed_calls, read_unit
-from tests.interop.server import PROCESSES, USER_BASE, Server, wait_for
+from tests.interop.server import PROCESSES, USER_BASE, Server, find_children, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "deploy" / "evertunnel.service"
@@ -67,6 +67,7 @@ def test_calls_nobody_here_needs_are_refused(call: str) -> None:
 
 def test_the_program_serves_with_what_its_unit_leaves(fresh: Server) -> None:
     fresh.init()
+    fresh.set_radius_workers(2)  # whose packets the kernel steers by a program of ours, without the call bpf
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(fresh.folder / "notify"))
     listener.settimeout(30)
@@ -92,7 +93,7 @@ def test_the_program_serves_with_what_its_unit_leaves(fresh: Server) -> None:
         assert crl.returncode == 0 and crl.stdout
         radius = fresh.list_children()["radius"]
         os.kill(radius, signal.SIGKILL)
-        wait_for(lambda: fresh.list_children().get("radius") not in (None, radius))
+        wait_for(lambda: radius not in (found := find_children(fresh.process.pid)) and len(found) == 1 + len(PROCESSES))
         fresh.process.send_signal(signal.SIGTERM)
         assert listener.recv(100) == b"STOPPING=1"
     assert fresh.process.wait(timeout=20) == 0

@@ -36,6 +36,7 @@ def test_the_installation_is_enough_and_the_rest_has_defaults(tmp_path: Path) ->
     assert config.listen.gate == "127.0.0.1:8118"
     assert config.processes.signer == "evertunnel-signer"
     assert config.administrators.users == []
+    assert config.radius_failures_per_minute == 60
 
 
 def test_every_process_has_a_user_of_its_own_by_default(tmp_path: Path) -> None:
@@ -52,7 +53,18 @@ def test_what_is_given_is_read(tmp_path: Path) -> None:
     assert config.administrators.users == ["ann", "1000"]
 
 
+def test_radius_workers_are_counted_by_whoever_starts_them_unless_given(tmp_path: Path) -> None:
+    assert load(tmp_path, INSTALLATION).radius_workers is None
+    assert load(tmp_path, "radius_workers = 3\n" + INSTALLATION).radius_workers == 3
+
+
 WRONG: dict[str, tuple[str, str]] = {
+    "no failure allowed": (
+        "radius_failures_per_minute = 0\n" + INSTALLATION, ": radius_failures_per_minute: must be 1 at least",
+    ),
+    "a text for a number": (
+        'radius_failures_per_minute = "60"\n' + INSTALLATION, ": radius_failures_per_minute: must be a whole number",
+    ),
     "nothing in it": ("", ": installation: is missing"),
     "a value missing": ('[installation]\norganisation = "x"', ": installation.public_name: is missing"),
     "a typing error": (INSTALLATION + '[listen]\nradios = "127.0.0.1:1"', ": listen.radios: is not a setting"),
@@ -63,6 +75,10 @@ WRONG: dict[str, tuple[str, str]] = {
     "no address": (INSTALLATION + '[listen]\nradius = "1812"', ": listen.radius: '1812' is not address:port"),
     "a name for an address": (INSTALLATION + '[listen]\ngate = "host:1"', ": listen.gate: 'host:1' does not begin"),
     "a section twice": (INSTALLATION + INSTALLATION, ": Cannot declare ('installation',) twice (at line 7"),
+    "no workers": ("radius_workers = 0\n" + INSTALLATION, ": radius_workers: must be 1 at least"),
+    "too many workers": ("radius_workers = 65\n" + INSTALLATION, ": radius_workers: Input should be less than"),
+    "a text for workers": ('radius_workers = "2"\n' + INSTALLATION, ": radius_workers: must be a whole number"),
+    "yes for workers": ("radius_workers = true\n" + INSTALLATION, ": radius_workers: must be a whole number"),
     "no TOML": ("radius: 1812", ": Expected '=' after a key in a key/value pair (at line 1"),
     "a quote missing": ('[installation]\norganisation = "x\n', ": Illegal character '\\n' (at line 2"),
 }  # fmt: skip

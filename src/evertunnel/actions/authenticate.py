@@ -59,7 +59,7 @@ def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[
     attempt = build_attempt(login, decision)
     if decision.granted:
         attempt = replace(attempt, session_id=new_id())
-        sessions.insert_sessions(tx, [_build_session(attempt, login, tx.now)])
+        sessions.insert_session_later(tx, _build_session(attempt, login, tx.now))
     tx.record_attempt(attempt)
     return decision, attempt
 

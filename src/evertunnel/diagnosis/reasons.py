@@ -177,6 +177,13 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Raise the MTU between client and gateway if it is very small.",
         96,
     ),
+    Reason.TOO_MANY_FAILURES: Explanation(
+        "Too many logins from this address failed on this gateway within a minute before a key was proven, so this one "
+        "was not looked at. No user and no device is locked out: from another address they get in.",
+        "It ends by itself, one login a second. The attempts before it tell what fails there; many clients behind one "
+        "address need a higher radius_failures_per_minute in evertunnel.toml.",
+        64,
+    ),
     Reason.DEVICE_REFUSED_AT_GATE: Explanation(
         "The gate did not vouch for the device's certificate.",
         "Look at the device's denial, its certificate and the network policies for device tunnels.",

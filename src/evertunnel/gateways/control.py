@@ -1,6 +1,6 @@
 """What anybody who looks after a strongSwan needs of it, whether it is on this machine or its agent is in between."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from evertunnel.vici_connection import Section
 class Control(Protocol):
     """Questions and orders. For one thread; every call raises UnavailableError when there is no good answer."""
 
-    def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
+    def list_tunnels(self, unique_id: int | None = None) -> Iterable[Section]:
         """All IKE_SAs, half-open ones included, or the one of a number."""
 
     def terminate(self, unique_id: int) -> None:

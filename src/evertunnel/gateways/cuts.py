@@ -16,7 +16,7 @@ _COLUMNS = ((EffectSubject.USER, "user_id"), (EffectSubject.DEVICE, "device_id")
 
 def read_cuts(connection: Connection, gateway_id: str, effects: Sequence[Effect]) -> "Cuts":
     """What these effects want, against the sessions that are live now."""
-    live = sessions.list_live_of_gateway(connection, gateway_id) if effects else []
+    live = sessions.list_owners_of_gateway(connection, gateway_id) if effects else []
     return Cuts(effects, live, {effect.id: _list_claims(connection, effect) for effect in effects})
 
 

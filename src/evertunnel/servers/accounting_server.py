@@ -21,7 +21,9 @@ from evertunnel.protocols.radius.accounting import (
 )
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import PacketError
-from evertunnel.servers.logins import Address, Reply
+from evertunnel.protocols.radius.status import decode_status_server, is_status_server
+from evertunnel.servers.logins import UNABLE_SECONDS, Address, Elsewhere, Reply
+from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.store import Store, Transaction
 
 _TEXT_AT_MOST = 256
@@ -51,13 +53,17 @@ class Pending:
 class AccountingServer:
     """Repeated requests, and what is to be stored. One thread calls it."""
 
-    def __init__(self, store: Store, find_gateway: FindGateway) -> None:
+    def __init__(self, store: Store, find_gateway: FindGateway, place: Place = ALONE) -> None:
         self._store = store
+        self._place = place
         self._find_gateway = find_gateway
         self._duplicates: Duplicates[Reply] = Duplicates()
         self._dropped: Counter[str] = Counter()
+        self._failed_at: float | None = None
 
-    def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Pending | None:
+    def receive(
+        self, data: bytes, source: Address, *, now: datetime, uptime: float
+    ) -> Reply | Pending | Elsewhere | None:
         """Take one datagram. None: nothing is to be sent, now or later."""
         known = self._find_gateway(source[0])
         if known is None:
@@ -65,10 +71,17 @@ class AccountingServer:
             return None
         gateway, secret = known
         try:
+            if is_status_server(data):
+                status = decode_status_server(data, secret)
+                unable = self._failed_at is not None and uptime - self._failed_at < UNABLE_SECONDS
+                return None if unable else Reply(encode_accounting_response(status, secret), source)
             request = decode_accounting_request(data, secret)
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
+        owner = self._place.find_first_owner(request.authenticator)
+        if owner != self._place.number:
+            return Elsewhere(owner)
         report = build_report(request, gateway, now)
         if report is None:
             self._dropped["without_session_id"] += 1
@@ -89,6 +102,7 @@ class AccountingServer:
         except UnavailableError as error:
             log.error("cannot account", requests=len(waiting), error=str(error))
             self._forget(waiting)
+            self._failed_at = waiting[0].remembered.seen_at
             return []
         except Exception:  # a bug of ours over one request must not lose the others of its batch
             if len(waiting) > 1:
@@ -96,6 +110,7 @@ class AccountingServer:
             log.exception("cannot account")
             self._forget(waiting)
             return []
+        self._failed_at = None
         for pending in waiting:
             pending.remembered.reply = pending.reply
         return [pending.reply for pending in waiting]

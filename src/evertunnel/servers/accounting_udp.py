@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Collection
 from datetime import timedelta
 
 import structlog
@@ -12,12 +13,10 @@ from evertunnel.errors import UnavailableError
 from evertunnel.model import ACCOUNTING_INTERVAL_SECONDS
 from evertunnel.servers.accounting_server import AccountingServer, Pending
 from evertunnel.servers.listening import Listening
-from evertunnel.servers.logins import Reply
+from evertunnel.servers.logins import Elsewhere, Reply
+from evertunnel.servers.shared_port import Port
 from evertunnel.storage.store import Store
 
-_RECEIVE_BYTES = 4096 + 1
-_PACKETS_AT_ONCE = 128
-_KERNEL_BUFFER_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_SECONDS = 60.0
 _SILENCE = timedelta(seconds=3 * ACCOUNTING_INTERVAL_SECONDS)
 
@@ -25,45 +24,48 @@ log = structlog.get_logger()
 
 
 class AccountingPort:
-    """One UDP socket. The loop of the RADIUS process calls `take_turn`."""
+    """The loop of the RADIUS process calls `take_turn`. Of several workers one looks for silence."""
 
-    def __init__(self, listener: socket.socket, server: AccountingServer, store: Store) -> None:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BUFFER_BYTES)
-        self._socket = listener
+    def __init__(self, port: Port, server: AccountingServer, store: Store, *, looks_for_silence: bool = True) -> None:
+        self._port = port
         self._server = server
         self._store = store
+        self._looks_for_silence = looks_for_silence
         self._listening = Listening()
         self._look_at = 0.0
 
-    def fileno(self) -> int:
+    @property
+    def sockets(self) -> list[socket.socket]:
         """For poll."""
-        return self._socket.fileno()
+        return self._port.sockets
 
-    def take_turn(self) -> None:
-        """Store and answer what came, and look for sessions that went silent, if that is due."""
+    def take_turn(self, ready: Collection[int]) -> None:
+        """Store and answer what came, and look for sessions that went silent, if that is due.
+
+        `ready` is the descriptors that poll found.
+        """
         waiting: list[Pending] = []
-        for _ in range(_PACKETS_AT_ONCE):
-            try:
-                data, source = self._socket.recvfrom(_RECEIVE_BYTES)
-            except BlockingIOError:
-                break
+        for arrival in self._port.receive(ready):
+            data, source, _ = arrival
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):
                 case Reply() as reply:
-                    self._send(reply)
+                    self._port.send(reply)
                 case Pending() as pending:
                     waiting.append(pending)
+                case Elsewhere(worker):
+                    self._port.hand_over(worker, arrival)
         if waiting:
             for reply in self._server.commit(waiting, clock.now()):
-                self._send(reply)
+                self._port.send(reply)
         uptime = time.monotonic()
         if uptime >= self._look_at:
             self._look_at = uptime + _LOOK_EVERY_SECONDS
-            self._look_for_silence(uptime)
+            if dropped := self._server.take_dropped() | self._port.take_dropped():
+                log.warning("accounting packets dropped", **dropped)
+            if self._looks_for_silence:
+                self._look_for_silence(uptime)
 
     def _look_for_silence(self, uptime: float) -> None:
-        if dropped := self._server.take_dropped():
-            log.warning("accounting packets dropped", **dropped)
         now = clock.now()
         if not self._listening.has_lasted(_SILENCE, now=now, uptime=uptime):
             return
@@ -75,9 +77,3 @@ class AccountingPort:
             return
         if ended:
             log.warning("sessions ended: their gateway is silent", sessions=ended)
-
-    def _send(self, reply: Reply) -> None:
-        try:
-            self._socket.sendto(reply.data, reply.destination)
-        except OSError as error:
-            log.warning("cannot send", destination=reply.destination[0], error=str(error))

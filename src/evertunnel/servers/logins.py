@@ -18,7 +18,8 @@ Address = tuple[str, int]
 class Login:
     """One conversation and its story so far. `began_uptime` is seconds of a clock that never jumps.
 
-    `proven` says that the key of `certificate` was proven; else it is only what was shown.
+    `proven` says that the key of `certificate` was proven; else it is only what was shown. `remembered` is our last
+    question, in case the gateway did not hear it.
     """
 
     gateway: Gateway
@@ -32,11 +33,18 @@ class Login:
     certificate: Certificate | None = None
     proven: bool = False
     refusal: Decision | None = None
+    remembered: "Remembered[Reply] | None" = None
 
     def note(self, text: str, uptime: float) -> None:
         """Add a rung to the ladder; a client that goes on for ever does not fill our memory."""
         if len(self.steps) < _MAXIMUM_STEPS:
             self.steps.append(Step(round((uptime - self.began_uptime) * 1000, 1), text))
+
+    def let_go(self) -> None:
+        """It made room for others: keep nothing but what will be recorded."""
+        self.conversation.fail()
+        if self.remembered is not None:
+            self.remembered.reply = None
 
     def facts(self, uptime: float) -> LoginFacts:
         """What is known of it, for a decision or the record."""
@@ -81,10 +89,25 @@ class Verdict:
     sent: "Reply | None" = None
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A checked packet that another worker answers."""
+
+    worker: int
+
+
 @dataclass(slots=True)
 class Reply:
-    """Bytes for a gateway. A `verdict` is decided again before they may be sent again; without bytes it never was."""
+    """Bytes for a gateway. A `verdict` is decided again before they may be sent again; without bytes it never was.
+
+    What `vouches` says that we serve: it is sent only while we can.
+    """
 
     data: bytes
     destination: Address
     verdict: Verdict | None = None
+    vouches: bool = False
+
+
+# How long a commit that failed counts as "we cannot". Then gateways may try us again, for nothing else would tell.
+UNABLE_SECONDS = 30.0

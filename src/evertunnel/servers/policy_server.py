@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -24,21 +23,36 @@ from evertunnel.protocols.eap.conversation import (
     DecisionDue,
     MethodRefusedError,
     Refused,
+    State,
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
-from evertunnel.protocols.eap.open_conversations import STATE_BYTES, OpenConversations
+from evertunnel.protocols.eap.open_conversations import OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
-from evertunnel.protocols.radius.packet import AccessRequest, PacketError, decode_access_request, encode_reply
-from evertunnel.servers.logins import Address, Exchange, Login, Reply, Verdict
+from evertunnel.protocols.radius.packet import (
+    AccessRequest,
+    PacketError,
+    UnsignedError,
+    decode_access_request,
+    encode_reply,
+)
+from evertunnel.protocols.radius.status import decode_status_server, is_status_server
+from evertunnel.servers.logins import Address, Elsewhere, Exchange, Login, Reply, Verdict
+from evertunnel.servers.sources import Sources
+from evertunnel.servers.workers import ALONE, Place
 
 # EAP octets of one reply when the gateway names no Framed-MTU: fits one Ethernet frame with our other attributes.
 _DEFAULT_EAP_BYTES = 1390
 _MINIMUM_EAP_BYTES = 60  # a Framed-MTU is 64 at least (RFC 2865 5.12)
 _EAP_TLS_HEADER_BYTES = 5
+# Open logins of all workers, and of them those that hold TLS state.
+_OPEN_AT_MOST, _TLS_AT_MOST = 10_000, 1_000
+_REMEMBERED_AT_MOST = 20_000
+# Of those who made room for others, so many a second are told of one by one; the rest are counted.
+_CROWDED_OUT_AT_MOST = 100
 _EAP_START_BYTES = 2  # an EAP-Message of no or two octets asks us to begin (RFC 3579 2.1)
 
 _FAILURE_REASONS = {
@@ -58,14 +72,25 @@ log = structlog.get_logger()
 class PolicyServer:
     """Open conversations, repeated requests, and what to answer. One thread calls it."""
 
-    def __init__(self, decider: Decider, tls: TLSContext, unseal_secret: Callable[[Gateway, bytes], bytes]) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        tls: TLSContext,
+        unseal_secret: Callable[[Gateway, bytes], bytes],
+        place: Place = ALONE,
+        sources: Sources | None = None,
+    ) -> None:
         self._decider = decider
+        self._place = place
         self._tls = tls
         self._unseal_secret = unseal_secret
+        self._sources = sources or Sources()
         self._secrets: dict[str, tuple[Gateway, bytes]] = {}
-        self._conversations: OpenConversations[Login] = OpenConversations()
+        self._conversations: OpenConversations[Login] = OpenConversations(
+            capacity=_OPEN_AT_MOST // place.count, tls_capacity=_TLS_AT_MOST // place.count
+        )
         self._crowded_out: list[Login] = []
-        self._duplicates: Duplicates[Reply] = Duplicates()
+        self._duplicates: Duplicates[Reply] = Duplicates(capacity=_REMEMBERED_AT_MOST // place.count)
         self._dropped: Counter[str] = Counter()
 
     def load_gateways(self) -> None:
@@ -90,7 +115,9 @@ class PolicyServer:
         """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
         self._tls = tls
 
-    def receive(self, data: bytes, source: Address, *, now: datetime, uptime: float) -> Reply | Verdict | None:
+    def receive(
+        self, data: bytes, source: Address, *, now: datetime, uptime: float
+    ) -> Reply | Verdict | Elsewhere | None:
         """Take one datagram. None: nothing is to be sent, now or later.
 
         `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
@@ -101,10 +128,22 @@ class PolicyServer:
             return None
         gateway, secret = known
         try:
+            if is_status_server(data):
+                status = decode_status_server(data, secret)
+                return Reply(encode_reply(radius.Code.ACCESS_ACCEPT, status, secret), source, vouches=True)
             request = decode_access_request(data, secret)
+        except UnsignedError:
+            self._dropped["without_message_authenticator"] += 1
+            return None
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
+        owner = self._place.find_owner(request.authenticator, request.state)
+        if owner is None:
+            self._dropped["unknown_state"] += 1
+            return None
+        if owner != self._place.number:
+            return Elsewhere(owner)
         # One conversation's packets may come from several ports of a gateway; a packet is repeated from its own.
         key = (source, request.identifier, request.authenticator)
         remembered = self._duplicates.find(key, uptime)
@@ -120,10 +159,16 @@ class PolicyServer:
             login = found
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
-            return self._advance(exchange)
+            outcome = self._advance(exchange)
+        except MemoryError:  # our inability, not the client's fault: silence, and the gateway asks the next server
+            self._dropped["no_memory"] += 1
+            return None
         except Exception as error:  # a bug of ours over one packet ends that login, not the server
             log.exception("login failed", gateway=gateway.name)
             return self._refuse(exchange, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+        if isinstance(outcome, Verdict):
+            self._sources.count(outcome)
+        return outcome
 
     def take_dropped(self) -> dict[str, int]:
         """How many packets were dropped since this was asked last, by reason."""
@@ -133,20 +178,13 @@ class PolicyServer:
     def expire(self, uptime: float) -> list[Verdict]:
         """Logins whose client stopped answering, to be recorded."""
         crowded_out, self._crowded_out = self._crowded_out, []
-        refusals = [(login, "too many logins were open at once") for login in crowded_out]
-        refusals += [
-            (login, "the client did not answer our last message") for login in self._conversations.expire(uptime)
+        silent = [
+            _stop(login, "the client did not answer our last message", uptime)
+            for login in self._conversations.expire(uptime)
         ]
-        return [
-            Verdict(
-                login,
-                None,
-                uptime,
-                b"",
-                refusal=login.refusal or Decision(Outcome.FAILED, Reason.CLIENT_STOPPED, detail),
-            )
-            for login, detail in refusals
-        ]
+        for verdict in silent:
+            self._sources.count(verdict)
+        return [_stop(login, "too many logins were open at once", uptime) for login in crowded_out] + silent
 
     def _begin_login(
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
@@ -173,7 +211,10 @@ class PolicyServer:
                 if not request.has_eap_message:
                     return self._refuse(exchange, Reason.METHOD_REFUSED, "the gateway asked without EAP")
                 return self._challenge(exchange, conversation.start())
+            begins = conversation.state is State.WAITING_FOR_IDENTITY
             turn = conversation.receive(request.eap_message)
+            if begins and not self._sources.may_begin(login, exchange.uptime):
+                return self._refuse(exchange, Reason.TOO_MANY_FAILURES, "too many logins from this address failed")
         except EAPError as error:
             # Not silence: a client could make its gateway wait for us on one socket after the other, and think us dead.
             return self._refuse(exchange, Reason.TLS_FAILED, str(error))
@@ -231,7 +272,7 @@ class PolicyServer:
         return Decision(Outcome.REFUSED, reason, detail)
 
     def _challenge(self, exchange: Exchange, turn: Challenge) -> Reply:
-        state = secrets.token_bytes(STATE_BYTES)
+        state = self._place.new_state()
         self._keep(state, exchange)
         data = encode_reply(
             radius.Code.ACCESS_CHALLENGE,
@@ -241,13 +282,19 @@ class PolicyServer:
             attributes=((radius.STATE, state),),
         )
         exchange.remembered.reply = Reply(data, exchange.source)
+        exchange.login.remembered = exchange.remembered
         return exchange.remembered.reply
 
     def _keep(self, state: bytes, exchange: Exchange) -> None:
         login = exchange.login
-        evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime)
+        stage = login.conversation.stage
+        evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime, stage)
         if evicted is not None:
-            self._crowded_out.append(evicted)
+            evicted.let_go()
+            if len(self._crowded_out) < _CROWDED_OUT_AT_MOST:
+                self._crowded_out.append(evicted)
+            else:
+                self._dropped["crowded_out"] += 1
 
     def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:
         login = exchange.login
@@ -265,6 +312,11 @@ class PolicyServer:
             return reply
         remembered.reply = None  # being decided again: one more in the same batch waits for the outcome
         return reply.verdict
+
+
+def _stop(login: Login, detail: str, uptime: float) -> Verdict:
+    refusal = login.refusal or Decision(Outcome.FAILED, Reason.CLIENT_STOPPED, detail)
+    return Verdict(login, None, uptime, b"", refusal=refusal)
 
 
 def _bound_eap_bytes(framed_mtu: int | None) -> int:

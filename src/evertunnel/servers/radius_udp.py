@@ -1,48 +1,52 @@
 """The RADIUS process: takes what packets wait, answers what can be answered, commits what ended, answers that.
 
-One thread. While a commit runs, packets wait in the kernel, and all that came meanwhile share the next commit: the
-slower the disk, the larger the batch. Two threads cost more in handing over than the commit does.
+One thread a worker. While a commit runs, packets wait in the kernel, and all that came meanwhile share the next
+commit: the slower the disk, the larger the batch. Two threads cost more in handing over than the commit does.
 """
 
 import select
-import socket
 import time
+from collections.abc import Collection
 
 import structlog
 
 from evertunnel import clock
 from evertunnel.servers.accounting_udp import AccountingPort
-from evertunnel.servers.logins import Reply, Verdict
+from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.shared_port import Port
 
-_RECEIVE_BYTES = 4096 + 1  # one more than RADIUS allows, to see that a datagram was too long
-_PACKETS_AT_ONCE = 128
-_KERNEL_BUFFER_BYTES = 4 * 1024 * 1024
-_POLL_SECONDS = 0.02
+_IDLE_SECONDS = 0.25  # how long a stop waits at most, while nothing comes
+_FOLLOW_SECONDS = 0.02
 _TRY_AGAIN_SECONDS = 1.0
 _EXPIRE_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
+# A commit costs what ten recorded logins do, and SQLite has one writer: workers leave each other, and whoever denies,
+# room between their commits. The logins that end in it share the next one.
+_PAUSE_PER_WORKER_SECONDS = 0.02
+_PAUSE_AT_MOST_SECONDS = 0.1
 
 log = structlog.get_logger()
 
 
 class RadiusProcess:
-    """Serves one UDP socket, and the accounting port beside it, until told to stop."""
+    """Serves one port, or a worker's side of it, and the accounting port beside it, until told to stop."""
 
     def __init__(
         self,
-        listener: socket.socket,
+        port: Port,
         server: PolicyServer,
         recorder: Recorder,
         accounting: AccountingPort | None = None,
+        *,
+        workers: int = 1,
     ) -> None:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BUFFER_BYTES)
-        self._socket = listener
+        self._port = port
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
+        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS) if workers > 1 else 0.0
         self._stopping = False
         self._follow_at = self._expire_at = self._tell_at = 0.0
 
@@ -53,42 +57,57 @@ class RadiusProcess:
     def run(self) -> None:
         """Serve until stopped."""
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if self._accounting is not None:
-            poll.register(self._accounting, select.POLLIN)
-        while not self._stopping:
-            poll.poll(_POLL_SECONDS * 1000)
-            verdicts = self._receive()
-            verdicts += self._do_rounds()
-            if verdicts:
-                for reply in self._recorder.commit(verdicts, clock.now()):
-                    self._send(reply)
-            if self._accounting is not None:
-                self._accounting.take_turn()  # after the logins: who waits to come in goes first
-
-    def _receive(self) -> list[Verdict]:
-        """Take the packets that wait. Replies that need no record leave at once."""
+        for each in self._port.sockets + (self._accounting.sockets if self._accounting is not None else []):
+            poll.register(each, select.POLLIN)
         verdicts: list[Verdict] = []
-        for _ in range(_PACKETS_AT_ONCE):
-            try:
-                data, source = self._socket.recvfrom(_RECEIVE_BYTES)
-            except BlockingIOError:
-                break
+        commit_at = 0.0
+        while not self._stopping:
+            wait = min(_IDLE_SECONDS, max(0.0, commit_at - time.monotonic())) if verdicts else _IDLE_SECONDS
+            ready = [descriptor for descriptor, _ in poll.poll(wait * 1000)]
+            self._follow()
+            verdicts += self._receive(ready)
+            verdicts += self._do_rounds()
+            if verdicts and time.monotonic() >= commit_at:
+                self._commit(verdicts)
+                verdicts = []
+                commit_at = time.monotonic() + self._pause_seconds
+            if self._accounting is not None:
+                self._accounting.take_turn(ready)  # after the logins: who waits to come in goes first
+        if verdicts:
+            self._commit(verdicts)
+
+    def _follow(self) -> None:
+        """Before packets are taken: after a silence they are judged by what changed meanwhile."""
+        uptime = time.monotonic()
+        if uptime >= self._follow_at:
+            self._follow_at = uptime + (_FOLLOW_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
+
+    def _commit(self, verdicts: list[Verdict]) -> None:
+        for reply in self._recorder.commit(verdicts, clock.now()):
+            self._port.send(reply)
+
+    def _receive(self, ready: Collection[int]) -> list[Verdict]:
+        """Take the packets that wait. Replies that need no record leave at once, and so does what is another's."""
+        verdicts: list[Verdict] = []
+        for arrival in self._port.receive(ready):
+            data, source, _ = arrival
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):
+                case Reply(vouches=True) if not self._recorder.can_record(time.monotonic()):
+                    pass
                 case Reply() as reply:
-                    self._send(reply)
+                    self._port.send(reply)
                 case Verdict() as verdict:
                     verdicts.append(verdict)
+                case Elsewhere(worker):
+                    self._port.hand_over(worker, arrival)
         return verdicts
 
     def _do_rounds(self) -> list[Verdict]:
-        """What is due from time to time: follow the database, end logins that went silent, tell what was dropped."""
+        """What is due from time to time: end logins that went silent, tell what was dropped."""
         uptime = time.monotonic()
-        if uptime >= self._follow_at:
-            self._follow_at = uptime + (_POLL_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
         if uptime >= self._tell_at:
             self._tell_at = uptime + _TELL_EVERY_SECONDS
-            if dropped := self._server.take_dropped():
+            if dropped := self._server.take_dropped() | self._port.take_dropped():
                 log.warning("packets dropped", **dropped)
             if unrecorded := self._recorder.take_unrecorded():
                 log.warning("refusals of strangers not recorded", **unrecorded)
@@ -96,10 +115,3 @@ class RadiusProcess:
             return []
         self._expire_at = uptime + _EXPIRE_EVERY_SECONDS
         return self._server.expire(uptime)
-
-    def _send(self, reply: Reply) -> None:
-        """The network may lose it, so a failure is the same as loss."""
-        try:
-            self._socket.sendto(reply.data, reply.destination)
-        except OSError as error:
-            log.warning("cannot send", destination=reply.destination[0], error=str(error))

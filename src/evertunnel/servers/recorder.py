@@ -11,16 +11,17 @@ from evertunnel.actions.authenticate import decide_login, record_failure, record
 from evertunnel.actions.decide import Decider
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Outcome, Reason
-from evertunnel.rate_limit import RateLimit
-from evertunnel.servers.logins import Reply, Verdict
+from evertunnel.rate_limit import RateLimits
+from evertunnel.servers.logins import UNABLE_SECONDS, Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
+from evertunnel.servers.sources import name_source
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction, Watch
 
 # Anybody on the internet can be refused, and each refusal is a row: of those who prove no certificate of ours, no more
 # than this a second are recorded for each gateway, and for each certificate that was shown without proof.
 _STRANGERS_PER_SECOND = 20
-_STRANGERS_AT_MOST = 10_000
+_TELL_OF_A_SOURCE_EVERY_SECONDS = 60
 
 log = structlog.get_logger()
 
@@ -33,8 +34,10 @@ class Recorder:
         self._decider = decider
         self._on_gateways_changed = on_gateways_changed
         self._watch = Watch(store)
-        self._strangers: dict[tuple[str, str], RateLimit] = {}
+        self._strangers = RateLimits(per_second=_STRANGERS_PER_SECOND)
+        self._sources = RateLimits(per_second=1 / _TELL_OF_A_SOURCE_EVERY_SECONDS, burst=1)
         self._unrecorded: Counter[str] = Counter()
+        self._failed_at: float | None = None
         self._behind = False  # a change was seen and could not be read yet
 
     def follow(self) -> bool:
@@ -42,8 +45,9 @@ class Recorder:
 
         False: it could not be read. It is tried again at the next call.
         """
+        behind, self._behind = self._behind, True
         try:
-            self._behind = self._watch.changed() or self._behind
+            self._behind = self._watch.changed() or behind
             if not self._behind:
                 return True
             with self._store.read() as connection:
@@ -56,6 +60,10 @@ class Recorder:
             self._on_gateways_changed()
         return True
 
+    def can_record(self, uptime: float) -> bool:
+        """Whether nothing says that we could not record a login now."""
+        return not self._behind and (self._failed_at is None or uptime - self._failed_at >= UNABLE_SECONDS)
+
     def commit(self, verdicts: Sequence[Verdict], now: datetime) -> list[Reply]:
         """Record logins that ended; returns the replies that may leave now.
 
@@ -66,8 +74,9 @@ class Recorder:
             with self._store.write(now) as tx:
                 gateways_changed = GATEWAY in self._decider.refresh(tx.connection, epoch=tx.epoch).kinds
                 answered = [(verdict, self._record(tx, verdict)) for verdict in verdicts]
-        except UnavailableError as error:
-            log.error("cannot record", logins=len(verdicts), error=str(error))
+        except (UnavailableError, MemoryError) as error:
+            log.error("cannot record", logins=len(verdicts), error=str(error) or "out of memory")
+            self._failed_at = verdicts[0].uptime
             for verdict in verdicts:
                 if verdict.exchange is not None:
                     verdict.exchange.remembered.reply = Reply(b"", verdict.exchange.source, verdict)
@@ -75,6 +84,7 @@ class Recorder:
         except Exception as error:  # a bug of ours over one login ends that login, not the others of its batch
             log.exception("cannot record", logins=len(verdicts))
             return self._commit_apart(verdicts, now, error)
+        self._failed_at = None
         replies = []
         for verdict, reply in answered:
             if reply is not None and verdict.exchange is not None:
@@ -87,13 +97,13 @@ class Recorder:
         return replies
 
     def _records_stranger(self, verdict: Verdict) -> bool:
-        shown = verdict.login.certificate
-        if len(self._strangers) >= _STRANGERS_AT_MOST:
-            self._strangers.clear()
-        limit = self._strangers.setdefault(
-            (verdict.login.gateway.id, shown.id if shown else ""), RateLimit(per_second=_STRANGERS_PER_SECOND)
-        )
-        return limit.allows(verdict.uptime)
+        login, shown = verdict.login, verdict.login.certificate
+        kept_apart = shown.id if shown else ""
+        if verdict.refusal is not None and verdict.refusal.reason is Reason.TOO_MANY_FAILURES:
+            if not self._sources.allows((login.gateway.id, name_source(login.client_address)), verdict.uptime):
+                return False
+            kept_apart = verdict.refusal.reason.value
+        return self._strangers.allows((login.gateway.id, kept_apart), verdict.uptime)
 
     def _commit_apart(self, verdicts: Sequence[Verdict], now: datetime, error: Exception) -> list[Reply]:
         """Record each on its own; the one that cannot be, as refused by an error of ours, or not at all."""

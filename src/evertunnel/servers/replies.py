@@ -53,5 +53,5 @@ def build_reject(verdict: Verdict) -> Reply | None:
 
 def _random_salts() -> tuple[int, int]:
     """Two different 15-bit salts (RFC 2548 2.4.2)."""
-    first = secrets.randbelow(0x8000)
-    return first, (first + 1 + secrets.randbelow(0x7FFF)) % 0x8000
+    first = secrets.randbits(15)
+    return first, first ^ (1 + secrets.randbits(14))

@@ -17,31 +17,12 @@ LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.v
 
 def insert_sessions(tx: Transaction, sessions: Sequence[Session]) -> None:
     """Add sessions as they begin."""
-    tx.insert(
-        _sessions,
-        [
-            {
-                "id": session.id,
-                "kind": session.kind.value,
-                "state": session.state.value,
-                "gateway_id": session.gateway_id,
-                "unique_id": session.unique_id,
-                "spis": session.spis,
-                "user_id": session.user_id,
-                "device_id": session.device_id,
-                "certificate_id": session.certificate_id,
-                "attempt_id": session.attempt_id,
-                "remote_address": session.remote_address,
-                "virtual_addresses": session.virtual_addresses,
-                "created_at": encode_time(session.created_at),
-                "up_at": encode_time(session.created_at) if session.state is SessionState.UP else None,
-                "end_reason": "",
-                "bytes_in": 0,
-                "bytes_out": 0,
-            }
-            for session in sessions
-        ],
-    )
+    tx.insert(_sessions, [_build_row(session) for session in sessions])
+
+
+def insert_session_later(tx: Transaction, session: Session) -> None:
+    """Add a session with all others of the transaction, at its end."""
+    tx.insert_later(_sessions, _build_row(session))
 
 
 def find_session(connection: Connection, session_id: str) -> AnyRow | None:
@@ -86,6 +67,18 @@ def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow
     return list(
         connection.execute(
             select(_sessions)
+            .where(_sessions.c.gateway_id == gateway_id, _sessions.c.state.in_(LIVE))
+            .order_by(_sessions.c.created_at.desc())
+        )
+    )
+
+
+def list_owners_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
+    """The same sessions, with nothing but what joins them to tunnels and to their owners: there may be very many."""
+    columns = (_sessions.c[name] for name in ("id", "kind", "unique_id", "spis", "user_id", "device_id"))
+    return list(
+        connection.execute(
+            select(*columns)
             .where(_sessions.c.gateway_id == gateway_id, _sessions.c.state.in_(LIVE))
             .order_by(_sessions.c.created_at.desc())
         )
@@ -178,3 +171,25 @@ def list_pending_older(connection: Connection, before: datetime) -> list[AnyRow]
             select(_sessions).where(_sessions.c.state == SessionState.PENDING.value, _sessions.c.created_at < before)
         )
     )
+
+
+def _build_row(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "kind": session.kind.value,
+        "state": session.state.value,
+        "gateway_id": session.gateway_id,
+        "unique_id": session.unique_id,
+        "spis": session.spis,
+        "user_id": session.user_id,
+        "device_id": session.device_id,
+        "certificate_id": session.certificate_id,
+        "attempt_id": session.attempt_id,
+        "remote_address": session.remote_address,
+        "virtual_addresses": session.virtual_addresses,
+        "created_at": encode_time(session.created_at),
+        "up_at": encode_time(session.created_at) if session.state is SessionState.UP else None,
+        "end_reason": "",
+        "bytes_in": 0,
+        "bytes_out": 0,
+    }

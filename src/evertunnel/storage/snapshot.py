@@ -21,7 +21,7 @@ from evertunnel.model import (
     User,
 )
 from evertunnel.storage import tables
-from evertunnel.storage.store import read_epoch
+from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
 from evertunnel.storage.tables import AnyRow
 
 _DAY_MICROSECONDS = 24 * 3600 * 1_000_000
@@ -97,6 +97,7 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         epoch = read_epoch(connection)
     if epoch == snapshot.epoch:
         return _NOTHING
+    behind = epoch - snapshot.epoch
     rows = connection.execute(
         select(tables.changes.c.kind, tables.changes.c.subject_id)
         .where(tables.changes.c.epoch > snapshot.epoch)
@@ -104,7 +105,7 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         .limit(_FOLLOW_AT_MOST + 1)
     ).all()
     # An epoch below ours is a database put back from a copy: what came between is in no row of it.
-    if snapshot.epoch == 0 or epoch < snapshot.epoch or len(rows) > _FOLLOW_AT_MOST:
+    if snapshot.epoch == 0 or not 0 < behind <= KEPT_EPOCHS or len(rows) > _FOLLOW_AT_MOST:
         _load_all(connection, snapshot)
         changes = _EVERYTHING
     else:

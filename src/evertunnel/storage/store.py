@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, insert, select
 from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -26,6 +26,10 @@ from evertunnel.storage.driver_statements import DriverStatements
 from evertunnel.storage.tables import encode_time
 
 GENESIS_HASH = bytes(32)
+
+# Who follows from further back reads everything anew, so older changes are of no use to anybody.
+KEPT_EPOCHS = 10_000
+_PRUNE_EVERY_EPOCHS = 1_000
 
 # Waiting this long is not waiting: what is judged to the second does not change, and records keep the caller's moment.
 _AT_ONCE = timedelta(milliseconds=100)
@@ -148,6 +152,7 @@ class Transaction:
         self._changes: list[dict[str, Any]] = []
         self._audit: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
+        self._later: dict[str, tuple[Table, list[Mapping[str, Any]]]] = {}
         self._now_encoded = encode_time(now)
 
     def raise_epoch(self, kind: str, subject_id: str) -> None:
@@ -182,13 +187,22 @@ class Transaction:
         if rows:
             self._statements.insert(self.connection, table, rows)
 
+    def insert_later(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Insert a row beside what is recorded, with others of its table in one statement. Nothing here reads it."""
+        self._later.setdefault(table.name, (table, []))[1].append(row)
+
     def seal(self) -> None:
         """Write what was recorded as one batch that carries the hash of the batch before."""
-        if self._changes or self._audit or self._attempts:
+        if self._later or self._changes or self._audit or self._attempts:
             with self._statements.together(self.connection):
                 self._seal()
+            if self._changes and self.epoch % _PRUNE_EVERY_EPOCHS == 0:
+                old = tables.changes.c.epoch <= self.epoch - KEPT_EPOCHS
+                self.connection.execute(delete(tables.changes).where(old))
 
     def _seal(self) -> None:
+        for table, rows in self._later.values():
+            self.insert(table, rows)
         self.insert(tables.changes, self._changes)
         self.insert(tables.audit, self._audit)
         self.insert(tables.attempts, self._attempts)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from evertunnel.state_folder import StateFolder
 from evertunnel.storage.gateways import get_gateway, radius_secret_context
 from evertunnel.storage.store import Store
 from tests.interop.eap.eapol import Supplicant
+from tests.interop.server import OFFSETS
 from tests.peers.certificates import Credential, PrivateKey, new_key
+from tests.ports import find_port
 
 # The name has to lead here without anybody's help.
 PUBLIC_NAME = "localhost"
@@ -33,8 +35,10 @@ ALICE, BOB, CAROL = "alice@corp.example", "bob@corp.example", "carol@corp.exampl
 DEVICE = "laptop1.corp.example"
 PASSWORD = "a password for tests"
 # Numbers without accounts: nothing stays behind on this machine.
-_USER_BASE = "61800"
+USER_BASE = 61_800
 _READY_WITHIN_SECONDS = 30.0
+# On a machine with one core, too.
+RADIUS_WORKERS = 2
 
 ACCESS_POLICY = {
     "displayName": "Short-lived: require a compliant device",
@@ -55,16 +59,23 @@ class Live:
         self.files = folder / "files"
         self.files.mkdir()
         self.state = StateFolder(folder / "state")
-        self.ports = dict(zip(("radius", "accounting", "http", "https", "gate"), find_free_ports(5), strict=True))
+        self.ports = {name: find_port() for name in ("radius", "accounting", "http", "https", "gate")}
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
-        base = ["--user-base", _USER_BASE] if os.geteuid() == 0 else []
+        base = ["--user-base", str(USER_BASE)] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
+        config = self.state.path / "evertunnel.toml"
+        config.write_text(f"radius_workers = {RADIUS_WORKERS}\n{config.read_text()}")
         self.log_file = folder / "serve.log"
         with self.log_file.open("wb") as log:
             self.server = subprocess.Popen(self.build_command("serve"), stdout=log, stderr=log)
         self._wait_until_it_answers()
         self._fill()
         self.secret = self._open_secret()
+
+    @property
+    def radius_user(self) -> int:
+        """The user of the RADIUS processes, when started as root."""
+        return USER_BASE + OFFSETS["radius"]
 
     def close(self) -> None:
         self.server.terminate()
@@ -161,14 +172,6 @@ class Live:
             time.sleep(0.05)
 
 
-def find_free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 @pytest.fixture(scope="session")
 def live() -> Iterator[Live]:
     # Not below pytest's own folder, which only its owner may enter: the processes give up root.
@@ -208,8 +211,8 @@ class Wire:
         return self.receive()
 
 
-@pytest.fixture
-def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
+@contextmanager
+def make_wires(live: Live) -> Iterator[Callable[..., Wire]]:
     """Makes sockets, each with a port of its own; to the accounting port where that is asked for."""
     with ExitStack() as stack:
 
@@ -219,4 +222,10 @@ def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
             own.connect(("127.0.0.1", live.ports[port]))
             return Wire(own)
 
+        yield make
+
+
+@pytest.fixture
+def new_wire(live: Live) -> Iterator[Callable[..., Wire]]:
+    with make_wires(live) as make:
         yield make

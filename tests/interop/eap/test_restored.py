@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from evertunnel.config_text import set_settings
-from tests.interop.eap.conftest import ALICE, BOB, CAROL, Live, find_free_ports
+from tests.interop.eap.conftest import ALICE, BOB, CAROL, Live
 from tests.interop.eap.eapol import Supplicant
+from tests.ports import find_port
 
 PASSPHRASE = "correct horse battery"
 
@@ -44,7 +45,7 @@ class Before:
 def before(live: Live) -> Iterator[Before]:
     state = live.files.parent / "restored"
     names = ("radius", "accounting", "public_http", "public_https", "gate")
-    ports = dict(zip(names, find_free_ports(5), strict=True))
+    ports = {name: find_port() for name in names}
     made = Before(live, state, ports["radius"])
     config = state / "evertunnel.toml"
     listen = {name: f"127.0.0.1:{port}" for name, port in ports.items()}

@@ -222,3 +222,22 @@ def test_guessing_ends_after_five_tries_on_a_device_however_the_name_is_written(
     assert ready.refuse().reason == Reason.TOO_MANY_SIGN_INS.value
     ready.installation.clock.forward(minutes=5, seconds=1)
     ready.issue()
+
+
+def test_guessing_on_one_device_does_not_lock_its_user_out_on_another(ready: Ready) -> None:
+    other, key = "laptop2.corp.example", make_key("p256", "other device")
+    do = ready.installation.do
+    device_id = ready.installation.add_device(other)
+    issued = ready.installation.issue(CertificateKind.DEVICE, other, key=key, device_id=device_id)
+    do(assign_device, other, ALICE)
+    do(report_device, other, "compliant", value=True, source="administrator")
+    for _ in range(6):
+        ready.refuse(ready.ask(password="a guess"))
+    assert ready.refuse().reason == Reason.TOO_MANY_SIGN_INS.value
+    replace(ready, device_key=key, device_certificate_der=issued.certificate_der).issue()
+
+
+def test_who_proves_no_device_locks_neither_user_nor_device_out(ready: Ready) -> None:
+    for _ in range(20):
+        ready.refuse(ready.ask(device_signature=b"noise", password="a guess"))
+    ready.issue()

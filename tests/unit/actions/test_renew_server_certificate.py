@@ -120,3 +120,17 @@ def test_a_revoked_one_is_not_renewed(served: Installation) -> None:
 def test_the_chain_ends_below_the_root(served: Installation) -> None:
     chain = make(served)[0].load()
     assert [certificate.subject.rfc4514_string() for certificate in chain[1:]] == ["CN=Example Issuing CA 1"]
+
+
+def test_of_two_processes_with_one_key_one_renews_and_both_use_it(served: Installation) -> None:
+    one, other = make(served)[0], make(served)[0]
+    first = one.load()[0]
+    assert other.load()[0] == first
+    assert other.find_newer() is None
+    served.clock.forward(days=350)
+    renewed = one.find_newer()
+    assert renewed is not None
+    assert renewed[0] != first
+    assert count_rows(served) == 2
+    assert other.find_newer() == renewed
+    assert count_rows(served) == 2

@@ -12,9 +12,10 @@ from evertunnel import clock
 from evertunnel.actions.decide import Decider
 from evertunnel.model import Authority, CertificateStatus
 from evertunnel.protocols.eap.tls_server import TLSContext
-from evertunnel.servers.logins import Reply, Verdict
+from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.gateways import radius_secret_context
 from tests.installation import Installation as OwnInstallation
 from tests.peers.certificates import Credential
@@ -29,17 +30,17 @@ SOURCE = ("127.0.0.1", 40_000)
 class Scene:
     """A policy server on an installation. `uptime` moves only when a test moves it."""
 
-    def __init__(self, installation: Installation, secret: bytes, alice: Credential) -> None:
+    def __init__(self, installation: Installation, secret: bytes, alice: Credential, place: Place = ALONE) -> None:
         self.installation = installation
         self.secret = secret
         self.alice = alice
         self.uptime = 1_000.0
         self.decider = Decider()
-        self.server = self._build_server()
+        self.server = self._build_server(place)
         self.recorder = Recorder(installation.store, self.decider, on_gateways_changed=self.server.load_gateways)
         self.gateway = self.new_gateway()
 
-    def receive(self, data: bytes, source: tuple[str, int] = SOURCE) -> Reply | Verdict | None:
+    def receive(self, data: bytes, source: tuple[str, int] = SOURCE) -> Reply | Verdict | Elsewhere | None:
         """What the server makes of a datagram, before anything is recorded."""
         return self.server.receive(data, source, now=clock.now(), uptime=self.uptime)
 
@@ -59,6 +60,7 @@ class Scene:
         if isinstance(outcome, Verdict):
             replies = self.recorder.commit([outcome], clock.now())
             outcome = replies[0] if replies else None
+        assert not isinstance(outcome, Elsewhere)
         assert outcome is None or outcome.destination == source
         return outcome.data if outcome is not None else None
 
@@ -88,7 +90,7 @@ class Scene:
             is_revoked=self._is_withdrawn,
         )
 
-    def _build_server(self) -> PolicyServer:
+    def _build_server(self, place: Place) -> PolicyServer:
         with self.installation.store.read() as connection:
             self.decider.refresh(connection)
         server = PolicyServer(
@@ -97,6 +99,7 @@ class Scene:
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
+            place,
         )
         server.load_gateways()
         return server
@@ -129,5 +132,5 @@ def scene(original: tuple[Installation, bytes, Credential], tmp_path: Path) -> I
 
 
 @pytest.fixture
-def accounts(installation: OwnInstallation) -> Accounts:
-    return Accounts(installation)
+def accounts(either_installation: OwnInstallation) -> Accounts:
+    return Accounts(either_installation)

@@ -71,7 +71,7 @@ def test_lengths_that_lie_and_other_codes_get_silence(accounts: Accounts) -> Non
     assert accounts.carry(seal(NAMED)) is not None
     assert accounts.carry(seal(NAMED) + b"padding") is not None
     packets = [seal(NAMED, length=length) for length in (0, 19, 20 + len(NAMED) + 1, 4_097, 65_535)]
-    packets += [seal(NAMED, code=code) for code in range(256) if code != 4]
+    packets += [seal(NAMED, code=code) for code in range(256) if code != 4]  # 12 as well: it is not signed
     packets += [seal(NAMED)[:end] for end in range(20 + len(NAMED))]
     packets += [seal(NAMED + encode(33, bytes(253)) * 16)]
     assert [accounts.carry(packet) for packet in packets] == [None] * len(packets)

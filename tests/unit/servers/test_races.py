@@ -1,8 +1,10 @@
 """Granting and taking away at the same time: in the order of their commits, no grant stands behind a denial."""
 
+import itertools
 import random
 import threading
 import time
+from functools import partial
 
 from sqlalchemy import select
 
@@ -18,6 +20,7 @@ from evertunnel.storage.store import Store
 from evertunnel.storage.verify_chain import verify_chain
 from tests.peers import radius
 from tests.unit.servers.conftest import Scene
+from tests.unit.servers.workers import open_workers
 
 ALICE = "alice@corp.example"
 _LONGEST_ACTION_SECONDS = 0.012
@@ -125,6 +128,39 @@ def test_of_many_logins_at_once_a_revocation_lets_only_earlier_ones_in(scene: Sc
     assert revoked_at > 10
     assert words == [Outcome.GRANTED] * revoked_at + [Audit.CERTIFICATE_REVOKE] + [Outcome.REFUSED] * (60 - revoked_at)
     assert codes.count(radius.ACCEPT) == revoked_at
+
+
+def test_two_workers_and_a_denial_cannot_cross(scene: Scene) -> None:
+    with open_workers(scene) as workers:
+        verdicts: list[list[Verdict]] = [[], []]
+        while min(map(len, verdicts)) < 40:
+            last = workers.new_gateway(at=0).build_last_request(scene.new_client())
+            worker, verdict = workers.receive(last, at=0)
+            assert isinstance(verdict, Verdict)
+            verdicts[worker].append(verdict)
+        store = Store(f"sqlite:///{scene.installation.database}")
+        codes: list[int] = []
+
+        def work(number: int) -> None:
+            codes.extend(record(workers.scenes[number], verdict) for verdict in verdicts[number])
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for turn in itertools.count():
+            change = allow if turn % 2 else partial(deny, reason="left")
+            change(store, SubjectKind.USER, ALICE, actor="t", now=clock.now())
+            if not any(thread.is_alive() for thread in threads):
+                break
+        store.close()
+    denied = False
+    for _, word in tell_story(scene):
+        if word in (Audit.USER_DENY, Audit.USER_ALLOW):
+            denied = word == Audit.USER_DENY
+        else:
+            assert (word == Outcome.GRANTED) is not denied
+    assert len(codes) == sum(map(len, verdicts))
+    assert codes.count(radius.ACCEPT) == [word for _, word in tell_story(scene)].count(Outcome.GRANTED)
 
 
 def tell_story(scene: Scene) -> list[tuple[int, str]]:

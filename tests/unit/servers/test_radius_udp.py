@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 from evertunnel.actions.deny import deny
 from evertunnel.clock import now
 from evertunnel.model import Reason, SubjectKind
+from evertunnel.servers import radius_udp
 from evertunnel.servers.radius_udp import RadiusProcess
+from evertunnel.servers.shared_port import Port
 from tests.peers import radius
 from tests.peers.gateway import Gateway
 from tests.unit.servers.conftest import Scene
@@ -21,11 +23,11 @@ Server = tuple[str, int]
 
 
 @contextmanager
-def serving(scene: Scene, *, before: Callable[[Server], None] | None = None) -> Iterator[Server]:
+def serving(scene: Scene, *, before: Callable[[Server], None] | None = None, workers: int = 1) -> Iterator[Server]:
     """The process in a thread of this one; it has stopped when this ends. `before` it takes its first packet."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
         listener.bind(("127.0.0.1", 0))
-        process = RadiusProcess(listener, scene.server, scene.recorder)
+        process = RadiusProcess(Port(listener), scene.server, scene.recorder, workers=workers)
         if before is not None:
             before(listener.getsockname())
         thread = threading.Thread(target=process.run)
@@ -104,6 +106,25 @@ def test_logins_that_end_while_it_is_busy_share_a_commit(scene: Scene) -> None:
         with serving(scene, before=send_all):
             assert [own.recv(4_096)[0] for _ in requests] == [radius.ACCEPT] * 30
     assert len({attempt.batch for attempt in scene.installation.list_attempts()}) == 1
+
+
+def test_one_of_several_workers_pauses_between_commits_and_answers_all_before_it_stops(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_PAUSE_PER_WORKER_SECONDS", "_PAUSE_AT_MOST_SECONDS"):
+        monkeypatch.setattr(radius_udp, name, 600.0)
+    scene.uptime = time.monotonic()
+    first, *rest = [scene.gateway.build_last_request(scene.new_client()) for _ in range(6)]
+    with new_socket() as own:
+        with serving(scene, workers=2) as server:
+            own.sendto(first, server)
+            assert own.recv(4_096)[0] == radius.ACCEPT, "nobody waits for a pause that nothing made"
+            for request in [*rest, scene.gateway.build(b"")]:
+                own.sendto(request, server)
+            assert own.recv(4_096)[0] == radius.CHALLENGE, "the others were taken, and it goes on meanwhile"
+            assert len(scene.installation.list_attempts()) == 1
+        assert [own.recv(4_096)[0] for _ in rest] == [radius.ACCEPT] * 5
+    assert len({attempt.batch for attempt in scene.installation.list_attempts()}) == 2
 
 
 def test_a_change_is_followed_while_nothing_comes(scene: Scene) -> None:

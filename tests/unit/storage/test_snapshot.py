@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import select
 
 from evertunnel.actions.allow import allow
 from evertunnel.actions.assign_device import assign_device
@@ -27,9 +28,10 @@ from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import DomainError
 from evertunnel.model import SubjectKind
-from evertunnel.storage import snapshot, tables
+from evertunnel.storage import snapshot, store, tables
 from evertunnel.storage.snapshot import Changes, Snapshot, follow
-from tests.installation import Installation
+from evertunnel.storage.store import read_epoch
+from tests.installation import ALICE, Installation
 from tests.unit.access.samples import make_document
 
 USERS = [f"user{number}@corp.example" for number in range(3)]
@@ -276,3 +278,24 @@ def test_secrets_of_gateways_stay_sealed(installation: Installation) -> None:
     assert sealed.radius_secret == row.radius_secret_sealed
     opened = installation.keystore.unseal(sealed.radius_secret, context=f"gateways.radius_secret_sealed.{gateway_id}")
     assert len(opened) == 48 and opened not in sealed.radius_secret
+
+
+def test_old_changes_are_dropped_and_who_follows_from_before_reads_everything(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (store, snapshot):
+        monkeypatch.setattr(module, "KEPT_EPOCHS", 4)
+    monkeypatch.setattr(store, "_PRUNE_EVERY_EPOCHS", 2)
+    user_id = installation.add_user()
+    long_ago, lately = read_afresh(installation), read_afresh(installation)
+    for turn in range(9):
+        if turn == 6:
+            find_changes(installation, lately)
+        installation.do(change_user, ALICE, enabled=turn % 2 == 0)
+    with installation.store.read() as connection:
+        epochs = connection.execute(select(tables.changes.c.epoch).order_by(tables.changes.c.epoch)).scalars().all()
+        now = read_epoch(connection)
+    assert epochs == list(range(epochs[0], now + 1)) and 4 <= len(epochs) <= 6
+    assert find_changes(installation, lately) == Changes(frozenset({"user"}), frozenset({user_id}))
+    assert find_changes(installation, long_ago).everybody
+    assert lately == long_ago == read_afresh(installation)

@@ -58,6 +58,16 @@ def test_one_transaction_is_one_batch_whatever_it_records(installation: Installa
     assert count(store, "batches") == before + 1
 
 
+def test_what_is_inserted_later_is_there_when_it_was_committed(installation: Installation) -> None:
+    store = installation.store
+    before = count(store, "groups")
+    with store.write(BEGINNING) as tx:
+        for name in ("a", "b", "c"):
+            tx.insert_later(tables.groups, {"id": name, "name": name, "name_key": name, "created_at": 0})
+        assert count(store, "groups") == before
+    assert count(store, "groups") == before + 3
+
+
 def test_one_transaction_raises_the_epoch_once_and_says_all_it_changed(installation: Installation) -> None:
     store = installation.store
     before = find_epoch(store)

@@ -8,7 +8,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -42,7 +42,7 @@ from evertunnel.protocols.agent.messages import (
     Terminate,
     Welcome,
 )
-from evertunnel.vici_connection import AwayError, ViciConnection
+from evertunnel.vici_connection import AwayError, Section, ViciConnection
 
 _SILENT_AT_MOST_SECONDS = 12.0
 _BEAT_EVERY_SECONDS = 2.0
@@ -256,7 +256,7 @@ class Agent:
         if not numbers:
             return []
         if len(numbers) <= _ASK_ONE_BY_ONE:
-            found = [section for number in numbers for section in self._vici.list_tunnels(number)]
+            found: Iterable[Section] = [each for number in numbers for each in self._vici.list_tunnels(number)]
         else:
             found = self._vici.list_tunnels()
         ours = {int(section["uniqueid"]) for section in found if is_ours(section["name"])}

@@ -14,6 +14,7 @@ from evertunnel.protocols.eap.packet import (
     encode_request,
     encode_success,
 )
+from evertunnel.protocols.eap.stage import Stage
 from evertunnel.protocols.eap.tls_server import Peer
 
 # A chain of 64 KiB in pieces of 1,400 octets is under 50 rounds; nobody honest needs more than this.
@@ -81,6 +82,8 @@ Turn = Challenge | DecisionDue | Accepted | Refused
 class Conversation:
     """EAP with one peer."""
 
+    __slots__ = ("_answered", "_asked", "_method", "_new_method", "_rounds", "identity", "state")
+
     def __init__(self, new_method: Callable[[], tls.EAPTLS]) -> None:
         self._new_method = new_method
         self._method: tls.EAPTLS | None = None
@@ -95,6 +98,11 @@ class Conversation:
     def failed(self) -> tls.Failed | None:
         """Why this will end in failure: certain already, although the peer is still being told."""
         return self._method.failed if self._method is not None else None
+
+    @property
+    def stage(self) -> Stage:
+        """How far it came."""
+        return self._method.stage if self._method is not None else Stage.NOTHING
 
     def start(self) -> Challenge:
         """The gateway sent an EAP-Start: ask for the identity (RFC 3579 2.1)."""
@@ -157,6 +165,7 @@ class Conversation:
         self.identity = response.data.decode("utf-8", "replace")[:MAXIMUM_IDENTITY_CHARACTERS]
         self._asked = response.identifier
         self._method = self._new_method()
+        del self._new_method  # ten thousand that stop here are to be small
         self.state = State.WAITING_FOR_METHOD
         return self._ask(self._method.start())
 

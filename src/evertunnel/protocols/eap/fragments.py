@@ -21,10 +21,17 @@ _OVERHEAD_BYTES = 5
 class IncomingMessage:
     """Puts fragments together."""
 
+    __slots__ = ("_parts", "_promised", "_received")
+
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._received = 0
         self._promised: int | None = None
+
+    @property
+    def began(self) -> bool:
+        """Whether a part of a message is here and the rest is not."""
+        return bool(self._parts)
 
     def add(self, data: bytes) -> bytes | None:
         """Take the EAP-TLS data of one packet. Returns the whole message when it is complete, else None.

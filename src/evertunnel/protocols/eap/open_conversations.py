@@ -1,46 +1,111 @@
-"""Conversations that are open, found by the State attribute; bounded in number and age (RFC 2865 5.24)."""
+"""Conversations that are open, found by the State attribute; bounded in number, memory and age (RFC 2865 5.24)."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from evertunnel.protocols.eap.stage import Stage
 
 T = TypeVar("T")
 
 STATE_BYTES = 16
 
 
-class OpenConversations(Generic[T]):
-    """State -> conversation. A State is random, names its gateway's conversation only, and is used up by each turn."""
+@dataclass(frozen=True, slots=True)
+class _Open(Generic[T]):
+    since: float
+    gateway_id: str
+    stage: Stage
+    conversation: T
 
-    def __init__(self, *, seconds: float = 30.0, capacity: int = 10_000) -> None:
+
+class OpenConversations(Generic[T]):
+    """State -> conversation. A State is random, names its gateway's conversation only, and is used up by each turn.
+
+    What holds TLS state has a bound of its own, `tls_capacity`: it weighs twenty times the rest.
+    """
+
+    def __init__(self, *, seconds: float = 30.0, capacity: int = 10_000, tls_capacity: int = 1_000) -> None:
         self._seconds = seconds
-        self._capacity = capacity
-        self._open: OrderedDict[bytes, tuple[float, str, T]] = OrderedDict()
+        self._open: dict[bytes, _Open[T]] = {}
+        self._light, self._heavy = _Queues(capacity), _Queues(tls_capacity)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def put(self, state: bytes, gateway_id: str, conversation: T, now: float) -> T | None:
+    def put(self, state: bytes, gateway_id: str, conversation: T, now: float, stage: Stage = Stage.NOTHING) -> T | None:
         """Keep a conversation until its next turn. Returns the one that had to make room for it, if any."""
-        evicted: T | None = None
-        if len(self._open) >= self._capacity:
-            _, (_, _, evicted) = self._open.popitem(last=False)
-        self._open[state] = (now, gateway_id, conversation)
-        return evicted
+        self._open[state] = opened = _Open(now, gateway_id, stage, conversation)
+        queues = self._queues_of(opened)
+        queues.add(state, opened)
+        victim = queues.find_victim()
+        return None if victim is None else self._remove(victim).conversation
 
     def take(self, state: bytes, gateway_id: str, now: float) -> T | None:
         """The conversation of a State if it is this gateway's and not too old. It must be put back for another turn."""
         found = self._open.get(state)
-        if found is None or found[1] != gateway_id or now - found[0] > self._seconds:
+        if found is None or found.gateway_id != gateway_id or now - found.since > self._seconds:
             return None
-        del self._open[state]
-        return found[2]
+        return self._remove(state).conversation
 
     def expire(self, now: float) -> Iterator[T]:
         """Conversations whose peer stopped answering; they are closed."""
-        while self._open:
-            state, (since, _, conversation) = next(iter(self._open.items()))
-            if now - since <= self._seconds:
-                return
-            del self._open[state]
-            yield conversation
+        for queues in (self._light, self._heavy):
+            for state in queues.list_older(now - self._seconds):
+                yield self._remove(state).conversation
+
+    def _remove(self, state: bytes) -> _Open[T]:
+        removed = self._open.pop(state)
+        self._queues_of(removed).remove(state, removed)
+        return removed
+
+    def _queues_of(self, opened: _Open[T]) -> "_Queues":
+        return self._heavy if opened.stage.is_heavy else self._light
+
+
+class _Queues:
+    """States by gateway and stage, the oldest first.
+
+    When there are too many, the gateway that has most of them gives one up, so that a gateway under attack cannot
+    take the places of the others: the one that came the least way, and of those the one that waits longest.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._count = 0
+        self._counts: dict[str, int] = {}
+        self._queues: dict[tuple[str, Stage], OrderedDict[bytes, float]] = {}
+
+    def add(self, state: bytes, opened: _Open[T]) -> None:
+        self._count += 1
+        self._counts[opened.gateway_id] = self._counts.get(opened.gateway_id, 0) + 1
+        self._queues.setdefault((opened.gateway_id, opened.stage), OrderedDict())[state] = opened.since
+
+    def remove(self, state: bytes, opened: _Open[T]) -> None:
+        self._count -= 1
+        self._counts[opened.gateway_id] -= 1
+        queue = self._queues[opened.gateway_id, opened.stage]
+        del queue[state]
+        if not queue:
+            del self._queues[opened.gateway_id, opened.stage]
+        if not self._counts[opened.gateway_id]:
+            del self._counts[opened.gateway_id]
+
+    def find_victim(self) -> bytes | None:
+        """Who has to go, if somebody has to."""
+        if self._count <= self._capacity:
+            return None
+        gateway_id = max(self._counts, key=self._counts.__getitem__)
+        queue = next(queue for stage in Stage if (queue := self._queues.get((gateway_id, stage))))
+        return next(iter(queue))
+
+    def list_older(self, moment: float) -> list[bytes]:
+        """Those that began to wait before a moment."""
+        older = []
+        for queue in self._queues.values():
+            for state, since in queue.items():
+                if since >= moment:
+                    break
+                older.append(state)
+        return older

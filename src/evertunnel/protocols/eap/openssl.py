@@ -33,14 +33,15 @@ ERRORS_USAGE: frozenset[int] = frozenset(
     {_lib.X509_V_ERR_INVALID_CA, _lib.X509_V_ERR_INVALID_PURPOSE, _lib.X509_V_ERR_CERT_REJECTED}
 )
 
-VerifyCallback = Callable[[int, int, bytes], int]
+VerifyCallback = Callable[[int, int, Callable[[], bytes]], int]
 
 
 def use_verify_callback(context: SSL.Context, callback: VerifyCallback) -> Any:
-    """Demand a client certificate and let `callback(error, depth, leaf_der)` judge each link of its chain.
+    """Demand a client certificate and let `callback(error, depth, encode_leaf)` judge each link of its chain.
 
-    It is given OpenSSL's own verdict (0: fine) on the link at that depth, and the leaf, and returns the error to use,
-    0 for none. Should it raise, the verdict is no. Returns the handle that must be kept alive as long as the context.
+    It is given OpenSSL's own verdict (0: fine) on the link at that depth, and what encodes the leaf as DER, and returns
+    the error to use, 0 for none. Should it raise, the verdict is no. Returns the handle that must be kept alive as long
+    as the context.
     """
 
     @_ffi.callback("int(int, X509_STORE_CTX *)", error=0)  # type: ignore[untyped-decorator]
@@ -48,7 +49,7 @@ def use_verify_callback(context: SSL.Context, callback: VerifyCallback) -> Any:
         error = callback(
             _lib.X509_STORE_CTX_get_error(store_context),
             _lib.X509_STORE_CTX_get_error_depth(store_context),
-            _encode_certificate(_lib.X509_STORE_CTX_get0_cert(store_context)),
+            lambda: _encode_certificate(_lib.X509_STORE_CTX_get0_cert(store_context)),
         )
         _lib.X509_STORE_CTX_set_error(store_context, error)
         return 1 if error == ERROR_OK else 0

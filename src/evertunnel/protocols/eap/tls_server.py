@@ -17,9 +17,10 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 # TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
 _GROUPS = "X25519:P-256:P-384"
 _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-_READ_BYTES = 65_536
+_READ_BYTES = 4096  # holds most of what is sent at once; a buffer of this size is made for each reading
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
+_NO_MEMORY = "malloc failure"  # ERR_R_MALLOC_FAILURE
 
 
 class TLSFailure(StrEnum):
@@ -74,6 +75,7 @@ class TLSContext:
         # A resumed handshake would skip the verify callback and with it the certificate.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 17 kB less for each peer that is waited for
         openssl.use_groups(context, _GROUPS)
         openssl.trust_as_anchors(context)
         context.use_certificate(chain[0])
@@ -92,19 +94,23 @@ class TLSContext:
         self.handshaking: TLSHandshake | None = None
 
     def new_handshake(self) -> "TLSHandshake":
-        """Begin with a new peer. Costs memory; wait for its ClientHello first."""
-        return TLSHandshake(self, SSL.Connection(self._context, None))
+        """Begin with a new peer. Costs memory; wait for its ClientHello first. Raises MemoryError."""
+        try:
+            return TLSHandshake(self, SSL.Connection(self._context, None))
+        except SSL.Error as error:  # nothing of the peer's is in it yet
+            raise MemoryError from error
 
     def _keep_secret(self, _connection: SSL.Connection, line: bytes) -> None:
         """NSS key log lines; one of them is needed to tell a refused TLS 1.3 peer why. Nothing is written anywhere."""
         if line.startswith(_SERVER_SECRET) and self.handshaking is not None:
             self.handshaking.server_secret = bytes.fromhex(line.rpartition(b" ")[2].decode("ascii"))
 
-    def _verify(self, error: int, depth: int, leaf_der: bytes) -> int:
+    def _verify(self, error: int, depth: int, encode_leaf: Callable[[], bytes]) -> int:
         handshake = self.handshaking
         assert handshake is not None
-        handshake.presented_der = leaf_der
-        if depth == 0 and error == openssl.ERROR_OK and self._is_revoked(leaf_der):
+        if handshake.presented_der is None:  # it is asked about each link, and the leaf is the same
+            handshake.presented_der = encode_leaf()
+        if depth == 0 and error == openssl.ERROR_OK and self._is_revoked(handshake.presented_der):
             error = openssl.ERROR_REVOKED
         if error != openssl.ERROR_OK:
             handshake.verify_error = error
@@ -126,7 +132,7 @@ class TLSHandshake:
     def receive(self, data: bytes) -> bytes:
         """Feed what the peer sent, get what to send. When the handshake is complete, `peer` is set.
 
-        Raises TLSError when it failed.
+        Raises TLSError when it failed, MemoryError when that was not the peer's doing.
         """
         self._connection.bio_write(data)
         self._context.handshaking = self
@@ -164,14 +170,20 @@ class TLSHandshake:
         return self._connection.export_keying_material(label, length, context)
 
     def _pending(self) -> bytes:
+        pending = piece = b""
         try:
-            return self._connection.bio_read(_READ_BYTES)
+            while not piece or len(piece) == _READ_BYTES:
+                piece = self._connection.bio_read(_READ_BYTES)
+                pending += piece
         except SSL.WantReadError:
-            return b""
+            pass
+        return pending
 
     def _failed(self, error: SSL.Error) -> TLSError:
         reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if isinstance(entry, tuple)]
         detail = "; ".join(str(reason) for reason in reasons) or "handshake failed"
+        if _NO_MEMORY in detail:
+            raise MemoryError(detail)
         code = self.verify_error
         if code in openssl.ERRORS_EXPIRED:
             failure = TLSFailure.CERTIFICATE_EXPIRED

@@ -130,8 +130,8 @@ def decode_accounting_request(data: bytes, secret: bytes) -> AccountingRequest:
     )
 
 
-def encode_accounting_response(request: AccountingRequest, secret: bytes) -> bytes:
-    """The answer, which says that it is stored. The same request always gets the same octets."""
+def encode_accounting_response(request: Request, secret: bytes) -> bytes:
+    """The answer, which says that it is stored, or that we are there. The same request always gets the same octets."""
     body = encode_proxy_states(request)
     start = struct.pack("!BBH", radius.Code.ACCOUNTING_RESPONSE, request.identifier, HEADER_BYTES + len(body))
     authenticator = md5(start + request.authenticator + body + secret, usedforsecurity=False).digest()

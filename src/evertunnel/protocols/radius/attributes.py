@@ -1,4 +1,4 @@
-"""Numbers of the codes and attributes in use (RFC 2865 5, 2866 5, 2869 5, 3162, 2548)."""
+"""Numbers of the codes and attributes in use (RFC 2865 5, 2866 5, 2869 5, 3162, 2548, 5997)."""
 
 from enum import IntEnum
 
@@ -12,6 +12,7 @@ class Code(IntEnum):
     ACCOUNTING_REQUEST = 4
     ACCOUNTING_RESPONSE = 5
     ACCESS_CHALLENGE = 11
+    STATUS_SERVER = 12
 
 
 USER_NAME = 1

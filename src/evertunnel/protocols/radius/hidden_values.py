@@ -38,7 +38,7 @@ def hide_key(key: bytes, *, secret: bytes, authenticator: bytes, salt: int) -> b
     previous = authenticator + salt_bytes
     for start in range(0, len(plain), 16):
         pad = md5(secret + previous, usedforsecurity=False).digest()
-        block = bytes(a ^ b for a, b in zip(plain[start : start + 16], pad, strict=True))
+        block = (int.from_bytes(plain[start : start + 16], "big") ^ int.from_bytes(pad, "big")).to_bytes(16, "big")
         hidden += block
         previous = block
     return salt_bytes + bytes(hidden)

@@ -1,6 +1,7 @@
 """The few calls through pyOpenSSL's private binding: an upgrade that breaks one is found here."""
 
 import contextlib
+from collections.abc import Callable
 
 import pytest
 from OpenSSL import SSL
@@ -72,8 +73,8 @@ def test_unknown_groups_are_a_value_error() -> None:
 def test_the_callback_sees_each_link_and_always_the_leaf(house: House) -> None:
     seen: list[tuple[int, int, bytes]] = []
 
-    def look(error: int, depth: int, leaf_der: bytes) -> int:
-        seen.append((error, depth, leaf_der))
+    def look(error: int, depth: int, encode_leaf: Callable[[], bytes]) -> int:
+        seen.append((error, depth, encode_leaf()))
         return error
 
     handle = openssl.use_verify_callback(house.context._context, look)

@@ -14,6 +14,7 @@ def test_codes_are_those_of_pyrad() -> None:
         "ACCESS_CHALLENGE": pyrad.AccessChallenge,
         "ACCOUNTING_REQUEST": pyrad.AccountingRequest,
         "ACCOUNTING_RESPONSE": pyrad.AccountingResponse,
+        "STATUS_SERVER": pyrad.StatusServer,
     }
 
 

@@ -212,6 +212,15 @@ def test_every_reply_is_signed_first_and_verified_by_pyrad(code: Code, eap: byte
     assert read[radius.STATE] == [b"s" * 16]
 
 
+@pytest.mark.parametrize("octets", [1, 63, 64, 65, 200])
+def test_the_signature_is_that_of_the_standard_library_for_secrets_of_every_length(octets: int) -> None:
+    for secret in (b"s" * octets, b"t" * octets, b"s" * octets):
+        request = decode_access_request(radius.build_request(secret, [(radius.EAP_MESSAGE, EAP)]), secret)
+        reply = encode_reply(Code.ACCESS_CHALLENGE, request, secret, eap_message=EAP)
+        unsigned = reply[:4] + request.authenticator + reply[20:22] + bytes(16) + reply[38:]
+        assert reply[22:38] == hmac.digest(secret, unsigned, "md5")
+
+
 def test_the_response_authenticator_is_that_of_rfc_2865() -> None:
     request = decode(sign([(radius.EAP_MESSAGE, EAP)]))
     reply = encode_reply(Code.ACCESS_REJECT, request, SECRET)

@@ -17,6 +17,7 @@ from enum import Enum, auto
 
 from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
 from evertunnel.protocols.eap.packet import EAPError, Type
+from evertunnel.protocols.eap.stage import Stage
 from evertunnel.protocols.eap.tls_server import TLS_12, Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
 
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
@@ -72,6 +73,10 @@ _ACKNOWLEDGEMENT = Ask(b"\x00")
 class EAPTLS:
     """One peer's run of the method."""
 
+    __slots__ = (
+        "__weakref__", "_context", "_finished", "_flight", "_handshake", "_incoming", "_outgoing", "_packet_bytes",
+        "failed", "state",
+    )  # fmt: skip
     type = Type.TLS
 
     def __init__(self, context: TLSContext, *, packet_bytes: int) -> None:
@@ -82,8 +87,21 @@ class EAPTLS:
         self._outgoing: OutgoingMessage | None = None
         self._handshake: TLSHandshake | None = None
         self._flight = b""
+        self._finished: Finished | None = None
         self.failed: Failed | None = None  # set as soon as it is certain, before the peer was told
         self.state = State.WAITING_FOR_CLIENT_HELLO
+
+    @property
+    def stage(self) -> Stage:
+        """How far the peer came."""
+        if self.failed is not None:
+            return Stage.NOTHING
+        match self.state:
+            case State.WAITING_FOR_CLIENT_HELLO:
+                return Stage.CLIENT_HELLO if self._incoming.began else Stage.NOTHING
+            case State.WAITING_FOR_HANDSHAKE:
+                return Stage.ANSWERING if self._incoming.began else Stage.CLIENT_HELLO
+        return Stage.ENDING
 
     def start(self) -> Ask:
         """The first request."""
@@ -113,32 +131,31 @@ class EAPTLS:
 
     def accept(self) -> Ask:
         """The decision was yes: finish the handshake so that the peer may know."""
-        self._expect_decision()
-        assert self._handshake is not None
-        assert self._handshake.peer is not None
+        handshake, peer = self._end_handshake()
         self.state = State.WAITING_FOR_LAST_ANSWER
-        if self._handshake.peer.version != TLS_12:
+        if peer.version == TLS_12:
+            key = handshake.export_key(b"client EAP encryption", 64, None)
+        else:
             # RFC 9190 2.1.1: this octet is our promise that nothing more will be asked for.
-            self._flight += self._handshake.encrypt(b"\x00")
+            self._flight += handshake.encrypt(b"\x00")
+            # RFC 9190 2.3: the context is the EAP type.
+            key = handshake.export_key(b"EXPORTER_EAP_TLS_Key_Material", 128, bytes((self.type,)))
+        self._finished = Finished(peer, key[:64])
         return self._send(self._flight)
 
     def refuse(self, detail: str) -> Ask | Failed:
         """The decision was no. The peer is told by an alert before the failure (RFC 5216 2.1.3, RFC 9190 2.1.4)."""
-        self._expect_decision()
-        assert self._handshake is not None
-        assert self._handshake.peer is not None
-        peer = self._handshake.peer
-        self.failed = Failed(TLSFailure.PROTOCOL, detail, peer.certificate_der)
-        alert = self._handshake.encode_access_denied()
-        if not alert:
-            self.state = State.FINISHED
-            return self.failed
-        self.state = State.WAITING_FOR_ALERT_ANSWER
-        return self._send(alert)
+        handshake, peer = self._end_handshake()
+        return self._fail(Failed(TLSFailure.PROTOCOL, detail, peer.certificate_der), handshake.encode_access_denied())
 
-    def _expect_decision(self) -> None:
+    def _end_handshake(self) -> tuple[TLSHandshake, Peer]:
+        """The complete handshake. It is not kept while the peer takes its time to answer: it weighs 50 kB and more."""
         if self.state is not State.WAITING_FOR_DECISION:
             raise EAPError(f"no decision is due while {self.state.name.lower().replace('_', ' ')}")
+        handshake, self._handshake = self._handshake, None
+        assert handshake is not None
+        assert handshake.peer is not None
+        return handshake, handshake.peer
 
     def _receive_client_hello(self, message: bytes) -> Progress:
         # Checked before any TLS state is made: a flood of empty openings costs us nothing (54 kB each otherwise).
@@ -155,30 +172,28 @@ class EAPTLS:
         try:
             self._flight = self._handshake.receive(message)
         except TLSError as error:
-            self.failed = Failed(error.failure, error.detail, error.certificate_der)
-            if not error.alert:
-                self.state = State.FINISHED
-                return self.failed
-            self.state = State.WAITING_FOR_ALERT_ANSWER
-            return self._send(error.alert)
+            self._handshake = None
+            return self._fail(Failed(error.failure, error.detail, error.certificate_der), error.alert)
         if self._handshake.peer is not None:
             self.state = State.WAITING_FOR_DECISION
             return Proven(self._handshake.peer)
         return self._send(self._flight)
 
     def _receive_last_answer(self, message: bytes) -> Progress:
-        assert self._handshake is not None
-        assert self._handshake.peer is not None
+        assert self._finished is not None
         self.state = State.FINISHED
-        peer = self._handshake.peer
         if message:
-            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", peer.certificate_der)
-        if peer.version == TLS_12:
-            key = self._handshake.export_key(b"client EAP encryption", 64, None)
-        else:
-            # RFC 9190 2.3: the context is the EAP type.
-            key = self._handshake.export_key(b"EXPORTER_EAP_TLS_Key_Material", 128, bytes((self.type,)))
-        return Finished(peer, key[:64])
+            certificate_der = self._finished.peer.certificate_der
+            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", certificate_der)
+        return self._finished
+
+    def _fail(self, failed: Failed, alert: bytes) -> Ask | Failed:
+        self.failed = failed
+        if not alert:
+            self.state = State.FINISHED
+            return failed
+        self.state = State.WAITING_FOR_ALERT_ANSWER
+        return self._send(alert)
 
     def _send(self, message: bytes) -> Ask:
         self._outgoing = OutgoingMessage(message, packet_bytes=self._packet_bytes)

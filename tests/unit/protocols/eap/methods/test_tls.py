@@ -1,5 +1,6 @@
 """EAP-TLS as a method: its order, its fragments, its keys."""
 
+import gc
 from pathlib import Path
 from ssl import TLSVersion
 
@@ -9,6 +10,7 @@ from evertunnel.protocols.eap.conversation import Accepted
 from evertunnel.protocols.eap.fragments import START
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Ask, Failed, Finished, Progress, Proven, State
 from evertunnel.protocols.eap.packet import EAPError
+from evertunnel.protocols.eap.stage import Stage
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure, TLSHandshake
 from tests.peers.eap_tls import TLS_12, TLS_13, Client
 from tests.peers.tls_keys import compute_msk
@@ -208,3 +210,32 @@ def test_a_refusal_is_one_alert_and_nothing_of_what_was_ready_for_the_peer(house
         method.receive(EMPTY)
     with pytest.raises(EAPError, match="no decision is due"):
         method.accept()
+
+
+@VERSIONS
+def test_the_stage_says_what_it_weighs_and_is_worth(house: House, version: TLSVersion) -> None:
+    method, client = EAPTLS(house.context, packet_bytes=2_000), house.new_client(version=version, fragment_bytes=100)
+    progress: Progress = method.start()
+    stages = [method.stage]
+    while not isinstance(progress, Finished):
+        progress = method.accept() if isinstance(progress, Proven) else progress
+        assert isinstance(progress, Ask)
+        if method.stage is not stages[-1]:
+            stages.append(method.stage)
+        progress = method.receive(answer(client, progress.data))
+    assert stages == list(Stage)
+    assert [stage.is_heavy for stage in stages] == [False, True, True, False]
+
+
+@VERSIONS
+def test_what_only_waits_for_a_last_answer_holds_no_tls_connection(house: House, version: TLSVersion) -> None:
+    accepted, refused = EAPTLS(house.context, packet_bytes=2_000), EAPTLS(house.context, packet_bytes=2_000)
+    talk_until(accepted, house.new_client(version=version), State.WAITING_FOR_LAST_ANSWER)
+    client = house.new_client(version=version, pem=None)
+    data = talk_until(refused, client, State.WAITING_FOR_HANDSHAKE)
+    assert isinstance(refused.receive(data), Ask)
+    assert refused.state is State.WAITING_FOR_ALERT_ANSWER
+    assert refused.stage is Stage.NOTHING
+    gc.collect()
+    alive = [each for each in gc.get_objects() if isinstance(each, TLSHandshake) and each._context is house.context]
+    assert alive == []

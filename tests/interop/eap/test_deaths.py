@@ -1,0 +1,203 @@
+"""Processes die by SIGKILL at random moments under load: what was answered was committed, nothing happened twice.
+
+`EVERTUNNEL_KILLS` says how often: 20 times unless told otherwise, 200 in `make soak`.
+"""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select
+
+from evertunnel.audit import Audit
+from evertunnel.effects import EffectState
+from evertunnel.errors import DomainError
+from evertunnel.model import Outcome, SessionState
+from evertunnel.storage import tables
+from evertunnel.storage.store import Store
+from evertunnel.storage.verify_chain import verify_chain
+from tests.interop.eap.conftest import BOB, USER_BASE, Live, Wire
+from tests.interop.eap.test_udp import new_client
+from tests.interop.server import OFFSETS, find_children, wait_for
+from tests.peers import radius
+from tests.peers.gateway import Gateway
+
+KILLS = int(os.environ.get("EVERTUNNEL_KILLS", "20"))
+pytestmark = pytest.mark.timeout(120 + 3 * KILLS)
+
+
+@pytest.fixture
+def own() -> Iterator[Live]:
+    """An installation of the test's own."""
+    folder = Path(tempfile.mkdtemp(prefix="evertunnel-test-"))
+    folder.chmod(0o755)
+    live = Live(folder)
+    yield live
+    live.server.terminate()
+    live.server.wait(timeout=30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Load:
+    """Logins, enrolments and denials that go on until told to stop, and what their callers were told."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+        self.stop = threading.Event()
+        self.accepted: list[str] = []
+        self.issued: list[bytes] = []
+        self.counted: Counter[str] = Counter()
+        self._bob = live.issue("--user", BOB).pem
+        actions = [self.log_in] * 2 + [self.enrol, self.deny_and_allow]
+        self._threads = [threading.Thread(target=self._repeat, args=(action,)) for action in actions]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_what: object) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+
+    def _repeat(self, action: Callable[[], None]) -> None:
+        while not self.stop.is_set():
+            action()
+
+    def log_in(self) -> None:
+        """One login of bob's; what is not answered is sent again, three times, as gateways do."""
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as own:
+            own.connect(("127.0.0.1", self.live.ports["radius"]))
+            wire = Wire(own)
+
+            def carry(data: bytes) -> bytes | None:
+                for _ in range(3):
+                    with suppress(ConnectionRefusedError):
+                        wire.send(data)
+                        if reply := wire.receive(seconds=1.0):
+                            return reply
+                return None
+
+            gateway = Gateway(self.live.secret, carry)
+            try:
+                answer = gateway.log_in(new_client(self.live, self._bob))
+            except AssertionError:  # silence, or a conversation that died with its process
+                self.counted["broken off"] += 1
+                return
+        if answer.code == radius.ACCEPT:
+            self.accepted.append(answer.packet[radius.CLASS][0].decode())
+        self.counted["accepted" if answer.code == radius.ACCEPT else "refused"] += 1
+
+    def enrol(self) -> None:
+        """One short-lived certificate of alice's."""
+        try:
+            self.issued.append(self.live.enrol())
+        except DomainError:
+            self.counted["not issued"] += 1
+        time.sleep(0.1)
+
+    def deny_and_allow(self) -> None:
+        """By turns, until each is known to be done: a caller whose answer got lost asks again."""
+        for method, path, body in (
+            ("POST", "/v1/denials", {"kind": "user", "name": BOB, "reason": "test"}),
+            ("DELETE", f"/v1/denials/user/{BOB}", None),
+        ):
+            while not self._ask(method, path, body):
+                time.sleep(0.05)
+            time.sleep(0.15)
+
+    def _ask(self, method: str, path: str, body: object) -> bool:
+        transport = httpx2.HTTPTransport(uds=str(self.live.state.path / "run" / "admin.sock"))
+        with httpx2.Client(transport=transport, base_url="http://admin", timeout=5) as client:
+            try:
+                answer = client.request(method, path, json=body)
+            except httpx2.HTTPError:
+                self.counted["unknown"] += 1
+                return False
+        # 409 and 404: it was done, and the answer got lost.
+        assert answer.is_success or answer.status_code in (404, 409), answer.text
+        return True
+
+
+def kill_at_random(live: Live) -> Counter[str]:
+    """SIGKILL to one process after another, each at a random moment after it is there."""
+    chance, killed = random.Random(3), Counter[str]()
+    names = {offset: name for name, offset in OFFSETS.items()}
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0, 0.3))
+        pid = chance.choice(wait_for(lambda: find_children(live.server.pid)))
+        with suppress(ProcessLookupError):
+            killed[names.get(Path(f"/proc/{pid}").stat().st_uid - USER_BASE, "starting")] += 1
+            os.kill(pid, signal.SIGKILL)
+    return killed
+
+
+def test_what_was_answered_was_committed_and_nothing_happened_twice(own: Live) -> None:
+    with Load(own) as load:
+        killed = kill_at_random(own)
+        assert own.server.poll() is None
+        deadline, before = time.monotonic() + 30, load.counted["accepted"]
+        while load.counted["accepted"] < before + 2:
+            assert time.monotonic() < deadline, "logins come through again by themselves"
+            time.sleep(0.05)
+    denial = own.run("deny", "user", BOB, "--reason", "the end", check=False)
+    assert "is denied" in denial or "denied already" in denial, denial
+    assert sum(killed.values()) == KILLS
+    assert "Traceback" not in own.log_file.read_text()
+    verify_records(own, load)
+    print(f"killed {dict(killed)}; {dict(load.counted)}; {len(load.issued)} certificates")
+
+
+def verify_records(own: Live, load: Load) -> None:
+    """Nobody was told what is not on record, and the record's order is one in which all of it was right."""
+    store = Store(own.state.database_url)
+    with store.read() as connection:
+        assert verify_chain(connection).problems == []
+        audit = connection.execute(select(tables.audit.c.batch, tables.audit.c.name)).all()
+        attempts = connection.execute(
+            select(tables.attempts).join(tables.users, tables.users.c.id == tables.attempts.c.user_id)
+            .where(tables.users.c.name == BOB)
+        ).all()  # fmt: skip
+        effects = connection.execute(select(tables.effects.c.denial_id, tables.effects.c.state)).all()
+        sessions = dict(connection.execute(select(tables.sessions.c.id, tables.sessions.c.state)).all())
+        known = set(connection.execute(select(tables.certificates.c.certificate_der)).scalars())
+    store.close()
+    granted = [row.session_id for row in attempts if row.outcome == Outcome.GRANTED]
+    assert len(granted) == len(set(granted)) and set(granted) <= sessions.keys()
+    assert set(load.accepted) <= set(granted), "who was let in is on record"
+    assert len(load.accepted) == len(set(load.accepted)), "each under a session of its own"
+    for pem in load.issued:
+        der = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :]).public_bytes(Encoding.DER)
+        assert der in known, "who got a certificate is on record"
+    story = sorted(
+        [(row.batch, row.name) for row in audit if row.name in (Audit.USER_DENY, Audit.USER_ALLOW)]
+        + [(row.batch, row.outcome) for row in attempts if row.outcome == Outcome.GRANTED]
+    )
+    denied = False
+    for _, word in story:
+        if word in (Audit.USER_DENY, Audit.USER_ALLOW):
+            assert denied is (word == Audit.USER_ALLOW), "none was done twice"
+            denied = word == Audit.USER_DENY
+        else:
+            assert not denied, "a grant stands behind a denial"
+    assert denied
+    of_denials = Counter(row.denial_id for row in effects if row.denial_id)
+    assert set(of_denials.values()) == {1} and len(of_denials) == [word for _, word in story].count(Audit.USER_DENY)
+    waiting = [row for row in effects if row.denial_id and row.state == EffectState.PENDING]
+    assert len(waiting) == 1, "what the others had queued was taken back; the last denial's waits for the gateway"
+    assert {sessions[session] for session in granted} <= {SessionState.ENDING, SessionState.ENDED}
