@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access", "profiles"},
     "connector": NOUNS | {"protocols", "vici_connection"},
     "lab": NOUNS | {"connector", "vici_connection"},
-    "state_folder": NOUNS | {"keystore"},
+    "state_folder": NOUNS | {"keystore", "privileges"},
     "privileges": NOUNS,
     "server_certificate": NOUNS | {"actions", "pki", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
@@ -71,11 +71,14 @@ ALLOWED: dict[str, set[str]] = {
     "cli": NOUNS
     | {
         "__init__",
+        "accounts",
         "app",
         "connector",
+        "gateways",
         "initialise",
         "lab",
         "logs",
+        "notify",
         "pki",
         "profiles",
         "backup",
@@ -163,6 +166,27 @@ def test_the_radius_side_has_no_way_to_keys_or_gateways() -> None:
             if part_of(path) == part:
                 waiting |= find_parts(path) - seen
     assert not seen & NEVER_IN_RADIUS
+
+
+def test_an_agent_has_no_way_to_what_the_server_stores_or_holds() -> None:
+    """It runs on another host: what it imports is on every gateway's disk, and in its memory."""
+    named = {".".join(("evertunnel", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in list_files()}
+    waiting = [path for name, path in named.items() if name.startswith("evertunnel.gateways.agent.")]
+    seen: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        names = [name for name in list_imports(path) if name in named]
+        waiting += [named[name] for name in names if named[name] not in seen]
+    assert not {part_of(path) for path in seen} & {"storage", "actions", "signer", "keystore", "app", "servers", "web"}
+    assert len(seen) > 15
+
+
+def test_the_command_line_reaches_gateways_through_the_agent_only() -> None:
+    for path in list_files():
+        if part_of(path) == "cli":
+            found = [name for name in list_imports(path) if name.startswith("evertunnel.gateways")]
+            assert all(name.startswith("evertunnel.gateways.agent.") for name in found), path
 
 
 def test_only_cli_lab_imports_the_lab() -> None:

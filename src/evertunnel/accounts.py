@@ -12,6 +12,8 @@ from evertunnel.privileges import find_group_id, find_user_id
 
 # The processes that own a folder of keys.
 KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+# Only where gateways on other hosts are waited for.
+_AGENTS = "agents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +24,18 @@ class Owners:
     group: int
 
 
-def find_owners(processes: Processes) -> Owners:
+def find_owners(processes: Processes, *, agents: bool) -> Owners:
     """As root the processes' users, which are made when they are missing; else whoever runs this.
 
-    Raises InvalidInputError.
+    `agents` says whether gateways on other hosts are waited for. Raises InvalidInputError.
     """
+    names = (*KEY_OWNERS, _AGENTS) if agents else KEY_OWNERS
     if os.geteuid() != 0:
-        return Owners(dict.fromkeys(KEY_OWNERS, os.geteuid()), os.getegid())
-    _ensure_accounts(processes)
-    users = {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in KEY_OWNERS}
+        return Owners(dict.fromkeys(names, os.geteuid()), os.getegid())
+    accounts = {name: getattr(processes, name.replace("-", "_")) for name in names}
+    for account in accounts.values():
+        ensure_account(account, processes.group)
+    users = {name: find_user_id(account) for name, account in accounts.items()}
     return Owners(users, find_group_id(processes.group))
 
 
@@ -38,29 +43,25 @@ def build_processes(user_base: int | None) -> Processes:
     """Users by name, or numbered from `user_base` on (the lab)."""
     if user_base is None:
         return Processes()
-    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate")
+    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents")
     return Processes(**{name: str(user_base + offset) for offset, name in enumerate(names)})
 
 
-def _ensure_accounts(processes: Processes) -> None:
-    """System accounts without a shell or home, one a process; the group they share."""
-    group = processes.group
+def ensure_account(name: str, group: str) -> None:
+    """A system account without a shell or home, and its group, if they are missing. Raises InvalidInputError."""
     try:
-        if not group.isdigit():
+        if not group.isdigit():  # a number stands for itself
             grp.getgrnam(group)
     except KeyError:
         _run("groupadd", "--system", group)
-    for field in ("signer", "radius", "web_public", "web_admin", "gateway", "gate"):
-        name = getattr(processes, field)
-        if name.isdigit():  # stands for itself
-            continue
-        try:
+    try:
+        if not name.isdigit():
             pwd.getpwnam(name)
-        except KeyError:
-            _run(
-                "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", "/nonexistent",
-                "--shell", "/usr/sbin/nologin", name,
-            )  # fmt: skip
+    except KeyError:
+        _run(
+            "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", "/nonexistent",
+            "--shell", "/usr/sbin/nologin", name,
+        )  # fmt: skip
 
 
 def _run(*command: str) -> None:

@@ -19,13 +19,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
+from evertunnel.accounts import find_owners
 from evertunnel.actions.decide import Decider
 from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.config import split_endpoint, store_database_url
 from evertunnel.deadlines import keep_deadlines
 from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
+from evertunnel.gateways.agent_directory import AgentDirectory
+from evertunnel.gateways.agents_process import AgentsProcess
 from evertunnel.gateways.gateway_process import GatewayProcess
-from evertunnel.installation import PROCESSES, Installation
+from evertunnel.installation import AGENTS, Installation
 from evertunnel.keystore import SEALING_PROCESSES, Keystore
 from evertunnel.logs import set_up_logs
 from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, CertificateStatus, Gateway
@@ -63,17 +66,22 @@ log = structlog.get_logger()
 
 assert preload.PRELOADED
 
+# Where a gateway on this machine asks a server that listens everywhere.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
 
 def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: Callable[[], str]) -> None:
     """Run all processes until SIGTERM or SIGINT. Raises InvalidInputError before anything was started."""
     installation = Installation(folder)
     if os.geteuid() == 0:
         folder.verify_reachable()
+        folder.open_to_strongswan(gateway_owner=installation.find_users()["gateway"])
     lock = folder.lock()
     with ExitStack() as stack:
         stack.callback(os.close, lock)
         installation.find_administrators()
         installation.verify_database()
+        installation.keystore.ensure_folders(owners=installation.find_users())
         if installation.config.keys.sealing == "file":
             installation.keystore.hand_out(owners=installation.find_users())
         else:
@@ -94,6 +102,8 @@ def upgrade(folder: StateFolder) -> None:
     from evertunnel.storage.schema import upgrade_schema  # Alembic takes long to load and nothing else needs it
 
     installation = Installation(folder)
+    # A version, or a change of the configuration, may bring a process with a user of its own.
+    find_owners(installation.config.processes, agents=installation.config.listen.agents is not None)
     lock = folder.lock()
     store = installation.open_store()
     try:
@@ -152,6 +162,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "gate": [_bind(listen.gate, "listen.gate")],
         **{name: radius.list_sockets(place) + accounting.list_sockets(place) for name, place in workers.items()},
     }
+    if listen.agents is not None:
+        sockets[AGENTS] = [_bind(listen.agents, "listen.agents")]
     for owned in sockets.values():
         for each in owned:
             stack.enter_context(each)
@@ -161,6 +173,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "web-admin": lambda: _run_web_admin(installation, sockets["web-admin"][0]),
         "gateway": lambda: _run_gateway(installation),
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
+        AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
         **{name: partial(_run_radius, installation, radius, accounting, place) for name, place in workers.items()},
     }
 
@@ -179,7 +192,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
             log.error("cannot run", error=str(error))
             raise SystemExit(1) from error
 
-    names = [name for kind in PROCESSES for name in (workers if kind == "radius" else [kind])]
+    names = [name for kind in installation.processes for name in (workers if kind == "radius" else [kind])]
     return [Child(name, partial(run, name)) for name in names]
 
 
@@ -269,6 +282,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         list_keys=signer.list_keys,
         seal=lambda secret, context: keystore.seal(secret, context=context),
         clock=clock.now,
+        agents_port=_find_agents_port(installation),
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
@@ -278,8 +292,14 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     _run_asgi((uvicorn.Server(config), listener))
 
 
+def _find_agents_port(installation: Installation) -> int | None:
+    endpoint = installation.config.listen.agents
+    return None if endpoint is None else split_endpoint(endpoint)[1]
+
+
 def _run_gateway(installation: Installation) -> None:
     radius_address, radius_port = split_endpoint(installation.config.listen.radius)
+    radius_address = _LOOPBACK.get(radius_address, radius_address)
     _, accounting_port = split_endpoint(installation.config.listen.accounting_endpoint)
     process = GatewayProcess(
         installation.open_store(),
@@ -306,6 +326,21 @@ def _run_gate(installation: Installation, listener: socket.socket) -> None:
 
     gate = Gate(store, OCSPSigner(store, signer, Authority.DEVICE, "Evertunnel gate", clock.now), unseal, clock.now)
     _run_asgi(_asgi_server(gate.build_app(), listener))
+
+
+def _run_agents(installation: Installation, listener: socket.socket) -> None:
+    store = installation.open_store()
+    listen = installation.config.listen
+    directory = AgentDirectory(
+        store,
+        SignerClient(installation.folder.signer_socket),
+        installation.keystore.for_process(AGENTS),
+        gate=split_endpoint(listen.gate),
+        radius_port=split_endpoint(listen.radius)[1],
+        accounting_port=split_endpoint(listen.accounting_endpoint)[1],
+        clock=clock.now,
+    )
+    AgentsProcess(store, directory, listener, clock.now).run(_stop_event())
 
 
 def _find_server_certificate(installation: Installation, store: Store, key: PrivateKey, name: str) -> ServerCertificate:

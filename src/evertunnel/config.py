@@ -55,6 +55,7 @@ class Listen(_Section):
     public_http: Endpoint = "0.0.0.0:80"
     public_https: Endpoint = "0.0.0.0:443"
     gate: Endpoint = "127.0.0.1:8118"
+    agents: Endpoint | None = None
 
     @property
     def accounting_endpoint(self) -> str:
@@ -80,6 +81,7 @@ class Processes(_Section):
     web_admin: str = "evertunnel-admin"
     gateway: str = "evertunnel-gateway"
     gate: str = "evertunnel-gate"
+    agents: str = "evertunnel-agents"
 
 
 class Administrators(_Section):

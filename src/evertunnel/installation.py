@@ -15,6 +15,8 @@ from evertunnel.storage.schema_version import verify_schema
 from evertunnel.storage.store import Store
 
 PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
+# Only where gateways on other hosts are waited for.
+AGENTS = "agents"
 
 
 class Installation:
@@ -28,6 +30,11 @@ class Installation:
         self.keystore = folder.keystore
         self.addresses = PublicAddresses(self.config.installation.public_url.rstrip("/"))
 
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Those that run here."""
+        return PROCESSES if self.config.listen.agents is None else (*PROCESSES, AGENTS)
+
     def open_store(self) -> Store:
         """A connection to the database; after the fork."""
         return Store(self.database_url)
@@ -35,9 +42,9 @@ class Installation:
     def find_users(self) -> dict[str, int]:
         """The user id of each process. Without root everything runs as whoever started it."""
         if os.geteuid() != 0:
-            return dict.fromkeys(PROCESSES, os.geteuid())
+            return dict.fromkeys(self.processes, os.geteuid())
         processes = self.config.processes
-        return {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in PROCESSES}
+        return {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in self.processes}
 
     def find_administrators(self) -> frozenset[int]:
         """User ids that may use the admin socket. Raises InvalidInputError for a name nobody has."""

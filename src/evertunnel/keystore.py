@@ -16,7 +16,7 @@ from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_key
 
 # Who makes secrets, and who needs them opened. Neither the signer nor what listens to the world.
-SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate")
+SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate", "agents")
 _SEALING_KEY = "secrets.key"
 _NONCE_BYTES = 12
 SEALING_KEY_BYTES = 32
@@ -51,6 +51,16 @@ class Keystore:
             folder = self._folder / process
             folder.mkdir(mode=0o700)
             os.chown(folder, owner, -1)
+
+    def ensure_folders(self, *, owners: dict[str, int]) -> None:
+        """Make the folder of each process that has none yet. Raises UnavailableError."""
+        try:
+            for process, owner in owners.items():
+                if not (folder := self._folder / process).exists():
+                    folder.mkdir(mode=0o700)
+                    os.chown(folder, owner, -1)
+        except OSError as error:
+            raise UnavailableError(f"the folder {error.filename} cannot be made: {error.strerror}") from error
 
     def hand_out(self, *, owners: dict[str, int]) -> None:
         """Give each process that needs the sealing key its copy, if it has none. Raises UnavailableError.

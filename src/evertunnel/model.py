@@ -31,6 +31,8 @@ class CertificateKind(StrEnum):
     DEVICE = "device"
     SHORT_LIVED = "short-lived"
     OCSP_SIGNER = "ocsp-signer"
+    AGENT = "agent"
+    AGENT_SERVER = "agent-server"
 
 
 class Authority(StrEnum):

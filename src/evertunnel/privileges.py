@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+from pathlib import Path
 
 from evertunnel.errors import InvalidInputError
 
@@ -14,7 +15,9 @@ def find_user_id(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
-        raise InvalidInputError(f"there is no system user {name!r}; `evertunnel init` as root makes it") from None
+        raise InvalidInputError(
+            f"there is no system user {name!r}; `evertunnel init` or `upgrade` as root makes it"
+        ) from None
 
 
 def find_user_name(user_id: int) -> str:
@@ -32,7 +35,19 @@ def find_group_id(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise InvalidInputError(f"there is no system group {name!r}; `evertunnel init` as root makes it") from None
+        raise InvalidInputError(
+            f"there is no system group {name!r}; `evertunnel init` or `upgrade` as root makes it"
+        ) from None
+
+
+def give(path: Path, *, user_id: int, group_id: int, mode: int) -> None:
+    """As root: hand over a file or folder in a place where its owner could put a link instead. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, user_id, group_id)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def become(user_id: int, group_id: int) -> None:

@@ -19,7 +19,7 @@ from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind, CertificateStatus
 from evertunnel.pki.issuance import BACKDATE, Grant, PublicAddresses, build_certificate
 from evertunnel.pki.keys import PrivateKey
-from evertunnel.pki.kinds import KINDS
+from evertunnel.pki.kinds import KINDS, is_name_of_kind
 from evertunnel.pki.lint import LintError, verify_certificate
 from evertunnel.pki.revocation import Revocation, build_revocation_list
 from evertunnel.storage import authorities, certificates
@@ -201,6 +201,8 @@ class LocalSigner:
         rules = KINDS[grant.kind]
         if grant.authority not in rules.authorities:
             raise InvalidInputError(f"the {grant.authority.value} authority signs no {grant.kind.value} certificates")
+        if not is_name_of_kind(grant.kind, (grant.name, *grant.dns_names)):
+            raise InvalidInputError(f"a {grant.kind.value} certificate may not be called {grant.name}")
         ceiling = timedelta(seconds=rules.ceiling_lifetime_seconds)
         if grant.not_after > tx.now + ceiling:
             raise InvalidInputError(f"a {grant.kind.value} certificate may last {ceiling} at most")

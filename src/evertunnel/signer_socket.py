@@ -34,6 +34,10 @@ ALLOWED: dict[str, Allowed] = {
     ),
     "gate": frozenset({(CertificateKind.OCSP_SIGNER, Authority.DEVICE)}),
     "gateway": frozenset({(CertificateKind.GATEWAY, Authority.ISSUING)}),
+    "agents": frozenset(
+        (kind, Authority.ISSUING)
+        for kind in (CertificateKind.GATEWAY, CertificateKind.AGENT, CertificateKind.AGENT_SERVER)
+    ),
 }
 
 # And what only to renew a certificate that was signed before, with the same key and names.

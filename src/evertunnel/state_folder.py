@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.keystore import Keystore
+from evertunnel.privileges import give
 
 DEFAULT = Path("/var/lib/evertunnel")
 
@@ -66,17 +67,27 @@ class StateFolder:
             os.chown(self.path, -1, group)
             self.path.chmod(0o755)
             # The set-group-id bit makes SQLite's side files readable for all our processes, whoever creates them.
-            for name, mode, owner in (
-                ("data", 0o2770, -1),
-                ("run", 0o755, -1),
-                ("gateways", 0o750, gateway_owner),
-            ):
+            for name, mode in (("data", 0o2770), ("run", 0o755), ("gateways", 0o750)):
                 folder = self.path / name
                 folder.mkdir()
-                os.chown(folder, owner, group)
+                os.chown(folder, -1, group)
                 folder.chmod(mode)
+            self.open_to_strongswan(gateway_owner=gateway_owner)
         except OSError as error:
             raise InvalidInputError(f"cannot make the state folder: {error.filename}: {error.strerror}") from error
+
+    def open_to_strongswan(self, *, gateway_owner: int) -> None:
+        """Let the gateway process write what strongSwan reads: that gives up root's right to read anything.
+
+        It keeps user and group 0, so the group is what lets it in (docs/decisions/0016). Raises OSError.
+        """
+        if os.geteuid() != 0:
+            return  # then it cannot be told anything either
+        top = self.path / "gateways"
+        for folder in (top, *(child for child in top.iterdir() if child.is_dir() and not child.is_symlink())):
+            give(folder, user_id=gateway_owner, group_id=0, mode=0o2750)
+            if (fragment := folder / "strongswan.conf").is_file():
+                give(fragment, user_id=gateway_owner, group_id=0, mode=0o640)
 
     def give_database(self, *, group: int) -> None:
         """Let all our processes use the database that was made here. Raises OSError."""

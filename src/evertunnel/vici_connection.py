@@ -4,7 +4,7 @@ The only module that touches the `vici` package, which has no types. Values come
 """
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import vici
@@ -26,7 +26,7 @@ class ViciConnection:
     """One connection; for one thread. Every call raises UnavailableError when strongSwan is away, slow or refuses."""
 
     def __init__(self, socket_path: str) -> None:
-        self._path = socket_path
+        self.path = socket_path
         self._session: Any = None
 
     def close(self) -> None:
@@ -97,6 +97,11 @@ class ViciConnection:
             if "no matching" not in str(error):
                 raise
 
+    def terminate_each(self, unique_ids: Sequence[int]) -> None:
+        """The same for many."""
+        for unique_id in unique_ids:
+            self.terminate(unique_id)
+
     def initiate(self, connection: str, *, timeout_ms: int) -> None:
         """Bring the child `net` of a connection up and wait for it. Raises UnavailableError when it does not come."""
         self._collect(
@@ -131,7 +136,7 @@ class ViciConnection:
                 yield None if name is None else (_text(name), _decode(message))
         except Exception as error:  # the package raises many types when the peer goes away
             self.close()
-            raise AwayError(f"strongSwan at {self._path} hung up: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} hung up: {error}") from error
 
     def _call(self, command: str, *arguments: Any, answer_within: float = _TIMEOUT_SECONDS) -> Any:
         session = self._connect()
@@ -142,7 +147,7 @@ class ViciConnection:
             raise _RefusedError(f"strongSwan refused {command}: {error}") from error
         except Exception as error:  # a broken connection shows itself in many ways; none may be used again
             self.close()
-            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
 
     def _collect(self, command: str, argument: Any, *, answer_within: float = _TIMEOUT_SECONDS) -> list[Any]:
         session = self._connect()
@@ -153,7 +158,7 @@ class ViciConnection:
             raise _RefusedError(f"strongSwan refused {command}: {error}") from error
         except Exception as error:
             self.close()
-            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
 
     def _stream(self, command: str, event: str, argument: Mapping[str, str]) -> Iterator[Section]:
         """As `_collect`, for answers that may be very long: all of it is read, and then decoded one by one."""
@@ -173,7 +178,7 @@ class ViciConnection:
             transport.receive()
         except Exception as error:
             self.close()
-            raise AwayError(f"strongSwan at {self._path} does not answer: {error}") from error
+            raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
         return (decode_message(payload, 2 + payload[1]) for payload in payloads)
 
     def _connect(self) -> Any:
@@ -181,13 +186,13 @@ class ViciConnection:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(_TIMEOUT_SECONDS)
             try:
-                connection.connect(self._path)
+                connection.connect(self.path)
             except BlockingIOError as error:  # a Unix socket does not wait: nobody takes those who queue before it
                 connection.close()
-                raise AwayError(f"strongSwan at {self._path} does not answer: its queue is full") from error
+                raise AwayError(f"strongSwan at {self.path} does not answer: its queue is full") from error
             except OSError as error:
                 connection.close()
-                raise AwayError(f"strongSwan at {self._path} cannot be reached: {error.strerror}") from error
+                raise AwayError(f"strongSwan at {self.path} cannot be reached: {error.strerror}") from error
             self._session = vici.Session(connection)
         return self._session
 

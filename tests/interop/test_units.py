@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from evertunnel.protocols.agent.code import EnrolmentCode, encode_code
 from tests.interop.sandbox import find_allowed_calls, read_unit
 from tests.interop.server import PROCESSES, USER_BASE, Server, find_children, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "deploy" / "evertunnel.service"
+AGENT = ROOT / "deploy" / "evertunnel-agent.service"
 DROP_IN = ROOT / "deploy" / "strongswan.service.d" / "evertunnel.conf"
 STRONGSWAN = Path("/lib/systemd/system/strongswan.service")
 # systemd's own measure, from 0 (nothing left) to 10; below 3 is its "OK". The bars may only be lowered.
-BARS = {"evertunnel.service": 2.5, "strongswan.service": 3.9}
+BARS = {"evertunnel.service": 2.5, "strongswan.service": 3.9, "evertunnel-agent.service": 1.5}
 
 
 def measure(name: str, folder: Path) -> float:
     """The exposure level of a unit with its drop-ins."""
-    (folder / name).write_text((UNIT if name == UNIT.name else STRONGSWAN).read_text())
+    (folder / name).write_text((STRONGSWAN if name == STRONGSWAN.name else UNIT.with_name(name)).read_text())
     if name == "strongswan.service":
         # --offline reads no drop-in beside a file that is given by its path: it is what systemd makes of both.
         with (folder / name).open("a") as file:
@@ -45,7 +47,7 @@ def test_a_unit_leaves_no_more_than_its_bar(tmp_path: Path, name: str) -> None:
     assert measure(name, tmp_path) <= BARS[name]
 
 
-@pytest.mark.parametrize("path", [UNIT, DROP_IN], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [UNIT, AGENT, DROP_IN], ids=lambda path: path.name)
 def test_systemd_understands_every_line(tmp_path: Path, path: Path) -> None:
     text = path.read_text().replace("/usr/local/bin/evertunnel", "/bin/true")
     if path == DROP_IN:
@@ -100,6 +102,29 @@ def test_the_program_serves_with_what_its_unit_leaves(fresh: Server) -> None:
     assert "Traceback" not in text and '"level":"error"' not in text and "not permitted" not in text, text
 
 
+def test_the_agent_starts_with_what_its_unit_leaves(tmp_path: Path) -> None:
+    """As far as it comes without a server: all of it is loaded, its keys are made, and it says what is missing."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.interop.sandbox",
+        str(AGENT),
+        str(USER_BASE),
+        sys.executable,
+        "-m",
+        "evertunnel",
+    ]
+    folder = ["--folder", str(tmp_path / "agent"), "--user", "0"]
+    code = encode_code(EnrolmentCode(bytes(16), bytes(32), "gw2", "127.0.0.1", 1))
+    for arguments, given, words in ((["enrol"], code, "cannot be reached"), ([], "", "no agent was enrolled")):
+        done = subprocess.run(
+            [*command, "gateway", "agent", *arguments, *folder],
+            input=given, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
 CHARON = """
 mount -t tmpfs tmpfs /run
 ip link set lo up
@@ -125,3 +150,4 @@ def test_the_guide_uses_the_units() -> None:
     guide = (ROOT / "docs" / "first-gateway.md").read_text()
     assert "deploy/evertunnel.service" in guide and "deploy/strongswan.service.d" in guide
     assert shutil.which("systemd-analyze")
+    assert "deploy/evertunnel-agent.service" in (ROOT / "docs" / "second-gateway.md").read_text()

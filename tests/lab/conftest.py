@@ -117,9 +117,9 @@ class Bench:
             connection.connect(str(self.lab.laptop_vici))
             vici_package.Session(connection).clear_creds()
 
-    def connect(self) -> subprocess.Popen[str]:
+    def connect(self, *, second: bool = False) -> subprocess.Popen[str]:
         """Alice's user tunnel, up."""
-        process = self.lab.start_connect()
+        process = self.lab.start_connect(second=second)
         wait_for(
             "the user tunnel", lambda: self.lab.find_address(USER_TUNNEL) is not None or process.poll() is not None
         )

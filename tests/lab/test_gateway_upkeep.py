@@ -7,7 +7,7 @@ import pytest
 
 from evertunnel.errors import UnavailableError
 from evertunnel.gateways.strongswan import DEVICE_AUTHORITY, DEVICE_CONNECTION
-from evertunnel.lab.lab import wait_for
+from evertunnel.lab.lab import GATEWAY, wait_for
 from tests.lab.conftest import Bench
 
 
@@ -67,3 +67,16 @@ def test_a_tunnel_without_a_child_is_ended_and_says_why(bench: Bench) -> None:
     ended = bench.rows("session", "list", "--past")[0]
     assert "no CHILD_SA could be installed" in ended["end_reason"]
     assert "traffic selectors" in ended["end_reason"]
+
+
+def test_a_new_secret_takes_the_place_of_the_old_while_strongswan_runs(bench: Bench) -> None:
+    """It could not read a file of ours again, and ended every tunnel after that (docs/decisions/0016)."""
+    fragment = bench.lab.state / "gateways" / GATEWAY / "strongswan.conf"
+    before = fragment.read_text()
+    log = bench.lab.folder / "gateway.charon.log"
+    said = len(log.read_text())
+    bench.run("gateway", "change", GATEWAY, "--rotate")
+    wait_for("the new secret", lambda: "RADIUS server configuration" in log.read_text()[said:])
+    assert fragment.read_text() != before
+    assert "loaded 1 RADIUS server configuration" in log.read_text()[said:]
+    bench.disconnect(bench.connect())

@@ -48,7 +48,7 @@ def test_files_belong_to_those_who_need_them(place: Path) -> None:
         if not path.name.endswith((".pem", "-wal", "-shm"))
     }
     assert modes == {
-        "evertunnel.toml": 0o644, "data": 0o2770, "data/evertunnel.db": 0o660, "run": 0o755, "gateways": 0o750,
+        "evertunnel.toml": 0o644, "data": 0o2770, "data/evertunnel.db": 0o660, "run": 0o755, "gateways": 0o2750,
         "keys": 0o750, "keys/secrets.key": 0o600, "keys/signer": 0o700, "keys/radius": 0o700,
         "keys/web-public": 0o700, "keys/web-admin": 0o700, "keys/gateway": 0o700, "keys/gate": 0o700,
         **{f"keys/{name}/secrets.key": 0o600 for name in ("radius", "web-admin", "gateway", "gate")},

@@ -17,7 +17,7 @@ from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind, SubjectKind
 from evertunnel.pki.keys import encode_public_key
-from evertunnel.pki.kinds import KINDS
+from evertunnel.pki.kinds import AGENT_SERVER_NAME, KINDS
 from evertunnel.signer import EVERYTHING, LocalSigner, publish_until_stopped
 from evertunnel.storage import authorities, tables
 from evertunnel.storage.store import Watch
@@ -33,7 +33,7 @@ def grant(installation: Installation, kind: CertificateKind = CertificateKind.US
     key = make_grant(kind).public_key_der
     authority = None if len(KINDS[kind].authorities) == 1 else Authority.ISSUING
     with installation.store.write(installation.now) as tx:
-        wanted = Wanted(kind, ALICE, key, authority=authority)
+        wanted = Wanted(kind, KINDS[kind].only_name or ALICE, key, authority=authority)
         certificate_id = grant_certificate(tx, wanted, actor=ADMIN)
         if changes:
             row = tables.certificates.c.id == certificate_id
@@ -116,6 +116,27 @@ def test_no_row_lasts_longer_than_its_kinds_ceiling(installation: Installation, 
     too_long = grant(installation, kind, not_after=installation.now + ceiling + timedelta(seconds=1))
     with pytest.raises(InvalidInputError, match="may last"):
         installation.signer.sign(too_long)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rules in KINDS.items() if not rules.only_name])
+def test_nobody_else_is_called_what_agents_dial(installation: Installation, kind: CertificateKind) -> None:
+    """Whoever has a server's certificate with that name could speak to agents as the server."""
+    for names in ({"subject_name": AGENT_SERVER_NAME}, {"dns_names": ["a.example", AGENT_SERVER_NAME.upper()]}):
+        certificate_id = grant(installation, kind)
+        with installation.store.write(installation.now) as tx:
+            row = tables.certificates.c.id == certificate_id
+            tx.connection.execute(tables.certificates.update().where(row).values(**names))
+        with pytest.raises(InvalidInputError, match="may not be called"):
+            installation.signer.sign(certificate_id)
+
+
+def test_the_listener_of_agents_is_called_nothing_else(installation: Installation) -> None:
+    certificate_id = grant(installation, CertificateKind.AGENT_SERVER)
+    with installation.store.write(installation.now) as tx:
+        row = tables.certificates.c.id == certificate_id
+        tx.connection.execute(tables.certificates.update().where(row).values(dns_names=["radius.example"]))
+    with pytest.raises(InvalidInputError, match="may not be called"):
+        installation.signer.sign(certificate_id)
 
 
 def test_no_row_is_dated_back_further_than_five_minutes_and_the_wait_for_the_signer(

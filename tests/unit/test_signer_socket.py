@@ -43,7 +43,7 @@ def serve(installation: Installation, tmp_path: Path) -> Iterator[Serve]:
 
 def grant(installation: Installation, kind: CertificateKind, authority: Authority) -> str:
     with installation.store.write(installation.now) as tx:
-        wanted = Wanted(kind, ALICE, make_grant(kind).public_key_der, authority=authority)
+        wanted = Wanted(kind, KINDS[kind].only_name or ALICE, make_grant(kind).public_key_der, authority=authority)
         return grant_certificate(tx, wanted, actor=ADMIN)
 
 
@@ -56,6 +56,10 @@ WANTED = {
     },
     "gate": {(CertificateKind.OCSP_SIGNER, Authority.DEVICE)},
     "gateway": {(CertificateKind.GATEWAY, Authority.ISSUING)},
+    "agents": {
+        (CertificateKind.GATEWAY, Authority.ISSUING), (CertificateKind.AGENT, Authority.ISSUING),
+        (CertificateKind.AGENT_SERVER, Authority.ISSUING),
+    },
 }  # fmt: skip
 
 
@@ -65,7 +69,9 @@ def test_each_process_may_ask_for_what_was_agreed() -> None:
     assert RENEWED == {"radius": server, "web-public": server}  # noqa: SIM300
 
 
-@pytest.mark.parametrize("process", ["web-admin", "web-public", "gate", "gateway", "radius", "signer", "unknown", ""])
+@pytest.mark.parametrize(
+    "process", ["web-admin", "web-public", "gate", "gateway", "agents", "radius", "signer", "unknown", ""]
+)
 def test_a_process_gets_its_own_kinds_and_no_others(installation: Installation, serve: Serve, process: str) -> None:
     client = serve(process)
     for kind, authority in EVERY:

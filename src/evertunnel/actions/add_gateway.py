@@ -18,6 +18,9 @@ from evertunnel.storage.store import Store, Transaction, new_id
 
 Seal = Callable[[bytes, str], bytes]
 
+# strongSwan as a client begins anew 24 minutes before the end: of a life not longer than that it makes a loop.
+_SHORTEST_LIFETIME, _LONGEST_LIFETIME = 3600, 720 * 3600
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -30,6 +33,7 @@ class GatewaySettings:
     dns: list[str] = field(default_factory=list)
     local_addresses: list[str] = field(default_factory=list)
     encap: bool = False
+    device_lifetime_seconds: int = 8 * 3600
 
 
 def add_gateway(
@@ -40,13 +44,19 @@ def add_gateway(
     radius_address: str,
     vici_socket: str,
     settings: GatewaySettings,
+    server_address: str = "",
     seal: Seal,
     actor: str,
     now: datetime,
 ) -> str:
-    """Return the new gateway's id. Raises AlreadyExistsError, InvalidInputError."""
+    """Return the new gateway's id. With `server_address`, where it reaches us, it is on another host.
+
+    Raises AlreadyExistsError, InvalidInputError.
+    """
     verify_dns_name(name)
     radius_address = verify_gateway(public_name=public_name, radius_address=radius_address, settings=settings)
+    if server_address:
+        verify_server_address(server_address)
     with store.write(now) as tx:
         if gateways.find_gateway(tx.connection, name) is not None:
             raise AlreadyExistsError(f"there is a gateway {name!r} already")
@@ -61,7 +71,9 @@ def add_gateway(
                 radius_address=radius_address,
                 radius_secret_sealed=seal(secrets.token_urlsafe(36).encode(), radius_secret_context(gateway_id)),
                 gate_path_sealed=seal(secrets.token_urlsafe(24).encode(), gate_path_context(gateway_id)),
-                vici_socket=vici_socket,
+                vici_socket="" if server_address else vici_socket,
+                remote=bool(server_address),
+                server_address=server_address,
                 settings=asdict(settings),
                 enabled=True,
                 created_at=now,
@@ -82,10 +94,23 @@ def verify_gateway(*, public_name: str, radius_address: str, settings: GatewaySe
     _verify_networks("--user-network", settings.user_networks)
     _verify_networks("--device-pool", [settings.device_pool])
     _verify_networks("--user-pool", [settings.user_pool])
+    if not _SHORTEST_LIFETIME <= settings.device_lifetime_seconds <= _LONGEST_LIFETIME:
+        raise InvalidInputError("--device-hours: a device tunnel lasts an hour at least and 720 at most")
     if ip_network(settings.device_pool).overlaps(ip_network(settings.user_pool)):
         raise InvalidInputError("--device-pool and --user-pool overlap: each tunnel needs addresses of its own")
     # Requests are matched by text.
     return str(ip_address(radius_address))
+
+
+def verify_server_address(address: str) -> None:
+    """Raise InvalidInputError unless a gateway on another host could reach us there: a name or a number."""
+    try:
+        loopback = ip_address(address).is_loopback or ip_address(address).is_unspecified
+    except ValueError:
+        verify_dns_name(address)
+        return
+    if loopback:
+        raise InvalidInputError(f"--server-address: no other host reaches us at {address}")
 
 
 def verify_radius_address_free(tx: Transaction, address: str, *, except_id: str = "") -> None:

@@ -1,24 +1,30 @@
 """Change a gateway: what it gives to clients, its public name, whether it takes tunnels, its secrets."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import update
 
-from evertunnel.actions.add_gateway import GatewaySettings, Seal, verify_gateway, verify_radius_address_free
+from evertunnel.actions.add_gateway import (
+    GatewaySettings,
+    Seal,
+    verify_gateway,
+    verify_radius_address_free,
+    verify_server_address,
+)
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import InvalidInputError
-from evertunnel.model import CertificateStatus, TunnelKind
+from evertunnel.model import CertificateKind, CertificateStatus, TunnelKind
 from evertunnel.storage import certificates, gateways, sessions, tables
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.snapshot import CERTIFICATE, GATEWAY
 from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
 
-_COLUMNS = ("public_name", "radius_address", "vici_socket", "enabled")
+_COLUMNS = ("public_name", "radius_address", "vici_socket", "server_address", "enabled")
 _POOLS = {"device_pool": TunnelKind.DEVICE, "user_pool": TunnelKind.USER}
 
 
@@ -37,6 +43,8 @@ class GatewayChange:
     dns: list[str] | None = None
     local_addresses: list[str] | None = None
     encap: bool | None = None
+    device_lifetime_seconds: int | None = None
+    server_address: str | None = None
 
 
 def change_gateway(
@@ -58,6 +66,10 @@ def change_gateway(
             radius_address=columns.get("radius_address", row.radius_address),
             settings=settings,
         )
+        if "server_address" in columns:
+            _verify_remote(row, columns["server_address"])
+        if "vici_socket" in columns and row.remote:
+            raise InvalidInputError("--vici-socket: that is said to the agent, on the gateway's host")
         if "radius_address" in columns:
             columns["radius_address"] = address
             verify_radius_address_free(tx, address, except_id=row.id)
@@ -71,7 +83,7 @@ def change_gateway(
             changed["rotated"] = True
         tx.connection.execute(update(tables.gateways).where(tables.gateways.c.id == row.id).values(**columns))
         if columns.get("public_name", row.public_name) != row.public_name:
-            revoke_gateway_certificates(tx, row.id, reason="superseded")
+            revoke_gateway_certificates(tx, row.id, [CertificateKind.GATEWAY], reason="superseded")
         tx.raise_epoch(GATEWAY, row.id)
         tx.record(AuditEntry(Audit.GATEWAY_CHANGE, actor, row.name, row.id, changed))
 
@@ -84,14 +96,23 @@ def seal_new_secrets(gateway_id: str, seal: Callable[[bytes, str], bytes]) -> di
     }
 
 
-def revoke_gateway_certificates(tx: Transaction, gateway_id: str, *, reason: str) -> int:
-    """Every certificate a gateway could still show; returns how many."""
+def revoke_gateway_certificates(
+    tx: Transaction, gateway_id: str, kinds: Collection[CertificateKind], *, reason: str
+) -> int:
+    """Every certificate of these kinds that a gateway or its agent could still show; returns how many."""
     statuses = [CertificateStatus.VALID.value, CertificateStatus.GRANTED.value]
-    rows = certificates.list_of_subject(tx.connection, "gateway_id", gateway_id, statuses)
+    found = certificates.list_of_subject(tx.connection, "gateway_id", gateway_id, statuses)
+    rows = [row for row in found if CertificateKind(row.kind) in kinds]
     certificates.change_status(tx, [row.id for row in rows], CertificateStatus.REVOKED, reason=reason)
     for row in rows:
         tx.raise_epoch(CERTIFICATE, row.id)
     return len(rows)
+
+
+def _verify_remote(row: AnyRow, server_address: str) -> None:
+    if not row.remote:
+        raise InvalidInputError(f"--server-address: gateway {row.name} is on this machine; remove it and add it anew")
+    verify_server_address(server_address)
 
 
 def _verify_pools_unused(tx: Transaction, row: AnyRow, given: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """A gateway reports a tunnel: up, down or with another number. Up is where a device tunnel is decided and recorded."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from evertunnel.actions.decide import Decider
 from evertunnel.model import (
@@ -69,6 +70,9 @@ def open_device_session(tx: Transaction, decider: Decider, gateway: Gateway, rep
     if decision.granted:
         session = _build_session(tx, attempt, gateway, report)
         sessions.insert_sessions(tx, [session])
+        if lifetime := decision.settings.get("session_timeout_seconds"):
+            # A user tunnel's goes out with the Accept; nobody asks us for a device's.
+            sessions.update_session(tx, session.id, ends_at=tx.now + timedelta(seconds=lifetime))
         accounting.join_session(tx, session)
     tx.record_attempt(attempt)
     return decision

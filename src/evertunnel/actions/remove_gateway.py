@@ -7,6 +7,7 @@ from sqlalchemy import delete
 from evertunnel.actions.change_gateway import revoke_gateway_certificates
 from evertunnel.actions.policy_references import verify_unnamed
 from evertunnel.audit import Audit, AuditEntry
+from evertunnel.model import CertificateKind
 from evertunnel.storage import certificates, effect_queue, gateways, profiles, sessions, tables
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store
@@ -26,7 +27,7 @@ def remove_gateway(store: Store, name: str, *, actor: str, now: datetime) -> Non
         for session in live:
             sessions.end_session(tx, session.id, _CAUSE)
         dropped = effect_queue.drop_effects_of_gateway(tx, row.id, cause=_CAUSE)
-        revoked = revoke_gateway_certificates(tx, row.id, reason="cessation of operation")
+        revoked = revoke_gateway_certificates(tx, row.id, list(CertificateKind), reason="cessation of operation")
         # The certificates stay on record for as long as anybody may ask about them.
         certificates.forget_owner(tx, "gateway_id", row.id)
         profiles.forget_gateway(tx, row.id)

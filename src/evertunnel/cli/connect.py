@@ -7,6 +7,7 @@ import time
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -67,6 +68,7 @@ def connect(
             key_pem=issued.key_pem,
             root_pem=identity.root_file.read_text(encoding="ascii"),
             user_name=user,
+            policy_server_name=urlsplit(server).hostname,  # both are the installation's public name
             encap=encap,
         )
         key_id = bring_up(vici, plan)

@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from evertunnel.cli import gateway_agent
 from evertunnel.cli.client import API, get_folder
 from evertunnel.cli.output import print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
+app.add_typer(gateway_agent.app, name="agent")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -56,8 +58,14 @@ def add(
     vici_socket: Annotated[str, typer.Option(help="strongSwan's control socket.")] = "/run/charon.vici",
     local_address: Annotated[list[str] | None, typer.Option(help="Addresses to listen on; default: all.")] = None,
     encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
+    device_hours: Annotated[float, typer.Option(help="Hours after which strongSwan ends a device tunnel.")] = 8.0,
+    server_address: Annotated[
+        str, typer.Option(help="It is on another host: the name or address under which it reaches this server.")
+    ] = "",
 ) -> None:
-    """Add a gateway on this machine.
+    """Add a gateway on this machine, or with --server-address one on another host.
+
+    For one on another host --radius-address is that host's, and an enrolment code for its agent is printed.
 
     \b
     Example: evertunnel gateway add gw1 --public-name vpn.example.com --device-pool 10.30.0.0/20 \\
@@ -75,11 +83,34 @@ def add(
         "dns": dns or [],
         "local_addresses": local_address or [],
         "encap": encap,
+        "device_lifetime_seconds": round(device_hours * 3600),
+        "server_address": server_address,
     }
     API(context).post("gateways", body=body)
+    if server_address:
+        say(f"Added gateway {name}.")
+        _print_code(context, name)
+        return
     fragment = get_folder(context).gateway_folder(name) / "strongswan.conf"
     say(f"Added gateway {name}. Its part of strongswan.conf is {fragment}:")
     typer.echo("include it from /etc/strongswan.conf and restart strongSwan once.")
+
+
+@app.command()
+def code(context: typer.Context, name: str) -> None:
+    """Make a code that enrols the agent of a gateway on another host; one made before counts no longer.
+
+    When it is used, certificates of an agent before are revoked, and that agent is dismissed.
+
+    Example: evertunnel gateway code gw2
+    """
+    _print_code(context, name)
+
+
+def _print_code(context: typer.Context, name: str) -> None:
+    found = API(context).post("gateways", name, "code")
+    say("On the gateway's host run `evertunnel gateway agent enrol` and give it this code, once, within 24 hours:")
+    typer.echo(found["code"])
 
 
 @app.command()
@@ -99,6 +130,13 @@ def change(
     vici_socket: Annotated[str | None, typer.Option(help="strongSwan's control socket.")] = None,
     local_address: Annotated[list[str] | None, typer.Option(help="All addresses to listen on, or: all.")] = None,
     encap: Annotated[bool | None, typer.Option("--encap/--no-encap", help="UDP encapsulation always.")] = None,
+    device_hours: Annotated[
+        float | None, typer.Option(help="Hours after which strongSwan ends a device tunnel.")
+    ] = None,
+    server_address: Annotated[
+        str | None,
+        typer.Option(help="Where a gateway on another host reaches this server; its agent is enrolled anew."),
+    ] = None,
     enable: Annotated[
         bool | None, typer.Option("--enable/--disable", help="Whether it takes tunnels; disabled, those it has end.")
     ] = None,
@@ -122,6 +160,8 @@ def change(
         "dns": [] if dns == ["none"] else dns or None,
         "local_addresses": [] if local_address == ["all"] else local_address or None,
         "encap": encap,
+        "device_lifetime_seconds": None if device_hours is None else round(device_hours * 3600),
+        "server_address": server_address,
         "rotate": rotate,
     }
     API(context).patch("gateways", name, body=body)

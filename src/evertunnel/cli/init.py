@@ -26,6 +26,12 @@ def init(
     listen_http: Annotated[str, typer.Option(help="address:port for CRL and OCSP.")] = "0.0.0.0:80",
     listen_https: Annotated[str, typer.Option(help="address:port for enrolment.")] = "0.0.0.0:443",
     listen_gate: Annotated[str, typer.Option(help="address:port that gateways ask about devices.")] = "127.0.0.1:8118",
+    listen_agents: Annotated[
+        str | None,
+        typer.Option(
+            help="address:port for the agents of gateways on other hosts, such as 0.0.0.0:4433; default: none."
+        ),
+    ] = None,
     database_url: Annotated[
         str, typer.Option(help="postgresql://... without a password; default a file of SQLite in the state folder.")
     ] = "",
@@ -54,7 +60,8 @@ def init(
             "public_https": listen_https,
             "gate": listen_gate,
         }
-        | ({"accounting": listen_accounting} if listen_accounting is not None else {}),
+        | ({"accounting": listen_accounting} if listen_accounting is not None else {})
+        | ({"agents": listen_agents} if listen_agents is not None else {}),
         user_base=user_base,
         database_url=database_url,
     )

@@ -17,6 +17,7 @@ _ESP_PROPOSALS = ("aes256gcm16-ecp384", "aes128gcm16-ecp256")
 class TunnelPlan:
     """A tunnel to bring up. With `user_name` by EAP-TLS, without by the certificate alone. PEM texts.
 
+    `policy_server_name` is what the policy server's certificate must say, by default the gateway's name.
     A gateway of ours takes no other `claimed_identity` than the certificate's subject, which is the default.
     """
 
@@ -29,6 +30,7 @@ class TunnelPlan:
     key_pem: str
     root_pem: str
     user_name: str | None = None
+    policy_server_name: str | None = None
     claimed_identity: str | None = None
     encap: bool = False
     ike_proposals: Sequence[str] = _IKE_PROPOSALS
@@ -67,12 +69,12 @@ def _build_connection(plan: TunnelPlan) -> Section:
     if plan.claimed_identity is not None:
         local["id"] = plan.claimed_identity
     if plan.user_name is not None:
-        # aaa_id: the policy server must prove the gateway's name too, or anybody's TLS server would do.
+        # aaa_id: the policy server must prove its name, or anybody's TLS server would do.
         local = {
             "auth": "eap-tls",
             "certs": [plan.certificate_pem],
             "eap_id": plan.user_name,
-            "aaa_id": plan.gateway_name,
+            "aaa_id": plan.policy_server_name or plan.gateway_name,
         }
     return {
         "version": "2",

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from evertunnel.effects import Effect, EffectKind
 from evertunnel.errors import UnavailableError
+from evertunnel.gateways.control import Control
 from evertunnel.gateways.cuts import Cuts, read_cuts
 from evertunnel.gateways.tunnels import Tunnel, read_tunnel
 from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Store
-from evertunnel.vici_connection import ViciConnection
 
 _ASK_ONE_BY_ONE = 8
 
@@ -17,9 +17,7 @@ _ASK_ONE_BY_ONE = 8
 class EffectWorker:
     """One gateway's. Not safe between threads: it shares its caller's VICI connection."""
 
-    def __init__(
-        self, store: Store, gateway_id: str, connection: ViciConnection, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: Store, gateway_id: str, connection: Control, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._gateway_id = gateway_id
         self._vici = connection
@@ -67,8 +65,7 @@ class EffectWorker:
         tunnels = self._list_tunnels()
         found = [tunnel for tunnel in tunnels if cuts.find_effects(tunnel)]
         if found:
-            for tunnel in found:
-                self._vici.terminate(tunnel.unique_id)
+            self._vici.terminate_each([tunnel.unique_id for tunnel in found])
             tunnels = self._list_tunnels()
         return cuts.list_unconfirmed(tunnels)
 

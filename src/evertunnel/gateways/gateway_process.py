@@ -1,27 +1,28 @@
-"""The gateway process: one LocalGateway for each gateway on this machine, with its key, certificate and fragment."""
+"""The gateway process: one keeper for each gateway on this machine, with its key, certificate and fragment."""
 
-import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from evertunnel.actions.issue_certificate import Signer, Wanted, issue_certificate
+from evertunnel.actions.issue_certificate import Signer, Wanted
+from evertunnel.actions.issue_gateway_certificate import find_or_issue
 from evertunnel.errors import InvalidInputError, UnavailableError
-from evertunnel.gateways.local_gateway import LocalGateway
+from evertunnel.gateways.description import describe_gateway
+from evertunnel.gateways.files import FRAGMENT_MODE, write_file
+from evertunnel.gateways.keeper import GatewayKeeper, build_local
+from evertunnel.gateways.leaving import end_everything
 from evertunnel.gateways.strongswan import GatewayModel, build_conf_fragment
-from evertunnel.gateways.tunnels import KINDS, read_tunnel
 from evertunnel.keystore import Keystore
-from evertunnel.model import Authority, CertificateKind, Gateway
+from evertunnel.model import CertificateKind, Gateway
 from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key, generate_key
-from evertunnel.storage import authorities, certificates, gateways
+from evertunnel.storage import authorities, gateways
 from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
@@ -29,8 +30,6 @@ from evertunnel.vici_connection import ViciConnection
 
 _POLL_SECONDS = 0.1
 _LOOK_EVERY_SECONDS = 5.0
-# Each gateway is loaded anew once a day, so this is soon enough to try more than once.
-_RENEW_BEFORE = timedelta(days=30)
 
 log = structlog.get_logger()
 
@@ -40,7 +39,7 @@ class _Running:
     """A gateway that is looked after, and what of its row it was begun with."""
 
     name: str
-    gateway: LocalGateway
+    gateway: GatewayKeeper
     vici_socket: str
     radius_secret_sealed: bytes
 
@@ -96,13 +95,13 @@ class GatewayProcess:
         All other changes of a gateway, being disabled included, its own threads follow: its tunnels must be ended.
         """
         with self._store.read() as connection:
-            rows = {row.id: row for row in gateways.list_gateways(connection)}
+            rows = {row.id: row for row in gateways.list_gateways(connection) if not row.remote}
         for gateway_id, running in list(self._running.items()):
             row = rows.get(gateway_id)
             if row is None or row.vici_socket != running.vici_socket:
                 del self._running[gateway_id]
                 running.gateway.stop()
-                _leave(running)
+                _leave(running, self._folder / running.name / "strongswan.conf")
         for row in rows.values():
             known = self._running.get(row.id)
             if known is None:
@@ -115,11 +114,10 @@ class GatewayProcess:
         self._clear_away({row.name for row in rows.values()})
 
     def _start(self, row: AnyRow) -> None:
-        gateway = LocalGateway(
+        gateway = GatewayKeeper(
             self._store,
             Gateway(row.id, row.name, row.radius_address, row.enabled),
-            row.vici_socket,
-            load_model=lambda: self._load_model(row.id),
+            build_local(row.vici_socket, lambda: self._load_model(row.id)),
             clock=self._clock,
         )
         self._running[row.id] = _Running(row.name, gateway, row.vici_socket, row.radius_secret_sealed)
@@ -140,20 +138,7 @@ class GatewayProcess:
         key = self._load_key(row.name)
         certificate = self._find_certificate(row, key)
         gate_path = self._keystore.unseal(row.gate_path_sealed, context=gate_path_context(row.id)).decode()
-        model = GatewayModel(
-            name=row.name,
-            public_name=row.public_name,
-            certificate_pem=_encode_pem(certificate),
-            chain_pem=[_encode_pem(known[Authority.ISSUING])],
-            device_authority_pem=_encode_pem(known[Authority.DEVICE]),
-            gate_url=f"{self._gate_url}/{gate_path}",
-            other_authorities=tuple(
-                authority.subject.rfc4514_string()  # one CN without special characters: charon writes it the same
-                for name, authority in known.items()
-                if name is not Authority.DEVICE
-            ),
-            settings=row.settings,
-        )
+        model = describe_gateway(row, known, certificate, gate_url=f"{self._gate_url}/{gate_path}")
         return model, encode_private_key(key).decode()
 
     def _load_key(self, name: str) -> PrivateKey:
@@ -168,29 +153,14 @@ class GatewayProcess:
             return key
 
     def _find_certificate(self, row: AnyRow, key: PrivateKey) -> x509.Certificate:
-        public_key_der = encode_public_key(key.public_key())
-        with self._store.read() as connection:
-            found = certificates.find_valid_for_key(connection, public_key_der)
-        if (
-            found is not None
-            and found.subject_name == row.public_name
-            and found.not_after - self._clock() > _RENEW_BEFORE
-        ):
-            return x509.load_der_x509_certificate(found.certificate_der)
-        issued = issue_certificate(
-            self._store,
-            self._signer,
-            Wanted(
-                kind=CertificateKind.GATEWAY,
-                name=row.public_name,
-                dns_names=(row.public_name,),
-                public_key_der=public_key_der,
-                gateway_id=row.id,
-            ),
-            actor=f"gateway {row.name}",
-            now=self._clock(),
+        wanted = Wanted(
+            kind=CertificateKind.GATEWAY,
+            name=row.public_name,
+            dns_names=(row.public_name,),
+            public_key_der=encode_public_key(key.public_key()),
+            gateway_id=row.id,
         )
-        return x509.load_der_x509_certificate(issued.certificate_der)
+        return find_or_issue(self._store, self._signer, wanted, actor=f"gateway {row.name}", clock=self._clock)
 
     def _write_fragment(self, row: AnyRow) -> None:
         """strongswan.conf for the gateway, replaced in one step; it holds the RADIUS secret."""
@@ -204,28 +174,17 @@ class GatewayProcess:
         )
         folder = self._folder / row.name
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            temporary = folder / "strongswan.conf.new"
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(folder / "strongswan.conf")
+            folder.mkdir(mode=0o750, exist_ok=True)
         except OSError as error:
-            raise UnavailableError(f"cannot write {error.filename}: {error.strerror}") from error
+            raise UnavailableError(f"cannot make {folder}: {error.strerror}") from error
+        write_file(folder / "strongswan.conf", text, mode=FRAGMENT_MODE)
 
 
-def _leave(running: _Running) -> None:
+def _leave(running: _Running, fragment: Path) -> None:
     """Nobody looks after that strongSwan any more: it keeps neither our connections nor their tunnels."""
     connection = ViciConnection(running.vici_socket)
     try:
-        for name in KINDS:
-            connection.unload_connection(name)
-        for section in connection.list_tunnels():
-            tunnel = read_tunnel(section["name"], section)
-            if tunnel.kind is not None:
-                connection.terminate(tunnel.unique_id)
+        end_everything(connection, fragment)
     except UnavailableError as error:
         log.warning(
             "strongSwan was left without being told, its tunnels may still be up: restart it",
@@ -246,7 +205,3 @@ def _reload(running: _Running) -> None:
         log.warning("strongSwan has the old RADIUS secret: restart it", gateway=running.name, error=str(error))
     finally:
         connection.close()
-
-
-def _encode_pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(Encoding.PEM).decode()

@@ -16,6 +16,14 @@ DEVICE_POOL = "evertunnel-device"
 USER_POOL = "evertunnel-user"
 DEVICE_AUTHORITY = "evertunnel-device"
 
+DEVICE_LIFETIME_SECONDS = 8 * 3600
+# A client that does begin anew has this long for it.
+_GRACE_SECONDS = 60
+# Who does not answer a DELETE is given up by strongSwan after tries that take 4 * (1 + 1.8 + 1.8^2 + 1.8^3) seconds,
+# and passes traffic until then: it is sent early enough.
+_RETRANSMIT_TRIES = 3
+_GIVES_UP_SECONDS = 60
+
 # One socket is one login at a time; each login in progress holds a thread while it waits for us.
 _RADIUS_SOCKETS = 64
 _THREADS = 2 * _RADIUS_SOCKETS + 32
@@ -48,12 +56,18 @@ def build_connections(model: GatewayModel) -> dict[str, dict[str, Any]]:
         "cacerts": [model.device_authority_pem],
         "revocation": "strict",
     }
+    lifetime = int(model.settings.get("device_lifetime_seconds", DEVICE_LIFETIME_SECONDS))
+    grace = min(_GRACE_SECONDS, lifetime // 4)
+    deleted_after = lifetime - min(_GIVES_UP_SECONDS, lifetime // 8)
     # eap_id makes charon ask for the identity, so that the policy server sees what the client calls itself.
     user = {"auth": "eap-radius", "id": "%any", "eap_id": "%any"}
     return {
         DEVICE_CONNECTION: _build_connection(
             model, remote=device, pool=DEVICE_POOL, networks=model.settings["device_networks"]
-        ),
+        )
+        # A client that takes no notice is ended `over_time` after the moment at which it should have begun anew: by
+        # strongSwan itself, and through rekeys (docs/decisions/0015).
+        | {"reauth_time": f"{deleted_after - grace}s", "over_time": f"{grace}s", "rand_time": "0s"},
         USER_CONNECTION: _build_connection(
             model, remote=user, pool=USER_POOL, networks=model.settings["user_networks"]
         ),
@@ -88,6 +102,9 @@ charon {{
   threads = {_THREADS}
   ikesa_table_size = {_TABLE_SIZE}
   ikesa_table_segments = {_TABLE_SEGMENTS}
+  retransmit_tries = {_RETRANSMIT_TRIES}
+  retransmit_timeout = 4.0
+  retransmit_base = 1.8
   plugins {{
     revocation {{
       # The gate is the only answer; a CRL would be a road round it.

@@ -23,13 +23,14 @@ class Tunnel:
     """One IKE_SA. `kind` is None when it belongs to a connection that is not ours.
 
     `children` are the octets in and out that each CHILD_SA counts, by its indexes; `carries` says whether any of them
-    is there to stay.
+    is there to stay. `leaving` waits for the client to agree that it is over, and passes traffic until then.
     """
 
     unique_id: int
     kind: TunnelKind | None
     established: bool
     connecting: bool
+    leaving: bool
     spis: str
     remote_address: str
     claimed_identity: str
@@ -46,6 +47,7 @@ def read_tunnel(name: str, section: Mapping[str, Any]) -> Tunnel:
         kind=KINDS.get(name),
         established=section.get("state") == "ESTABLISHED",
         connecting=section.get("state") == "CONNECTING",
+        leaving=section.get("state") == "DELETING",
         spis=f"{section.get('initiator-spi', '')}:{section.get('responder-spi', '')}",
         remote_address=str(section.get("remote-host", ""))[:64],
         claimed_identity=str(section.get("remote-eap-id") or section.get("remote-id") or "")[:256],

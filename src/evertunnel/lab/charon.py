@@ -13,13 +13,24 @@ _COMMON_PLUGINS = (
     "pem pkcs1 pkcs8 x509 revocation constraints pubkey openssl random nonce kdf"
     " kernel-libipsec kernel-netlink socket-default vici updown counters curl"
 )
-_PLUGINS = {"gateway": "eap-identity eap-radius", "laptop": "eap-identity eap-tls"}
+_GATEWAY = "eap-identity eap-radius"
+_PLUGINS = {"gateway": _GATEWAY, "gateway2": _GATEWAY, "laptop": "eap-identity eap-tls"}
 
 
 def start_charon(
-    host: str, network: Network, processes: Processes, folder: Path, *, include: Path | None = None, owner: int = 0
+    host: str,
+    network: Network,
+    processes: Processes,
+    folder: Path,
+    *,
+    include: Path | None = None,
+    owner: int = 0,
+    more: str = "",
 ) -> Path:
-    """Start it on a host and wait for its control socket, which is given to `owner`. Returns the socket's path."""
+    """Start it on a host and wait for its control socket, which is given to `owner`. Returns the socket's path.
+
+    `more` is configuration that has the last word.
+    """
     if not _BINARY.exists():
         raise UnavailableError(f"{_BINARY} is not installed: apt install charon-systemd")
     socket_path = folder / f"{host}.vici"
@@ -43,6 +54,7 @@ charon-systemd {{
   }}
 }}
 {f"include {include}" if include else ""}
+{more}
 """,
         encoding="ascii",
     )

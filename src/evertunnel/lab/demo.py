@@ -11,10 +11,11 @@ from collections.abc import Callable
 from types import FrameType
 
 from evertunnel.errors import DomainError, UnavailableError
-from evertunnel.lab.lab import DEVICE, DEVICE_TUNNEL, USER, USER_TUNNEL, Lab, wait_for
-from evertunnel.lab.network import CORP_INFRASTRUCTURE_ADDRESS, CORP_INTRANET_ADDRESS
+from evertunnel.lab.lab import DEVICE, DEVICE_TUNNEL, SECOND_GATEWAY, USER, USER_TUNNEL, Lab, wait_for
+from evertunnel.lab.network import CORP_INFRASTRUCTURE_ADDRESS, CORP_INTRANET_ADDRESS, MANAGE_LINK
 
 _GONE_WITHIN_SECONDS = 10.0
+SECOND_TUNNEL = "lab-second-device-tunnel"
 
 
 class Demo:
@@ -65,6 +66,13 @@ class Demo:
         self._step("deny device", "confirmed, both tunnels gone", self._deny_device)
         self._step("the laptop brings its device tunnel up again", "refused: device_denied", self._device_refused)
         self._step("allow device", "device tunnel up", self._allow_device)
+        self._step("a second gateway on another host enrols by code", "connected", self._add_second_gateway)
+        self._step("device tunnel over the second gateway", "up, same bytes", self._second_device_tunnel)
+        self._step("deny device", "gw1 confirmed, gw2 confirmed, both tunnels gone", self._deny_on_both)
+        self._step("allow device; tunnel over the second gateway", "up, same bytes", self._second_device_tunnel)
+        self._step("its link to the server is cut; deny device", "gw1 confirmed, gw2 NOT CONFIRMED", self._cut_off)
+        self._step("another tunnel over the second gateway", "refused", self._refused_cut_off)
+        self._step("the link is back", "gw2 confirmed by itself, tunnel gone", self._link_back)
         self._step("audit verify", "unchanged", self._verify_audit)
 
     def _step(self, what: str, expected: str, act: Callable[[], str]) -> None:
@@ -184,6 +192,55 @@ class Demo:
         wait_for("the device's session", lambda: self._is_listed("device"))
         return "device tunnel up"
 
+    def _add_second_gateway(self) -> str:
+        self._lab.add_second_gateway(lambda _text: None)
+        wait_for("the second gateway", lambda: self._find_state(SECOND_GATEWAY) == "connected")
+        return "connected"
+
+    def _second_device_tunnel(self) -> str:
+        self._lab.run("allow", "device", DEVICE, check=False)
+        address = self._lab.bring_up_device_tunnel(name=SECOND_TUNNEL, second=True)
+        wait_for("the session", lambda: self._is_listed("device", SECOND_GATEWAY))
+        same = self._lab.fetch(CORP_INFRASTRUCTURE_ADDRESS, address) == self._lab.page
+        return f"up ({address}), {'same bytes' if same else 'another page'}"
+
+    def _deny_on_both(self) -> str:
+        done = self._lab.run("deny", "device", DEVICE, "--reason", "demonstration", check=False)
+        wait_for("the end of both tunnels", lambda: not self._is_listed("device"), seconds=_GONE_WITHIN_SECONDS)
+        return f"{_describe_each(done)}, both tunnels gone"
+
+    def _cut_off(self) -> str:
+        self._lab.network.set_link("gateway2", MANAGE_LINK, up=False)
+        return _describe_each(
+            self._lab.run("deny", "device", DEVICE, "--reason", "demonstration", "--wait", "1", check=False)
+        )
+
+    def _refused_cut_off(self) -> str:
+        wait_for("the refusal", self._is_refused_cut_off, seconds=_GONE_WITHIN_SECONDS)
+        return "refused"
+
+    def _is_refused_cut_off(self) -> bool:
+        """An answer of the gate from before the cut counts for three seconds."""
+        try:
+            self._lab.try_another_device_tunnel()
+        except UnavailableError:
+            return True
+        return False
+
+    def _link_back(self) -> str:
+        began = time.monotonic()
+        self._lab.network.set_link("gateway2", MANAGE_LINK, up=True)
+        wait_for("the confirmation", lambda: self._find_pending(SECOND_GATEWAY) == 0, seconds=_GONE_WITHIN_SECONDS)
+        milliseconds = (time.monotonic() - began) * 1000
+        wait_for("the end of the tunnel", lambda: not self._is_listed("device"))
+        return f"gw2 confirmed by itself ({milliseconds:.0f} ms after the link), tunnel gone"
+
+    def _find_state(self, gateway: str) -> str:
+        return next(row["state"] for row in self._list("gateway", "list") if row["name"] == gateway)
+
+    def _find_pending(self, gateway: str) -> int:
+        return next(int(row["pending_effects"]) for row in self._list("gateway", "list") if row["name"] == gateway)
+
     def _verify_audit(self) -> str:
         done = self._lab.run("audit", "verify", check=False)
         batches = done.stdout.split()[0] if done.returncode == 0 else "?"
@@ -200,8 +257,11 @@ class Demo:
         ended = self._connect is None or self._connect.poll() is not None
         return ended and not self._is_listed("user")
 
-    def _is_listed(self, kind: str) -> bool:
-        return any(row["kind"] == kind and row["state"] == "up" for row in self._list("session", "list"))
+    def _is_listed(self, kind: str, gateway: str = "") -> bool:
+        return any(
+            row["kind"] == kind and row["state"] == "up" and gateway in ("", row["gateway"])
+            for row in self._list("session", "list")
+        )
 
     def _latest(self, kind: str) -> dict[str, str]:
         return next(row for row in self._list("attempt", "list", "--limit", "20") if row["kind"] == kind)
@@ -214,6 +274,13 @@ class Demo:
 def _describe_denial(done: subprocess.CompletedProcess[str]) -> str:
     found = re.search(r"confirmed after (\d+) ms", done.stdout)
     return f"confirmed ({found[1]} ms after the commit)" if found and done.returncode == 0 else "not confirmed"
+
+
+def _describe_each(done: subprocess.CompletedProcess[str]) -> str:
+    """What `deny` said of each gateway."""
+    found = re.findall(r"^  (\S+): (?:confirmed after (\d+) ms|(NOT CONFIRMED))", done.stdout, re.MULTILINE)
+    said = [f"{name} {no or f'confirmed ({ms} ms after the commit)'}" for name, ms, no in found]
+    return ", ".join(said) or done.stdout.strip()
 
 
 def _find_child(parent: int, user: str) -> int:

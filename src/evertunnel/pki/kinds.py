@@ -1,5 +1,6 @@
 """Certificate kinds: which authority signs each, for which usages, for how long at most, and how many an hour."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.x509 import ObjectIdentifier
@@ -9,6 +10,8 @@ from evertunnel.pki import oids
 
 HOUR = 3600
 DAY = 24 * HOUR
+# What agents dial by whatever address, and verify: nobody's public name, so no gateway's certificate will do.
+AGENT_SERVER_NAME = "agents.evertunnel.internal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class KindRules:
     ceiling_lifetime_seconds: int
     ceiling_per_hour: int
     states_revocation: bool  # carries a CRL distribution point and an OCSP address
+    only_name: str = ""  # of all certificates these carry this name, and they no other
 
 
 KINDS: dict[CertificateKind, KindRules] = {
@@ -74,7 +78,33 @@ KINDS: dict[CertificateKind, KindRules] = {
         ceiling_per_hour=200,
         states_revocation=False,
     ),
+    # Nobody but our own listener and our own agents look at these two, and the listener asks the database.
+    CertificateKind.AGENT: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.CLIENT_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=398 * DAY,
+        ceiling_per_hour=100,
+        states_revocation=False,
+    ),
+    CertificateKind.AGENT_SERVER: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.SERVER_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=398 * DAY,
+        ceiling_per_hour=100,
+        states_revocation=False,
+        only_name=AGENT_SERVER_NAME,
+    ),
 }
+
+
+def is_name_of_kind(kind: CertificateKind, names: Iterable[str]) -> bool:
+    """Whether certificates of a kind may carry these names: some are one kind's alone."""
+    reserved = {rules.only_name for rules in KINDS.values() if rules.only_name}
+    only = KINDS[kind].only_name
+    return all(name == only if only else name.lower() not in reserved for name in names)
+
 
 # What each authority may ever sign, written into its own certificate as extended key usages, which OpenSSL
 # and Windows both hold against everything below it.

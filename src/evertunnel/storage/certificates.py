@@ -52,6 +52,11 @@ def find_by_serial(connection: Connection, authority: Authority, serial: int) ->
     ).one_or_none()
 
 
+def find_by_fingerprint(connection: Connection, fingerprint: bytes) -> AnyRow | None:
+    """The certificate with a SHA-256."""
+    return connection.execute(select(_certificates).where(_certificates.c.fingerprint == fingerprint)).one_or_none()
+
+
 def find_valid_for_key(connection: Connection, public_key_der: bytes) -> AnyRow | None:
     """The newest valid certificate for a key."""
     return connection.execute(

@@ -1,5 +1,7 @@
 """Gateways."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, case, select, update
 
 from evertunnel.errors import NotFoundError
@@ -41,6 +43,11 @@ def set_state(tx: Transaction, gateway_id: str, state: GatewayState, error: str 
         .where(_gateways.c.id == gateway_id)
         .values(state=state.value, state_since=since, state_error=error[:500])
     )
+
+
+def note_seen(tx: Transaction, gateway_ids: Collection[str]) -> None:
+    """Their agents are connected to somebody now."""
+    tx.connection.execute(update(_gateways).where(_gateways.c.id.in_(gateway_ids)).values(seen_at=tx.now))
 
 
 def radius_secret_context(gateway_id: str) -> str:

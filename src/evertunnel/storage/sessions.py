@@ -85,6 +85,19 @@ def list_owners_of_gateway(connection: Connection, gateway_id: str) -> list[AnyR
     )
 
 
+def list_ending_by_themselves(connection: Connection, gateway_id: str) -> list[AnyRow]:
+    """Sessions that are up and have an end of their own."""
+    return list(
+        connection.execute(
+            select(_sessions).where(
+                _sessions.c.gateway_id == gateway_id,
+                _sessions.c.state == SessionState.UP.value,
+                _sessions.c.ends_at.is_not(None),
+            )
+        )
+    )
+
+
 def list_live_of_tunnel(connection: Connection, gateway_id: str, *, spis: str, unique_id: int) -> list[AnyRow]:
     """Those of a gateway that may be this tunnel's, by its indexes or its number, the newest first."""
     return list(

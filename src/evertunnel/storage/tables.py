@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -227,6 +228,23 @@ gateways = Table(
     Column("state", Text, nullable=False, server_default="unknown"),
     Column("state_since", UTCTime),
     Column("state_error", Text, nullable=False, server_default=""),
+    # On another host, looked after by an agent that dials `server_address`; `seen_at` is when one was connected last.
+    Column("remote", Boolean, nullable=False, server_default=false()),
+    Column("server_address", Text, nullable=False, server_default=""),
+    Column("seen_at", UTCTime),
+)
+
+# By gateway id and not by a reference: of a gateway that was removed it can still be said so.
+enrolment_codes = Table(
+    "enrolment_codes",
+    metadata,
+    _id(),
+    Column("gateway_id", Text, nullable=False),
+    Column("gateway_name", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),  # SHA-256
+    Column("created_at", UTCTime, nullable=False),
+    Column("expires_at", UTCTime, nullable=False),
+    Column("used_at", UTCTime),
 )
 
 profiles = Table(
@@ -325,6 +343,7 @@ sessions = Table(
     Column("end_reason", Text, nullable=False),
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
+    Column("ends_at", UTCTime),  # earlier than strongSwan itself would end it
     Index("ix_sessions_gateway_id_state", "gateway_id", "state"),
     Index("ix_sessions_user_id_state", "user_id", "state"),
     Index("ix_sessions_device_id_state", "device_id", "state"),

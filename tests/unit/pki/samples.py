@@ -78,7 +78,9 @@ def make_grant(kind: CertificateKind, *, key_type: str = "p256", **changes: Any)
     user = kind in (CertificateKind.USER, CertificateKind.SHORT_LIVED)
     rules = KINDS[kind]
     name = "alice@corp.example" if user else "host.corp.example"
-    named = kind in (CertificateKind.GATEWAY, CertificateKind.POLICY_SERVER, CertificateKind.DEVICE)
+    named = kind in (
+        CertificateKind.GATEWAY, CertificateKind.POLICY_SERVER, CertificateKind.AGENT_SERVER, CertificateKind.DEVICE,
+    )  # fmt: skip
     grant = Grant(
         certificate_id="0123456789abcdef",
         kind=kind,

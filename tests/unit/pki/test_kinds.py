@@ -21,6 +21,8 @@ WANTED = {
     CertificateKind.OCSP_SIGNER: (
         [Authority.ACCESS, Authority.DEVICE, Authority.ISSUING], [OCSP], 7 * DAY, 7 * DAY, False,
     ),
+    CertificateKind.AGENT: ([Authority.ISSUING], [CLIENT], 365 * DAY, 398 * DAY, False),
+    CertificateKind.AGENT_SERVER: ([Authority.ISSUING], [SERVER], 365 * DAY, 398 * DAY, False),
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def issue(body: NewCertificate, context: Context, actor: Actor) -> dict[str, Any
                 owner = {"device_id": row.id, "dns_names": (row.name,)}
             case CertificateKind.SHORT_LIVED:
                 raise InvalidInputError("short-lived certificates are issued by conditional access only")
-            case CertificateKind.POLICY_SERVER | CertificateKind.GATEWAY | CertificateKind.OCSP_SIGNER:
+            case _:
                 raise InvalidInputError(f"{body.kind.value} certificates are issued to our own processes only")
     wanted = Wanted(
         kind=body.kind,

@@ -21,6 +21,7 @@ class APIContext:
     seal: Callable[[bytes, str], bytes]
     clock: Callable[[], datetime]
     list_keys: Callable[[], list[Authority]]
+    agents_port: int | None = None  # where agents of gateways on other hosts are waited for
 
 
 def _get_context(request: Request) -> APIContext:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
 from evertunnel.actions.change_gateway import GatewayChange, change_gateway
+from evertunnel.actions.make_enrolment_code import make_enrolment_code
 from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.effects import EffectState
 from evertunnel.storage import gateways, sessions, tables
@@ -31,6 +32,8 @@ class NewGateway(BaseModel):
     dns: list[str] = Field(default_factory=list)
     local_addresses: list[str] = Field(default_factory=list)
     encap: bool = False
+    device_lifetime_seconds: int = 8 * 3600
+    server_address: str = ""
 
 
 class GatewayChanges(BaseModel):
@@ -48,6 +51,8 @@ class GatewayChanges(BaseModel):
     dns: list[str] | None = None
     local_addresses: list[str] | None = None
     encap: bool | None = None
+    device_lifetime_seconds: int | None = None
+    server_address: str | None = None
     rotate: bool = False
 
 
@@ -70,6 +75,8 @@ def list_gateways(context: Context) -> list[dict[str, Any]]:
                 "public_name": row.public_name,
                 "radius_address": row.radius_address,
                 "vici_socket": row.vici_socket,
+                "remote": row.remote,
+                "server_address": row.server_address,
                 "enabled": row.enabled,
                 "state": row.state,
                 "state_since": row.state_since,
@@ -99,12 +106,21 @@ def add(body: NewGateway, context: Context, actor: Actor) -> dict[str, str]:
             dns=body.dns,
             local_addresses=body.local_addresses,
             encap=body.encap,
+            device_lifetime_seconds=body.device_lifetime_seconds,
         ),
+        server_address=body.server_address,
         seal=context.seal,
         actor=actor,
         now=context.clock(),
     )
     return {"id": gateway_id, "name": body.name}
+
+
+@router.post("/{name}/code", status_code=201)
+def make_code(name: str, context: Context, actor: Actor) -> dict[str, str]:
+    """Make an enrolment code for the agent of a gateway on another host. It is shown once."""
+    code = make_enrolment_code(context.store, name, port=context.agents_port, actor=actor, now=context.clock())
+    return {"code": code}
 
 
 @router.patch("/{name}", status_code=204)

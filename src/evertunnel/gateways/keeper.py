@@ -1,4 +1,4 @@
-"""Keeps one strongSwan on this machine as it should be: its configuration, its tunnels, its effects.
+"""Keeps one gateway's strongSwan as it should be: its configuration, its tunnels, its effects.
 
 Two threads a gateway: one listens to its events, one does all the rest. A gateway that is down or slow blocks its own
 two threads and nobody else.
@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from evertunnel.actions.decide import Decider
+from evertunnel.actions.end_expired_sessions import end_expired_sessions
 from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
 from evertunnel.actions.follow_tunnel import (
     TunnelReport,
@@ -29,6 +30,7 @@ from evertunnel.actions.follow_tunnel import (
 from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences, reconcile_gateway
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is_device_attempt
+from evertunnel.gateways.control import Strongswan
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
@@ -65,16 +67,15 @@ _REFUSALS_PER_SECOND = 50
 log = structlog.get_logger()
 
 
-class LocalGateway:
-    """One gateway. `load_model` gives what strongSwan must be told, and the private key of its certificate."""
+class GatewayKeeper:
+    """One gateway's, on this machine or on another host."""
 
     def __init__(
         self,
         store: Store,
         gateway: Gateway,
-        vici_socket: str,
+        strongswan: Strongswan,
         *,
-        load_model: LoadModel,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -82,9 +83,10 @@ class LocalGateway:
         self._clock = clock
         self._decider = Decider()
         self._unenforced = Changes()
-        self._vici = ViciConnection(vici_socket)
-        self._listener_vici = ViciConnection(vici_socket)
-        self._loader = Loader(self._vici, load_model)
+        self._vici = strongswan.control
+        self._listener = strongswan.listener
+        self._loader = strongswan.loader
+        self._end_later = strongswan.end_later
         self._effects = EffectWorker(store, gateway.id, self._vici, clock)
         self._events = EventQueue()
         self._presence = Presence(store, gateway, clock)
@@ -96,6 +98,7 @@ class LocalGateway:
         self._idle = Idle(_WITHOUT_CHILD_SECONDS)
         self._session_ids: dict[str, str] = {}
         self._closed_ids: dict[str, str] = {}
+        self._told_ends: frozenset[str] = frozenset()
         self._load_due = False
         self._lost: list[str] = []
         self._load_at = self._reconcile_at = self._effects_at = 0.0
@@ -121,13 +124,14 @@ class LocalGateway:
     def stop(self) -> None:
         """End both threads. Tunnels stay as they are."""
         self._stopped.set()
-        self._threads[1].join(timeout=5)
+        if self._threads[1].ident is not None:  # it was started
+            self._threads[1].join(timeout=5)
 
     def _listen(self) -> None:
         """Hand over events; a None says that the connection is new and everything must be looked at afresh."""
         while not self._stopped.is_set():
             try:
-                events = self._listener_vici.listen(timeout_seconds=_IDLE_SECONDS)
+                events = self._listener.listen(timeout_seconds=_IDLE_SECONDS)
                 first = True
                 for event in events:
                     if first:
@@ -181,7 +185,9 @@ class LocalGateway:
             self._presence.hear_answer()
             self._said = ""
             seconds = min(
-                _RECONCILE_EVERY_SECONDS, max(_LOOK_AT_MOST_EVERY_SECONDS, _LOOK_COST * (time.monotonic() - uptime))
+                _RECONCILE_EVERY_SECONDS,
+                max(_LOOK_AT_MOST_EVERY_SECONDS, _LOOK_COST * (time.monotonic() - uptime)),
+                self._keep_ends(),
             )
             self._reconcile_at = uptime + (seconds if certain else _LOOK_AGAIN_SECONDS)
             self._lost = self._lost or self._loader.list_lost()
@@ -360,10 +366,13 @@ class LocalGateway:
                 stored = (row.bytes_in, row.bytes_out) if row is not None else (0, 0)
                 octets = self._traffic.count(tunnel.spis, tunnel.children, stored=stored)
                 listed.append(ListedTunnel(tunnel.kind, _report(tunnel), *octets, self._find_fault(tunnel)))
+            elif tunnel.kind is not None and tunnel.leaving:
+                terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
         self._idle.keep_only({tunnel.spis for tunnel in tunnels})
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
             # All of them count at the second look: whoever rekeys without end would be new at each.
+            end_expired_sessions(tx, self._gateway.id)
             differences = list_differences(tx, self._gateway, listed)
             doubtful = frozenset() if self._doubted else differences
             cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
@@ -372,6 +381,25 @@ class LocalGateway:
         for number in cut:
             terminate_tunnel(self._vici, number, spis[number])
         return not self._doubted
+
+    def _keep_ends(self) -> float:
+        """Have the gateway keep the ends of sessions by itself, if it can. Returns seconds until the first of them."""
+        with self._store.read() as connection:
+            rows = sessions.list_ending_by_themselves(connection, self._gateway.id)
+        now = self._clock()
+        left = {row.id: max(0.0, (row.ends_at - now).total_seconds()) for row in rows}
+        if self._end_later is not None:
+            for row in rows:
+                if row.id not in self._told_ends:
+                    self._end_later(row.unique_id, row.spis, round(left[row.id]))
+            self._told_ends = frozenset(left)
+        return min(left.values(), default=_RECONCILE_EVERY_SECONDS) + _POLL_SECONDS
+
+
+def build_local(vici_socket: str, load_model: LoadModel) -> Strongswan:
+    """A strongSwan on this machine. `load_model` gives what it must be told, and the private key of its certificate."""
+    control = ViciConnection(vici_socket)
+    return Strongswan(control, ViciConnection(vici_socket), Loader(control, load_model))
 
 
 def _report(tunnel: Tunnel, lines: Sequence[Line] = (), *, uptime: float = 0.0) -> TunnelReport:

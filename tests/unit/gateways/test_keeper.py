@@ -11,7 +11,7 @@ from sqlalchemy import select
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.follow_tunnel import open_device_session
 from evertunnel.errors import InvalidInputError
-from evertunnel.gateways.local_gateway import LocalGateway, _report
+from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind
@@ -28,13 +28,12 @@ def fail_to_load() -> tuple[GatewayModel, str]:
 
 
 @pytest.fixture
-def gateway(installation: Installation, tmp_path: Path) -> Iterator[LocalGateway]:
+def gateway(installation: Installation, tmp_path: Path) -> Iterator[GatewayKeeper]:
     """One whose strongSwan is not there."""
-    gateway = LocalGateway(
+    gateway = GatewayKeeper(
         installation.store,
         Gateway("g1", "gw1", "127.0.0.1", enabled=True),
-        str(tmp_path / "nothing.vici"),
-        load_model=fail_to_load,
+        build_local(str(tmp_path / "nothing.vici"), fail_to_load),
         clock=installation.clock,
     )
     yield gateway
@@ -42,7 +41,7 @@ def gateway(installation: Installation, tmp_path: Path) -> Iterator[LocalGateway
         gateway.stop()
 
 
-def test_a_flood_of_events_lets_other_work_be_done(gateway: LocalGateway) -> None:
+def test_a_flood_of_events_lets_other_work_be_done(gateway: GatewayKeeper) -> None:
     for _ in range(1000):
         gateway._events.put(LINE)
     rounds = 0
@@ -54,7 +53,7 @@ def test_a_flood_of_events_lets_other_work_be_done(gateway: LocalGateway) -> Non
 
 @pytest.mark.parametrize("event", [None, ("ike-rekey", {"evertunnel-user": {}})], ids=["loading", "an odd event"])
 def test_its_thread_goes_on_after_whatever_fails(
-    gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch, event: tuple[str, dict[str, dict[str, str]]] | None
+    gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch, event: tuple[str, dict[str, dict[str, str]]] | None
 ) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     gateway._events.put(event)
@@ -63,7 +62,7 @@ def test_its_thread_goes_on_after_whatever_fails(
     assert gateway._threads[1].is_alive()
 
 
-def test_its_thread_waits_for_a_database_that_cannot_be_read(gateway: LocalGateway, tmp_path: Path) -> None:
+def test_its_thread_waits_for_a_database_that_cannot_be_read(gateway: GatewayKeeper, tmp_path: Path) -> None:
     gateway._store = Store(f"sqlite:///{tmp_path}/empty.db")
     gateway._threads[1].start()
     time.sleep(0.3)
@@ -71,7 +70,7 @@ def test_its_thread_waits_for_a_database_that_cannot_be_read(gateway: LocalGatew
 
 
 def test_what_cannot_be_loaded_keeps_no_denial_waiting(
-    installation: Installation, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = threading.Event()
     monkeypatch.setattr(gateway._effects, "perform_pending", lambda: done.set() or True)
@@ -81,7 +80,7 @@ def test_what_cannot_be_loaded_keeps_no_denial_waiting(
 
 
 def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
-    installation: Installation, gateway: LocalGateway
+    installation: Installation, gateway: GatewayKeeper
 ) -> None:
     installation.do(add_network_policy, "everything", {"permission": "grant"})
     gateway_id = installation.add_gateway()
@@ -105,7 +104,7 @@ def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
 
 @pytest.mark.parametrize("told", [True, False], ids=["a rekey", "nobody's"])
 def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
-    installation: Installation, gateway: LocalGateway, told: bool
+    installation: Installation, gateway: GatewayKeeper, told: bool
 ) -> None:
     installation.do(add_network_policy, "everything", {"permission": "grant"})
     user_id = installation.add_user()
@@ -130,7 +129,7 @@ def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
     assert state == ("up" if told else "ended")
 
 
-def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: LocalGateway) -> None:
+def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: GatewayKeeper) -> None:
     for number in (7, 8):
         gateway._vici = tunnels = Tunnels(make_tunnel(number, ALICE))
         gateway._reconcile()
