@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from evertunnel.gateways.local_gateway import LocalGateway
 from sqlalchemy import insert, select
 from tests.installation import Installation, copy_installation, create
 
@@ -19,6 +18,7 @@ from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.effects import EffectState
 from evertunnel.errors import UnavailableError
+from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from evertunnel.gateways.strongswan import GatewayModel
 from evertunnel.model import Authority, CertificateKind, CertificateStatus, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import tables
@@ -50,7 +50,8 @@ def measure_many_sessions(folder: Path) -> ManySessions:
     installation.refresh()
     found = installation.decider.find_gateway(gateway_id)
     assert found is not None
-    gateway = LocalGateway(installation.store, found, str(vici), load_model=_load_nothing, clock=clock.now)
+    strongswan = build_local(str(vici), _load_nothing)
+    gateway = GatewayKeeper(installation.store, found, strongswan, clock=clock.now)
     gateway.start()
     try:
         time.sleep(5)  # it looks at all of them first
