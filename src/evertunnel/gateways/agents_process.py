@@ -158,8 +158,7 @@ class AgentsProcess:
                     error = "its agent is not connected" if row.seen_at else "its agent has not connected yet"
                     if row.state != GatewayState.AWAY.value:
                         gateways.set_state(tx, row.id, GatewayState.AWAY, error)
-                    for effect in waiting[row.id]:
-                        effect_queue.note_failure(tx, effect.id, error)
+                    effect_queue.note_failures(tx, [effect.id for effect in waiting[row.id]], error)
 
     def _is_absent(self, row: AnyRow) -> bool:
         """Not here, and as far as anybody says not at another node either."""

@@ -79,9 +79,8 @@ class EffectWorker:
             wanted = {effect.id for effect in effect_queue.list_pending(tx.connection, self._gateway_id)}
             done = [effect for effect in pending if effect.id in wanted - left]
             cuts = read_cuts(tx.connection, self._gateway_id, [e for e in done if e.kind is EffectKind.CUT])
-            for effect in done:
-                effect_queue.confirm_effect(tx, effect.id)
-                for session_id in cuts.list_sessions(effect.id):
-                    sessions.end_session(tx, session_id, effect.cause)
-            for effect_id in wanted & left:
-                effect_queue.note_failure(tx, effect_id, error)
+            effect_queue.confirm_effects(tx, [effect.id for effect in done])
+            sessions.end_sessions(
+                tx, {session_id: effect.cause for effect in done for session_id in cuts.list_sessions(effect.id)}
+            )
+            effect_queue.note_failures(tx, wanted & left, error)

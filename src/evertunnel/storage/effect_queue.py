@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from evertunnel.effects import Effect, EffectKind, EffectState, EffectSubject
 from evertunnel.storage import tables
@@ -75,20 +75,26 @@ def list_pending_subjects(connection: Connection, subject_ids: Collection[str]) 
     )
 
 
-def confirm_effect(tx: Transaction, effect_id: str) -> None:
-    """It was seen to be so on the gateway. What was confirmed or dropped before stays as it is."""
-    tx.connection.execute(
+def confirm_effects(tx: Transaction, effect_ids: Collection[str]) -> None:
+    """They were seen to be so on the gateway. What was confirmed or dropped before stays as it is."""
+    confirm = (
         update(_effects)
-        .where(_effects.c.id == effect_id, _effects.c.state == EffectState.PENDING.value)
+        .where(_effects.c.id == bindparam("effect_id"), _effects.c.state == EffectState.PENDING.value)
         .values(state=EffectState.CONFIRMED.value, confirmed_at=tx.now, tries=_effects.c.tries + 1, last_error="")
     )
+    if effect_ids:
+        tx.connection.execute(confirm, [{"effect_id": effect_id} for effect_id in effect_ids])
 
 
-def note_failure(tx: Transaction, effect_id: str, error: str) -> None:
-    """It did not work this time; it stays pending."""
-    tx.connection.execute(
-        update(_effects).where(_effects.c.id == effect_id).values(tries=_effects.c.tries + 1, last_error=error[:500])
+def note_failures(tx: Transaction, effect_ids: Collection[str], error: str) -> None:
+    """They did not work this time; they stay pending."""
+    note = (
+        update(_effects)
+        .where(_effects.c.id == bindparam("effect_id"))
+        .values(tries=_effects.c.tries + 1, last_error=error[:500])
     )
+    if effect_ids:
+        tx.connection.execute(note, [{"effect_id": effect_id} for effect_id in effect_ids])
 
 
 def drop_effects(tx: Transaction, subject_id: str) -> None:

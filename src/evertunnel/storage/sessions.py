@@ -52,14 +52,23 @@ def store_traffic(tx: Transaction, octets: Mapping[str, tuple[int, int]]) -> Non
 
 def end_session(tx: Transaction, session_id: str, reason: str) -> None:
     """The tunnel is gone, or never came. The first reason stays: it is what was meant."""
+    end_sessions(tx, {session_id: reason})
+
+
+def end_sessions(tx: Transaction, reasons: Mapping[str, str]) -> None:
+    """The same for many."""
+    if not reasons:
+        return
+    rows = [{"session_id": session_id, "reason": reason} for session_id, reason in reasons.items()]
+    this = _sessions.c.id == bindparam("session_id")
     tx.connection.execute(
         update(_sessions)
-        .where(_sessions.c.id == session_id, _sessions.c.state != SessionState.ENDED.value)
-        .values(state=SessionState.ENDED.value, ended_at=tx.now)
+        .where(this, _sessions.c.state != SessionState.ENDED.value)
+        .values(state=SessionState.ENDED.value, ended_at=tx.now),
+        rows,
     )
-    tx.connection.execute(
-        update(_sessions).where(_sessions.c.id == session_id, _sessions.c.end_reason == "").values(end_reason=reason)
-    )
+    unexplained = update(_sessions).where(this, _sessions.c.end_reason == "").values(end_reason=bindparam("reason"))
+    tx.connection.execute(unexplained, rows)
 
 
 def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:

@@ -23,7 +23,7 @@ def test_an_effect_is_pending_on_each_gateway_until_confirmed_there(installation
     queue(installation)
     [effect_id] = list_pending(installation)
     with installation.store.write(installation.now) as tx:
-        effect_queue.confirm_effect(tx, effect_id)
+        effect_queue.confirm_effects(tx, [effect_id])
     assert list_pending(installation) == []
     assert len(list_pending(installation, "g2")) == 1
 
@@ -40,8 +40,8 @@ def test_a_failure_is_noted_and_stays_pending(installation: Installation) -> Non
     queue(installation)
     [effect_id] = list_pending(installation)
     with installation.store.write(installation.now) as tx:
-        effect_queue.note_failure(tx, effect_id, "x" * 1000)
-        effect_queue.note_failure(tx, effect_id, "the gateway is away")
+        effect_queue.note_failures(tx, [effect_id], "x" * 1000)
+        effect_queue.note_failures(tx, [effect_id], "the gateway is away")
     with installation.store.read() as connection:
         row = next(row for row in effect_queue.list_of_denial(connection, "d1") if row.id == effect_id)
     assert (row.tries, row.last_error, row.state) == (2, "the gateway is away", "pending")
@@ -61,7 +61,7 @@ def test_a_confirmed_effect_is_not_dropped_later(installation: Installation) -> 
     queue(installation, gateways=["g1"])
     [effect_id] = list_pending(installation)
     with installation.store.write(installation.now) as tx:
-        effect_queue.confirm_effect(tx, effect_id)
+        effect_queue.confirm_effects(tx, [effect_id])
         effect_queue.drop_effects(tx, "u1")
         [row] = effect_queue.list_of_denial(tx.connection, "d1")
     assert row.state == "confirmed"

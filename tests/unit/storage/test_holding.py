@@ -38,7 +38,7 @@ def perform(store: Store, performed: list[str]) -> None:
                 performed.append(effect.id)
                 time.sleep(0.005)
                 with store.write(BEGINNING) as tx:
-                    effect_queue.confirm_effect(tx, effect.id)
+                    effect_queue.confirm_effects(tx, [effect.id])
         if not pending:
             return
 
