@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from evertunnel.gateways.local_gateway import LocalGateway
+from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from sqlalchemy import insert, select
 from tests.installation import Installation, copy_installation, create
 
@@ -50,7 +50,7 @@ def measure_many_sessions(folder: Path) -> ManySessions:
     installation.refresh()
     found = installation.decider.find_gateway(gateway_id)
     assert found is not None
-    gateway = LocalGateway(installation.store, found, str(vici), load_model=_load_nothing, clock=clock.now)
+    gateway = GatewayKeeper(installation.store, found, build_local(str(vici), _load_nothing), clock=clock.now)
     gateway.start()
     try:
         time.sleep(5)  # it looks at all of them first
