@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from sqlalchemy import insert, select
 from tests.installation import Installation, copy_installation, create
 
@@ -19,6 +18,7 @@ from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.effects import EffectState
 from evertunnel.errors import UnavailableError
+from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from evertunnel.gateways.strongswan import GatewayModel
 from evertunnel.model import Authority, CertificateKind, CertificateStatus, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import tables
