@@ -1,13 +1,29 @@
 """End live sessions that would not be granted now: lost compliance, a policy switched on, a user disabled."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from evertunnel.actions.decide import Decider
 from evertunnel.effects import EffectKind, EffectSubject
-from evertunnel.model import SessionState, TunnelKind
+from evertunnel.model import Decision, SessionState, TunnelKind
 from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
+
+
+def find_refusal(decider: Decider, row: AnyRow, *, now: datetime) -> Decision | None:
+    """Why a live session would not be granted now, if so. Reads nothing but the state in memory."""
+    decision = decider.decide_tunnel(
+        decider.gather_facts(
+            at=now,
+            tunnel=TunnelKind(row.kind),
+            gateway=decider.find_gateway(row.gateway_id),
+            certificate=decider.find_certificate_by_id(row.certificate_id),
+            client_address=row.remote_address,
+            established=True,
+        )
+    )
+    return None if decision.granted else decision
 
 
 def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[AnyRow]) -> list[str]:
@@ -19,17 +35,8 @@ def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[An
     for row in rows:
         if row.state == SessionState.ENDING.value:
             continue
-        decision = decider.decide_tunnel(
-            decider.gather_facts(
-                at=tx.now,
-                tunnel=TunnelKind(row.kind),
-                gateway=decider.find_gateway(row.gateway_id),
-                certificate=decider.find_certificate_by_id(row.certificate_id),
-                client_address=row.remote_address,
-                established=True,
-            )
-        )
-        if decision.granted:
+        decision = find_refusal(decider, row, now=tx.now)
+        if decision is None:
             continue
         sessions.mark_ending(tx, [row.id], decision.reason.value)
         effect_queue.queue_effect(

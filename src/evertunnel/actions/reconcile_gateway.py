@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from evertunnel.actions.decide import Decider
-from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
+from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, find_refusal
 from evertunnel.actions.follow_tunnel import (
     TunnelReport,
     join_user_session,
@@ -30,6 +30,25 @@ class ListedTunnel:
     bytes_in: int
     bytes_out: int
     fault: str | None = None
+
+
+def is_settled(decider: Decider, live: Sequence[AnyRow], listed: Sequence[ListedTunnel], *, now: datetime) -> bool:
+    """Whether there is nothing to mend: each tunnel has its session, each session its tunnel, and all are granted.
+
+    Reads only: where ten thousand tunnels are up, nobody's login waits for the look at them.
+    """
+    spis = {tunnel.report.spis for tunnel in listed if tunnel.fault is None}
+    if len(spis) != len(listed) or spis != {row.spis for row in live if row.spis}:
+        return False
+    return all(_is_settled(decider, row, now) for row in live)
+
+
+def _is_settled(decider: Decider, row: AnyRow, now: datetime) -> bool:
+    if row.state == SessionState.PENDING.value:
+        waited: timedelta = now - row.created_at
+        return waited <= _PENDING_AT_MOST and find_refusal(decider, row, now=now) is None
+    over = row.ends_at is not None and row.ends_at <= now
+    return row.state == SessionState.UP.value and not over and find_refusal(decider, row, now=now) is None
 
 
 def list_differences(tx: Transaction, gateway: Gateway, listed: Sequence[ListedTunnel]) -> frozenset[str]:

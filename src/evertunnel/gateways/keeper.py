@@ -8,8 +8,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
@@ -27,7 +27,7 @@ from evertunnel.actions.follow_tunnel import (
     record_device_refusal,
     record_unrecognised,
 )
-from evertunnel.actions.reconcile_gateway import ListedTunnel, list_differences, reconcile_gateway
+from evertunnel.actions.reconcile_gateway import ListedTunnel, is_settled, list_differences, reconcile_gateway
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is_device_attempt
 from evertunnel.gateways.control import Strongswan
@@ -44,6 +44,7 @@ from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import sessions
 from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
+from evertunnel.storage.tables import AnyRow
 from evertunnel.vici_connection import AwayError, Section, ViciConnection
 
 _POLL_SECONDS = 0.02
@@ -58,6 +59,10 @@ _RETRY_EFFECTS_EVERY_SECONDS = 0.25
 _LOOK_AGAIN_SECONDS = 0.25
 # Then a look at what else is due: a flood of events must not keep a denial waiting.
 _EVENTS_AT_ONCE = 200
+_SEEN_EVERY = timedelta(minutes=1)
+# A look at very many tunnels is broken off for a change, but not for ever.
+_TUNNELS_AT_ONCE = 500
+_OVERTAKEN_AT_MOST = 20
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
 _WITHOUT_CHILD_SECONDS = 10.0
@@ -104,6 +109,7 @@ class GatewayKeeper:
         self._load_at = self._reconcile_at = self._effects_at = 0.0
         self._load_again_at = time.monotonic() + _LOAD_EVERY_SECONDS
         self._doubted = False
+        self._overtaken, self._overtakings = False, 0
         self._refused: deque[tuple[float, Tunnel]] = deque()
         self._stopped = threading.Event()
         self._threads = [
@@ -170,7 +176,8 @@ class GatewayKeeper:
             log.warning("reports of the gateway were lost", gateway=self._gateway.name)
             self._reconcile_at = 0.0
         self._load_if_due()
-        changed = watch.changed()
+        changed = watch.changed() or self._overtaken
+        self._overtaken = False
         if changed:
             with self._store.read() as connection:
                 self._refresh(connection)
@@ -181,7 +188,7 @@ class GatewayKeeper:
             done = self._effects.perform_pending()
             self._effects_at = uptime + (_RECONCILE_EVERY_SECONDS if done else _RETRY_EFFECTS_EVERY_SECONDS)
         if uptime >= self._reconcile_at:
-            certain = self._reconcile()
+            certain = self._reconcile(watch)
             self._presence.hear_answer()
             self._said = ""
             seconds = min(
@@ -350,11 +357,14 @@ class GatewayKeeper:
             log.info("sessions lost what entitled them", gateway=self._gateway.name, sessions=len(ended))
         return GATEWAY in changes.kinds
 
-    def _reconcile(self) -> bool:
+    def _reconcile(self, watch: Watch) -> bool:
         """Look at the gateway. False: something must be looked at again before it is acted on."""
-        tunnels = [read_tunnel(section["name"], section) for section in self._vici.list_tunnels()]
+        tunnels = self._list_tunnels(watch)
+        if tunnels is None:
+            return False
         with self._store.read() as connection:
-            rows = {row.spis: row for row in sessions.list_live_of_gateway(connection, self._gateway.id) if row.spis}
+            live = sessions.list_live_of_gateway(connection, self._gateway.id)
+        rows = {row.spis: row for row in live if row.spis}
         # Who closed just now is kept for one look: its children report after it.
         self._session_ids = self._closed_ids | {spis: row.id for spis, row in rows.items()}
         self._closed_ids = {}
@@ -369,7 +379,11 @@ class GatewayKeeper:
             elif tunnel.kind is not None and tunnel.leaving:
                 terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
         self._idle.keep_only({tunnel.spis for tunnel in tunnels})
-        with self._store.write(self._clock()) as tx:
+        now = self._clock()
+        if not self._doubted and is_settled(self._decider, live, listed, now=now):
+            self._store_traffic(rows, listed, now)
+            return True
+        with self._store.write(now) as tx:
             self._refresh(tx.connection)
             # All of them count at the second look: whoever rekeys without end would be new at each.
             end_expired_sessions(tx, self._gateway.id)
@@ -381,6 +395,29 @@ class GatewayKeeper:
         for number in cut:
             terminate_tunnel(self._vici, number, spis[number])
         return not self._doubted
+
+    def _list_tunnels(self, watch: Watch) -> list[Tunnel] | None:
+        """All of them; None when something changed meanwhile: a denial does not wait for a long look."""
+        tunnels = []
+        for number, section in enumerate(self._vici.list_tunnels(), 1):
+            tunnels.append(read_tunnel(section["name"], section))
+            if number % _TUNNELS_AT_ONCE == 0 and self._overtakings < _OVERTAKEN_AT_MOST and watch.changed():
+                self._overtaken = True
+                self._overtakings += 1
+                return None
+        self._overtakings = 0
+        return tunnels
+
+    def _store_traffic(self, rows: Mapping[str, AnyRow], listed: Sequence[ListedTunnel], now: datetime) -> None:
+        changed = {}
+        for tunnel in listed:
+            row, octets = rows[tunnel.report.spis], (tunnel.bytes_in, tunnel.bytes_out)
+            seen = row.seen_at is not None and now - row.seen_at < _SEEN_EVERY
+            if octets != (row.bytes_in, row.bytes_out) or not seen:
+                changed[row.id] = octets
+        if changed:
+            with self._store.write(now) as tx:
+                sessions.store_traffic(tx, changed)
 
     def _keep_ends(self) -> float:
         """Have the gateway keep the ends of sessions by itself, if it can. Returns seconds until the first of them."""

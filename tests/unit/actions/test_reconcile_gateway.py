@@ -9,7 +9,7 @@ from sqlalchemy import select
 from evertunnel.actions.change_network_policies import add_network_policy, remove_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.actions.follow_tunnel import TunnelReport
-from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
+from evertunnel.actions.reconcile_gateway import ListedTunnel, is_settled, reconcile_gateway
 from evertunnel.model import Gateway, Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import sessions, tables
 from tests.installation import ALICE, Installation
@@ -38,9 +38,20 @@ def insert(installation: Installation, gateway: Gateway, session_id: str, **colu
 
 
 def reconcile(installation: Installation, gateway: Gateway, *listed: ListedTunnel) -> list[int]:
+    """What says that there is nothing to do must be right each time."""
+    before = list_states(installation)
     with installation.store.write(installation.now) as tx:
         installation.decider.refresh(tx.connection)
-        return reconcile_gateway(tx, installation.decider, gateway, listed)
+        live = sessions.list_live_of_gateway(tx.connection, gateway.id)
+        settled = is_settled(installation.decider, live, listed, now=tx.now)
+        cut = reconcile_gateway(tx, installation.decider, gateway, listed)
+    assert settled == (not cut and before == list_states(installation))
+    return cut
+
+
+def list_states(installation: Installation) -> dict[str, str]:
+    with installation.store.read() as connection:
+        return dict(connection.execute(select(tables.sessions.c.id, tables.sessions.c.state)).all())
 
 
 def get(installation: Installation, session_id: str = "s1") -> Any:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from evertunnel.actions.change_network_policies import add_network_policy
+from evertunnel.actions.change_user import change_user
 from evertunnel.actions.follow_tunnel import open_device_session
 from evertunnel.errors import InvalidInputError
 from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
@@ -16,7 +17,7 @@ from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind
 from evertunnel.storage import sessions, tables
-from evertunnel.storage.store import Store
+from evertunnel.storage.store import Store, Watch
 from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.gateways.tunnels import Tunnels, make_tunnel
 
@@ -102,9 +103,17 @@ def test_a_device_tunnel_that_was_seen_before_its_report_is_recorded_once(
         assert len(connection.execute(select(tables.attempts)).all()) == 1
 
 
+@pytest.fixture
+def watch(installation: Installation) -> Iterator[Watch]:
+    watch = Watch(installation.store)
+    watch.changed()
+    yield watch
+    watch.close()
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["a rekey", "nobody's"])
 def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
-    installation: Installation, gateway: GatewayKeeper, told: bool
+    installation: Installation, gateway: GatewayKeeper, watch: Watch, told: bool
 ) -> None:
     installation.do(add_network_policy, "everything", {"permission": "grant"})
     user_id = installation.add_user()
@@ -118,19 +127,34 @@ def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
     with installation.store.write(installation.now) as tx:
         sessions.insert_sessions(tx, [session])
     gateway._vici = tunnels = Tunnels(new)
-    assert not gateway._reconcile()
+    assert not gateway._reconcile(watch)
     assert list(tunnels.tunnels) == [8]
     if told:
         gateway._handle(0.0, "ike-rekey", {"evertunnel-user": {"old": old, "new": new}})
-    assert gateway._reconcile()
+    assert gateway._reconcile(watch)
     assert list(tunnels.tunnels) == ([8] if told else [])
     with installation.store.read() as connection:
         state = connection.execute(select(tables.sessions.c.state)).scalar_one()
     assert state == ("up" if told else "ended")
 
 
-def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: GatewayKeeper) -> None:
+def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: GatewayKeeper, watch: Watch) -> None:
     for number in (7, 8):
         gateway._vici = tunnels = Tunnels(make_tunnel(number, ALICE))
-        gateway._reconcile()
+        gateway._reconcile(watch)
     assert not tunnels.tunnels
+
+
+def test_a_long_look_is_broken_off_for_a_change_and_not_for_ever(
+    installation: Installation, gateway: GatewayKeeper, watch: Watch
+) -> None:
+    gateway._vici = Tunnels(*(make_tunnel(number, ALICE) for number in range(1, 602)))
+    assert gateway._list_tunnels(watch) is not None
+    installation.add_user()
+    assert gateway._list_tunnels(watch) is None
+    assert gateway._overtaken, "or the change would be forgotten"
+    for turn in range(30):
+        installation.do(change_user, ALICE, enabled=turn % 2 == 0)
+        if gateway._list_tunnels(watch) is not None:
+            break
+    assert turn == 19
