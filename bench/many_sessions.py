@@ -50,12 +50,8 @@ def measure_many_sessions(folder: Path) -> ManySessions:
     installation.refresh()
     found = installation.decider.find_gateway(gateway_id)
     assert found is not None
-<<<<<<< HEAD
-    gateway = GatewayKeeper(installation.store, found, build_local(str(vici), _load_nothing), clock=clock.now)
-=======
     strongswan = build_local(str(vici), _load_nothing)
     gateway = GatewayKeeper(installation.store, found, strongswan, clock=clock.now)
->>>>>>> main
     gateway.start()
     try:
         time.sleep(5)  # it looks at all of them first
