@@ -62,7 +62,7 @@ def test_a_huge_request_is_refused_before_it_is_read() -> None:
         decode_request(huge)
 
 
-@pytest.mark.parametrize("length", range(0, len(REQUEST), 7))
+@pytest.mark.parametrize("length", range(0, 270, 7))
 def test_a_request_cut_off_anywhere_is_refused(length: int) -> None:
     with pytest.raises(InvalidInputError):
         decode_request(REQUEST[:length])
