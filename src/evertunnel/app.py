@@ -67,6 +67,7 @@ log = structlog.get_logger()
 assert preload.PRELOADED
 
 # Where a gateway on this machine asks a server that listens everywhere.
+_FAILURES_AT_LEAST = 10
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -234,7 +235,9 @@ def _run_radius(installation: Installation, radius: SharedPort, accounting: Shar
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
     # Shared out like everything that is bounded: a packet's worker is chosen by chance.
-    sources = Sources(failures_per_minute=max(1, installation.config.radius_failures_per_minute // place.count))
+    # Chance gives one worker more of somebody's packets than another: a share too small would be used up by accident.
+    allowed = installation.config.radius_failures_per_minute
+    sources = Sources(failures_per_minute=max(min(allowed, _FAILURES_AT_LEAST), allowed // place.count))
     server = PolicyServer(decider, build_tls(certificate.load()), unseal, place, sources)
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())

@@ -64,7 +64,12 @@ def _start(child: Child, alive_reader: int, alive_writer: int) -> None:
     child.started = time.monotonic()
     # A stop that comes before the child has put our handlers away would be noticed by nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # no memory or too many processes; the others go on, and it is tried again
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        log.error("process cannot be started", child=child.name, error=error.strerror)
+        return
     if pid:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         child.pid = pid
@@ -120,7 +125,7 @@ def _restart_if_due(child: Child, alive_reader: int, alive_writer: int) -> float
     if wait > 0:
         return wait
     _start(child, alive_reader, alive_writer)
-    return None
+    return None if child.pid else _RESTART_AT_MOST_EVERY_SECONDS
 
 
 def _stop(children: list[Child]) -> None:

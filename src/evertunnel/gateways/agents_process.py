@@ -185,7 +185,13 @@ class AgentsProcess:
             if full:
                 connection.close()
                 continue
-            threading.Thread(target=self._greet, args=(connection, source), daemon=True).start()
+            try:
+                threading.Thread(target=self._greet, args=(connection, source), daemon=True).start()
+            except RuntimeError as error:  # no more threads: the caller dials again
+                log.warning("cannot take a call", error=str(error))
+                connection.close()
+                with self._lock:
+                    self._unproven[source] -= 1
 
     def _greet(self, connection: socket.socket, source: str) -> None:
         """One caller from first to last."""

@@ -176,11 +176,11 @@ class GatewayKeeper:
             log.warning("reports of the gateway were lost", gateway=self._gateway.name)
             self._reconcile_at = 0.0
         self._load_if_due()
-        changed = watch.changed() or self._overtaken
-        self._overtaken = False
+        self._overtaken = changed = watch.changed() or self._overtaken
         if changed:
             with self._store.read() as connection:
                 self._refresh(connection)
+            self._overtaken = False  # only now: a change that could not be read is read the next time
         if self._unenforced.kinds and self._enforce():
             self._load_due = True
         uptime = time.monotonic()

@@ -184,6 +184,7 @@ class PolicyServer:
         ]
         for verdict in silent:
             self._sources.count(verdict)
+        # Who had to make room is not to blame for it, and is not counted.
         return [_stop(login, "too many logins were open at once", uptime) for login in crowded_out] + silent
 
     def _begin_login(

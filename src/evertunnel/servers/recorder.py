@@ -70,13 +70,14 @@ class Recorder:
         When nothing can be recorded there are none: the gateway repeats, or asks the next server. The repetition is
         recorded afresh.
         """
+        gateways_changed = False
         try:
             with self._store.write(now) as tx:
                 gateways_changed = GATEWAY in self._decider.refresh(tx.connection, epoch=tx.epoch).kinds
                 answered = [(verdict, self._record(tx, verdict)) for verdict in verdicts]
         except (UnavailableError, MemoryError) as error:
             log.error("cannot record", logins=len(verdicts), error=str(error) or "out of memory")
-            self._failed_at = verdicts[0].uptime
+            self._failed_at = max(verdict.uptime for verdict in verdicts)
             for verdict in verdicts:
                 if verdict.exchange is not None:
                     verdict.exchange.remembered.reply = Reply(b"", verdict.exchange.source, verdict)
@@ -84,6 +85,9 @@ class Recorder:
         except Exception as error:  # a bug of ours over one login ends that login, not the others of its batch
             log.exception("cannot record", logins=len(verdicts))
             return self._commit_apart(verdicts, now, error)
+        finally:
+            if gateways_changed:  # also when nothing was committed: the decider knows it now, and tells it once
+                self._on_gateways_changed()
         self._failed_at = None
         replies = []
         for verdict, reply in answered:
@@ -92,8 +96,6 @@ class Recorder:
                     reply.verdict.sent = reply
                 verdict.exchange.remembered.reply = reply
                 replies.append(reply)
-        if gateways_changed:
-            self._on_gateways_changed()
         return replies
 
     def _records_stranger(self, verdict: Verdict) -> bool:

@@ -28,6 +28,7 @@ _DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 
 # Further behind than this, reading everything afresh is cheaper than following.
 _FOLLOW_AT_MOST = 500
+_CERTIFICATES_MORE = 5_000
 
 NETWORK_POLICIES = "network policies"
 ACCESS_POLICIES = "access policies"
@@ -68,6 +69,8 @@ class Snapshot:
     network: list[tuple[str, Any]] = field(default_factory=list)
     access: list[tuple[str, Any, dict[str, str]]] = field(default_factory=list)
     parents: dict[str, set[str]] = field(default_factory=dict)
+    # How many certificates there may be before those that ended are looked for.
+    certificates_at_most: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,8 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         changes = _EVERYTHING
     else:
         _load_changed(connection, snapshot, rows)
+        if len(snapshot.certificates_by_id) > snapshot.certificates_at_most:
+            _load_certificates(connection, snapshot)
         kinds = frozenset(row.kind for row in rows)
         changes = Changes(
             kinds=kinds,
@@ -121,12 +126,18 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
 
 
 def _load_all(connection: Connection, snapshot: Snapshot) -> None:
-    snapshot.certificates, snapshot.certificates_by_id, snapshot.certificates_by_fingerprint = {}, {}, {}
-    for row in connection.execute(_select_certificates_in_use()):
-        _put_certificate(snapshot, row)
+    _load_certificates(connection, snapshot)
     _load_people(connection, snapshot)
     _load_policies(connection, snapshot)
     _load_gateways(connection, snapshot)
+
+
+def _load_certificates(connection: Connection, snapshot: Snapshot) -> None:
+    """Those in use, which drops the others: one an hour and device would fill the memory."""
+    snapshot.certificates, snapshot.certificates_by_id, snapshot.certificates_by_fingerprint = {}, {}, {}
+    for row in connection.execute(_select_certificates_in_use()):
+        _put_certificate(snapshot, row)
+    snapshot.certificates_at_most = 2 * len(snapshot.certificates_by_id) + _CERTIFICATES_MORE
 
 
 def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[AnyRow]) -> None:

@@ -35,10 +35,19 @@ def open_engine(url: str) -> Engine:
 
 
 class VersionWatch:
-    """One pragma while nobody commits, one more row when somebody did."""
+    """One pragma while nobody commits, one more row when somebody did.
+
+    On a connection of its own: it is kept for good, and the pool's are few.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self._connection = engine.raw_connection()
+        assert engine.url.database is not None
+        try:
+            self._connection = sqlite3.connect(
+                engine.url.database, timeout=15, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.DatabaseError as error:
+            raise UnavailableError(f"the database cannot be opened: {error}") from error
         self._version = self._read("PRAGMA data_version")
         self._epoch = self._read("SELECT epoch FROM ledger")
 
@@ -55,7 +64,7 @@ class VersionWatch:
         return True
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Hang up."""
         self._connection.close()
 
     def _read(self, statement: str) -> int:

@@ -74,6 +74,11 @@ class Store:
         self._watches.append(source)
         return source
 
+    def unwatch(self, source: EpochSource) -> None:
+        """Nobody asks it any more."""
+        self._watches.remove(source)
+        source.close()
+
     def hold(self, name: str) -> AbstractContextManager[bool]:
         """Hold a name among all nodes while doing what one of them is enough for, without stopping anybody's writes.
 
@@ -128,6 +133,7 @@ class Watch:
     """
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self._source = store.watch()
 
     def changed(self) -> bool:
@@ -136,7 +142,7 @@ class Watch:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._source.close()
+        self._store.unwatch(self._source)
 
 
 class Transaction:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.change_user import change_user
 from evertunnel.actions.follow_tunnel import open_device_session
-from evertunnel.errors import InvalidInputError
+from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
@@ -26,6 +26,10 @@ LINE = ("log", {"group": "IKE", "ikesa-uniqueid": "1", "msg": "received packet"}
 
 def fail_to_load() -> tuple[GatewayModel, str]:
     raise InvalidInputError("the signer refused")
+
+
+def fail_to_read() -> None:
+    raise UnavailableError("too many connections")
 
 
 @pytest.fixture
@@ -158,3 +162,17 @@ def test_a_long_look_is_broken_off_for_a_change_and_not_for_ever(
         if gateway._list_tunnels(watch) is not None:
             break
     assert turn == 19
+
+
+def test_a_change_that_could_not_be_read_is_read_the_next_time(
+    installation: Installation, gateway: GatewayKeeper, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway._vici = Tunnels()
+    gateway._take_turn(watch)
+    user_id = installation.add_user()
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway._store, "read", fail_to_read)
+        with pytest.raises(UnavailableError):
+            gateway._take_turn(watch)
+    gateway._take_turn(watch)
+    assert gateway._decider.find_user(user_id) is not None

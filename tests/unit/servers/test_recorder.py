@@ -9,7 +9,9 @@ from structlog.testing import capture_logs
 
 from evertunnel import clock
 from evertunnel.actions.allow import allow
+from evertunnel.actions.change_gateway import GatewayChange, change_gateway
 from evertunnel.actions.deny import deny
+from evertunnel.errors import UnavailableError
 from evertunnel.model import Outcome, Reason, SessionState, SubjectKind
 from evertunnel.protocols.radius.packet import decode_access_request
 from evertunnel.servers.logins import Verdict
@@ -332,3 +334,22 @@ def test_a_flood_through_one_gateway_hides_nothing_of_another(scene: Scene) -> N
     other = Gateway(secret, lambda data: scene.carry(data, ("127.0.0.2", 40_000)))
     assert other.log_in(scene.new_client(pem=None)).code == radius.REJECT
     assert [row.gateway_name for row in scene.installation.list_attempts()].count("gw2") == 1
+
+
+def test_a_gateways_new_secret_counts_although_the_commit_that_saw_it_failed(scene: Scene) -> None:
+    give_up_quickly(scene)
+    _, verdict = prepare(scene)
+    told = []
+    scene.recorder._on_gateways_changed = lambda: told.append("told")
+    change = GatewayChange(enabled=False)
+    change_gateway(scene.installation.store, "gw1", change, seal=lambda *_: b"", actor="t", now=clock.now())
+
+    def fail(*_: object) -> None:
+        raise UnavailableError("the disk is full")
+
+    scene.recorder._record, kept = fail, scene.recorder._record  # type: ignore[assignment, method-assign]
+    with capture_logs():
+        assert scene.commit(verdict) == []
+    scene.recorder._record = kept  # type: ignore[method-assign]
+    scene.follow()
+    assert told == ["told"]

@@ -27,7 +27,7 @@ from evertunnel.actions.import_access_policies import import_access_policies, re
 from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import DomainError
-from evertunnel.model import SubjectKind
+from evertunnel.model import CertificateKind, SubjectKind
 from evertunnel.storage import snapshot, store, tables
 from evertunnel.storage.snapshot import Changes, Snapshot, follow
 from evertunnel.storage.store import read_epoch
@@ -299,3 +299,19 @@ def test_old_changes_are_dropped_and_who_follows_from_before_reads_everything(
     assert find_changes(installation, lately) == Changes(frozenset({"user"}), frozenset({user_id}))
     assert find_changes(installation, long_ago).everybody
     assert lately == long_ago == read_afresh(installation)
+
+
+def test_certificates_that_ended_are_dropped_once_there_are_many(
+    sqlite_installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = sqlite_installation
+    monkeypatch.setattr(snapshot, "_CERTIFICATES_MORE", 2)
+    owner = {"user_id": installation.add_user(), "device_id": installation.add_device()}
+    followed = Snapshot()
+    find_changes(installation, followed)
+    for _ in range(12):
+        installation.issue(CertificateKind.SHORT_LIVED, ALICE, **owner)
+        find_changes(installation, followed)
+        installation.clock.forward(days=2)
+    assert len(followed.certificates_by_id) <= 6
+    assert len(followed.certificates) == len(followed.certificates_by_id)

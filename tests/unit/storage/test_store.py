@@ -129,7 +129,7 @@ def test_a_watch_that_could_not_read_notices_the_change_when_it_can(sqlite_insta
     assert isinstance(source, VersionWatch)
     with installation.store.write(BEGINNING) as tx:
         tx.raise_epoch("user", "u")
-    driver: Any = source._connection.driver_connection
+    driver: Any = source._connection
     driver.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_READ else 0)
     with pytest.raises(UnavailableError, match="prohibited"):
         watch.changed()
@@ -238,3 +238,13 @@ def test_a_login_whose_certificate_ends_while_it_waits_is_refused(installation: 
     with held_for(installation.store, 0.5), installation.store.write(began) as tx:
         installation.decider.refresh(tx.connection)
         assert record_login(tx, installation.decider, login)[0].reason is Reason.CERTIFICATE_EXPIRED
+
+
+def test_any_number_of_watches_leaves_connections_for_everybody_else(sqlite_installation: Installation) -> None:
+    store = sqlite_installation.store
+    watches = [Watch(store) for _ in range(40)]
+    sqlite_installation.add_user()
+    assert all(watch.changed() for watch in watches)
+    for watch in watches:
+        watch.close()
+    assert store._watches == []

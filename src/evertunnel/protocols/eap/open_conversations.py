@@ -68,7 +68,8 @@ class _Queues:
     """States by gateway and stage, the oldest first.
 
     When there are too many, the gateway that has most of them gives one up, so that a gateway under attack cannot
-    take the places of the others: the one that came the least way, and of those the one that waits longest.
+    take the places of the others. At the stage where most wait, for that is where the attacker stops, whichever it is
+    (the least progress where two are as full): the one that waits longest. Who goes on is never the one.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -97,8 +98,9 @@ class _Queues:
         if self._count <= self._capacity:
             return None
         gateway_id = max(self._counts, key=self._counts.__getitem__)
-        queue = next(queue for stage in Stage if (queue := self._queues.get((gateway_id, stage))))
-        return next(iter(queue))
+        stages = [stage for stage in Stage if (gateway_id, stage) in self._queues]
+        fullest = max(stages, key=lambda stage: len(self._queues[gateway_id, stage]))
+        return next(iter(self._queues[gateway_id, fullest]))
 
     def list_older(self, moment: float) -> list[bytes]:
         """Those that began to wait before a moment."""

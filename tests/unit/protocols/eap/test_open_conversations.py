@@ -94,6 +94,18 @@ def test_a_login_near_its_end_outlasts_any_number_of_beginners() -> None:
     assert table.take(b"ending", "gw1", 0.0) == "ending"
 
 
+def test_who_stops_far_on_keeps_no_beginner_out() -> None:
+    table: OpenConversations[str] = OpenConversations(tls_capacity=100)
+    for number in range(100):
+        put(table, f"attacker {number}", Stage.ANSWERING, now=0.0)
+    for number in range(20):
+        for stage in (Stage.CLIENT_HELLO, Stage.ANSWERING):
+            evicted = put(table, "honest", stage, now=1.0)
+            assert evicted is None or evicted.startswith("attacker")
+            assert table.take(b"honest", "gw1", 1.0) == "honest"
+        put(table, f"attacker again {number}", Stage.ANSWERING, now=2.0)
+
+
 def test_a_gateway_takes_no_place_of_another() -> None:
     table: OpenConversations[str] = OpenConversations(tls_capacity=10)
     for number in range(5):
