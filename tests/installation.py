@@ -21,7 +21,9 @@ from evertunnel.keystore import Keystore
 from evertunnel.model import Authority, Certificate, CertificateKind, Decision, TunnelKind
 from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.pki.keys import PrivateKey, encode_public_key, generate_key
+from evertunnel.pki.kinds import KINDS
 from evertunnel.signer import LocalSigner
+from evertunnel.storage.gateways import find_gateway
 from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 
@@ -95,6 +97,18 @@ class Installation:
             seal=lambda secret, context: self.keystore.seal(secret, context=context),
         )
         return gateway_id
+
+    def find_or_add_gateway(self) -> str:
+        """The id of gw1, whose public name is vpn.example.test."""
+        with self.store.read() as connection:
+            found = find_gateway(connection, "gw1")
+        return self.add_gateway() if found is None else str(found.id)
+
+    def choose_name(self, kind: CertificateKind) -> dict[str, str]:
+        """A name that certificates of a kind may carry, and the gateway it must belong to."""
+        if kind is CertificateKind.GATEWAY:
+            return {"name": "vpn.example.test", "gateway_id": self.find_or_add_gateway()}
+        return {"name": KINDS[kind].only_name or ALICE}
 
     def issue(self, kind: CertificateKind, name: str, *, key: PrivateKey | None = None, **owner: Any) -> Issued:
         """A certificate for a fresh key, or the one given."""

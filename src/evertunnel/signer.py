@@ -21,8 +21,9 @@ from evertunnel.pki.issuance import BACKDATE, Grant, PublicAddresses, build_cert
 from evertunnel.pki.keys import PrivateKey
 from evertunnel.pki.kinds import KINDS, is_name_of_kind
 from evertunnel.pki.lint import LintError, verify_certificate
+from evertunnel.pki.names import verify_dns_name
 from evertunnel.pki.revocation import Revocation, build_revocation_list
-from evertunnel.storage import authorities, certificates
+from evertunnel.storage import authorities, certificates, gateways
 from evertunnel.storage.store import Store, Transaction, Watch
 from evertunnel.storage.tables import AnyRow
 
@@ -81,6 +82,7 @@ class LocalSigner:
             if row.status != CertificateStatus.GRANTED.value:
                 raise InvalidInputError(f"certificate {certificate_id} is {row.status}, not granted")
             self._verify_ceilings(tx, grant)
+            _verify_gateway_name(tx, row, grant)
             key = self._keys.get(authority)
             if key is None:
                 raise UnavailableError(f"the key of the {authority.value} authority is not here")
@@ -203,6 +205,8 @@ class LocalSigner:
             raise InvalidInputError(f"the {grant.authority.value} authority signs no {grant.kind.value} certificates")
         if not is_name_of_kind(grant.kind, (grant.name, *grant.dns_names)):
             raise InvalidInputError(f"a {grant.kind.value} certificate may not be called {grant.name}")
+        for name in grant.dns_names:
+            verify_dns_name(name)
         ceiling = timedelta(seconds=rules.ceiling_lifetime_seconds)
         if grant.not_after > tx.now + ceiling:
             raise InvalidInputError(f"a {grant.kind.value} certificate may last {ceiling} at most")
@@ -216,6 +220,18 @@ class LocalSigner:
                 f"{rules.ceiling_per_hour} {grant.kind.value} certificates were signed within an hour, "
                 "and no more may be"
             )
+
+
+def _verify_gateway_name(tx: Transaction, row: AnyRow, grant: Grant) -> None:
+    """Raise InvalidInputError for a gateway's certificate with any name but the public one of that gateway.
+
+    Whoever may ask for these could otherwise be the policy server, or the place where passwords are typed.
+    """
+    if grant.kind is not CertificateKind.GATEWAY:
+        return
+    gateway = None if row.gateway_id is None else gateways.find_gateway(tx.connection, row.gateway_id)
+    if gateway is None or gateway.id != row.gateway_id or {grant.name, *grant.dns_names} != {gateway.public_name}:
+        raise InvalidInputError(f"{grant.name} is not the public name of the gateway that the certificate is for")
 
 
 def _read_grant(row: AnyRow) -> Grant:

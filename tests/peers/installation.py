@@ -26,7 +26,7 @@ from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.pki.keys import encode_public_key, generate_key
 from evertunnel.signer import LocalSigner
 from evertunnel.storage import attempts, authorities, certificates, people, tables
-from evertunnel.storage.gateways import get_gateway, radius_secret_context
+from evertunnel.storage.gateways import get_gateway, list_gateways, radius_secret_context
 from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
@@ -136,6 +136,10 @@ class Installation:
         }.get(kind, ())
         ids = {column: row.id for column in columns if (row := owners[column]) is not None}
         name = user if kind in (CertificateKind.USER, CertificateKind.SHORT_LIVED) else device
+        if kind is CertificateKind.GATEWAY:
+            with self.store.read() as connection:
+                gateway = list_gateways(connection)[0]
+            name, ids = gateway.public_name, {"gateway_id": gateway.id}
         wanted = Wanted(
             kind=kind,
             name=name,

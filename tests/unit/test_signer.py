@@ -31,9 +31,10 @@ USER_ONLY = frozenset({(CertificateKind.USER, Authority.ISSUING)})
 def grant(installation: Installation, kind: CertificateKind = CertificateKind.USER, **changes: Any) -> str:
     """A granted row; `changes` to its columns are made behind the actions' back, as an intruder would."""
     key = make_grant(kind).public_key_der
+    name = installation.choose_name(kind)
     authority = None if len(KINDS[kind].authorities) == 1 else Authority.ISSUING
     with installation.store.write(installation.now) as tx:
-        wanted = Wanted(kind, KINDS[kind].only_name or ALICE, key, authority=authority)
+        wanted = Wanted(kind, public_key_der=key, authority=authority, **name)
         certificate_id = grant_certificate(tx, wanted, actor=ADMIN)
         if changes:
             row = tables.certificates.c.id == certificate_id
@@ -121,13 +122,39 @@ def test_no_row_lasts_longer_than_its_kinds_ceiling(installation: Installation, 
 @pytest.mark.parametrize("kind", [kind for kind, rules in KINDS.items() if not rules.only_name])
 def test_nobody_else_is_called_what_agents_dial(installation: Installation, kind: CertificateKind) -> None:
     """Whoever has a server's certificate with that name could speak to agents as the server."""
-    for names in ({"subject_name": AGENT_SERVER_NAME}, {"dns_names": ["a.example", AGENT_SERVER_NAME.upper()]}):
+    for names in (
+        {"subject_name": AGENT_SERVER_NAME},
+        {"dns_names": ["a.example", AGENT_SERVER_NAME.upper()]},
+        {"subject_name": "*.evertunnel.internal"},
+        {"dns_names": ["*.evertunnel.internal"]},
+    ):
         certificate_id = grant(installation, kind)
         with installation.store.write(installation.now) as tx:
             row = tables.certificates.c.id == certificate_id
             tx.connection.execute(tables.certificates.update().where(row).values(**names))
         with pytest.raises(InvalidInputError, match="may not be called"):
             installation.signer.sign(certificate_id)
+
+
+@pytest.mark.parametrize("name", ["a.example\n", "agents.evertunnel.internal.", "192.0.2.1", ""])
+def test_no_server_is_called_what_is_no_dns_name(installation: Installation, name: str) -> None:
+    certificate_id = grant(installation, CertificateKind.POLICY_SERVER, dns_names=[name])
+    with pytest.raises(InvalidInputError, match="is not a DNS name"):
+        installation.signer.sign(certificate_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"subject_name": "radius.example"}, {"dns_names": ["vpn.example.test", "radius.example"]}, {"gateway_id": None}],
+    ids=["another name", "one more", "nobody's"],
+)
+def test_a_gateways_certificate_has_its_public_name_and_no_other(
+    installation: Installation, changes: dict[str, Any]
+) -> None:
+    """Else whoever may ask for these could be the policy server, or the place where passwords are typed."""
+    certificate_id = grant(installation, CertificateKind.GATEWAY, **changes)
+    with pytest.raises(InvalidInputError, match="is not the public name of the gateway"):
+        installation.signer.sign(certificate_id)
 
 
 def test_the_listener_of_agents_is_called_nothing_else(installation: Installation) -> None:

@@ -13,7 +13,7 @@ from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.kinds import KINDS
 from evertunnel.signer_socket import ALLOWED, RENEWED, SignerClient, SignerServer
-from tests.installation import ADMIN, ALICE, Installation
+from tests.installation import ADMIN, Installation
 from tests.unit.pki.samples import make_grant
 
 Serve = Callable[[str], SignerClient]
@@ -42,8 +42,9 @@ def serve(installation: Installation, tmp_path: Path) -> Iterator[Serve]:
 
 
 def grant(installation: Installation, kind: CertificateKind, authority: Authority) -> str:
+    name = installation.choose_name(kind)
     with installation.store.write(installation.now) as tx:
-        wanted = Wanted(kind, KINDS[kind].only_name or ALICE, make_grant(kind).public_key_der, authority=authority)
+        wanted = Wanted(kind, public_key_der=make_grant(kind).public_key_der, authority=authority, **name)
         return grant_certificate(tx, wanted, actor=ADMIN)
 
 

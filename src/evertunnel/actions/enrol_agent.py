@@ -40,8 +40,9 @@ def enrol_agent(
             raise InvalidInputError("agent and gateway must have different keys")
         with store.write(now) as tx:
             row = _use_code(tx, secret)
+            # Not "superseded": those are renewed for the same key, and this one may have been stolen.
             revoke_gateway_certificates(
-                tx, row.id, [CertificateKind.AGENT, CertificateKind.GATEWAY], reason="superseded"
+                tx, row.id, [CertificateKind.AGENT, CertificateKind.GATEWAY], reason="cessation of operation"
             )
             actor = f"agent of {row.name}"
             agent_id = grant_certificate(

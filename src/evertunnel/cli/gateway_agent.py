@@ -64,7 +64,8 @@ def enrol(folder: Folder = _FOLDER, user: User = "evertunnel-agent") -> None:
         agent_folder = AgentFolder(folder)
         code = _ask_code()
         _become(agent_folder, user)
-        gateway = run(agent_folder, code)
+        with agent_folder.hold():
+            gateway = run(agent_folder, code)
     except DomainError as error:
         fail(str(error))
     say(f"Enrolled as the agent of gateway {gateway}. Start it: evertunnel gateway agent")
@@ -112,9 +113,10 @@ def _run(folder: Path, vici_socket: str, gate_port: int, user: str) -> None:
     try:
         agent_folder = AgentFolder(folder)
         _become(agent_folder, user)
-        agent = Agent(agent_folder, vici_socket=vici_socket, gate_port=gate_port, clock=clock.now)
-        notify("READY=1")
-        why = agent.run(stopped)
+        with agent_folder.hold():
+            agent = Agent(agent_folder, vici_socket=vici_socket, gate_port=gate_port, clock=clock.now)
+            notify("READY=1")
+            why = agent.run(stopped)
     except DomainError as error:
         fail(str(error))
     if why:

@@ -27,9 +27,9 @@ class Channel(Generic[Kind]):
         """The peer has proven who it is: longer messages may come."""
         self._reader.limit = FRAME_BYTES
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, within_seconds: float = 5.0) -> None:
         """Raises PipeClosedError."""
-        self._pipe.send(encode_frame(encode_message(message)))
+        self._pipe.send(encode_frame(encode_message(message)), within_seconds)
 
     def receive(self, within_seconds: float) -> Kind | None:
         """The next message; None when none came within the time. Raises PipeClosedError, FrameError."""

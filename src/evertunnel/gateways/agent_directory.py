@@ -3,15 +3,16 @@
 import hashlib
 import http.client
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from cryptography import x509
+from pydantic import ValidationError
 
 from evertunnel.actions.enrol_agent import enrol_agent
 from evertunnel.actions.issue_certificate import Signer, Wanted
 from evertunnel.actions.issue_gateway_certificate import find_or_issue, renew_for_agent
-from evertunnel.errors import UnavailableError
+from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.agent_tls import build_server_context
 from evertunnel.gateways.description import describe_gateway, encode_pem
 from evertunnel.gateways.strongswan import GatewayModel
@@ -126,8 +127,10 @@ class AgentDirectory:
             gateway = gateways.find_gateway(connection, gateway_id)
         return "its certificate is not in our records" if row is None else _find_objection(row, gateway)
 
-    def describe(self, gateway_id: str) -> tuple[GatewayModel, Configuration]:
-        """What a gateway is to be, for its keeper and for its agent. Raises DomainError."""
+    def describe(self, gateway_id: str, certificate_id: str) -> tuple[GatewayModel, Configuration]:
+        """What a gateway is to be, for its keeper and for the agent with that certificate. Raises DomainError."""
+        if why := self.find_objection(gateway_id, certificate_id):
+            raise UnavailableError(why)
         with self._store.read() as connection:
             row = gateways.get_gateway(connection, gateway_id)
             known = authorities.load_authorities(connection)
@@ -135,6 +138,19 @@ class AgentDirectory:
             renew_for_agent(self._store, self._signer, row, kind, clock=self._clock)
             for kind in (CertificateKind.GATEWAY, CertificateKind.AGENT)
         )
+        try:
+            return self._describe(row, known, own, agent)
+        except ValidationError as error:
+            where = ", ".join(".".join(map(str, each["loc"])) for each in error.errors(include_input=False))
+            raise InvalidInputError(f"gateway {row.name} cannot be described to its agent: see its {where}") from None
+
+    def _describe(
+        self,
+        row: AnyRow,
+        known: Mapping[Authority, x509.Certificate],
+        own: x509.Certificate,
+        agent: x509.Certificate,
+    ) -> tuple[GatewayModel, Configuration]:
         model = describe_gateway(row, known, own, gate_url="")  # the agent has its own way to the gate
         secret = self._keystore.unseal(row.radius_secret_sealed, context=radius_secret_context(row.id)).decode()
         return model, Configuration(
@@ -187,7 +203,7 @@ def _find_objection(certificate: AnyRow, gateway: AnyRow | None) -> str:
         return "the gateway has no such agent"
     if certificate.status == CertificateStatus.VALID.value:
         return ""
-    if certificate.revocation_reason == "superseded":
+    if certificate.revocation_reason == "cessation of operation":
         return "another agent was enrolled for the gateway"
     return "the agent's certificate was revoked"
 

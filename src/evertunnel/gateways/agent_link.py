@@ -48,6 +48,8 @@ _EVENTS_AT_MOST = 20_000
 # Whoever says more than that has more tunnels than a gateway carries, or lies.
 _TUNNELS_AT_MOST = 100_000
 _GATE_QUESTIONS_AT_ONCE = 64
+# All gateways share the threads that answer: an agent that takes nothing must not hold them.
+_GATE_ANSWER_SECONDS = 0.5
 
 
 class AgentLink:
@@ -162,7 +164,7 @@ class AgentLink:
             with self._lock:
                 self._open_questions -= 1
             try:
-                self._channel.send(GateAnswer(id=question.id, answer_der=found))
+                self._channel.send(GateAnswer(id=question.id, answer_der=found), _GATE_ANSWER_SECONDS)
             except PipeClosedError as error:
                 self.close(str(error))
 
@@ -256,7 +258,8 @@ class AgentLink:
                 if reply.error:
                     raise (AwayError if reply.away else UnavailableError)(reply.error)
                 found += reply.tunnels
-                if len(found) > _TUNNELS_AT_MOST:
+                empty = reply.more and not reply.tunnels
+                if len(found) > _TUNNELS_AT_MOST or empty or time.monotonic() > deadline:
                     self.close("it lists tunnels without end")
                     raise AwayError(f"the agent of {self._name} lists tunnels without end")
                 if not reply.more:

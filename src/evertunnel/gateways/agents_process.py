@@ -71,8 +71,12 @@ class _Connected:
 
 def _begin(connected: _Connected) -> None:
     """The agent is told first what its gateway is: strongSwan there may wait for its configuration to start with."""
-    with suppress(DomainError):
+    try:
         connected.link.load()
+    except DomainError as error:
+        log.warning("an agent could not be told what its gateway is", gateway=connected.gateway_id, error=str(error))
+    except Exception as error:  # its keeper tries again, and until then ends what has to end
+        log.error("an agent could not be told what its gateway is", gateway=connected.gateway_id, exc_info=error)
     if not connected.link.is_closed:
         connected.keeper.start()
         connected.begun.set()
@@ -276,7 +280,7 @@ class AgentsProcess:
         link = AgentLink(
             row.name,
             channel,
-            build=lambda: self._directory.describe(row.id),
+            build=lambda: self._directory.describe(row.id, certificate_id),
             ask_gate=lambda request_der: self._directory.ask_gate(row.id, request_der),
             run=self._run_apart,
         )
@@ -295,11 +299,12 @@ class AgentsProcess:
             before.link.close("its agent connected again")
             before.keeper.stop()
         log.info("agent connected", gateway=row.name)
-        channel.send(Welcome(gateway=row.name))
-        threading.Thread(target=_begin, args=(mine,), daemon=True).start()
         try:
+            channel.send(Welcome(gateway=row.name))
+            threading.Thread(target=_begin, args=(mine,), daemon=True).start()
             link.serve()
         finally:
+            link.close("it hung up before it was welcomed")  # unless it ended with another reason
             log.info("agent gone", gateway=row.name, why=link.ended_because)
             keeper.stop()
             with self._lock:

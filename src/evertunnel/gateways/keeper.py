@@ -103,7 +103,7 @@ class GatewayKeeper:
         self._idle = Idle(_WITHOUT_CHILD_SECONDS)
         self._session_ids: dict[str, str] = {}
         self._closed_ids: dict[str, str] = {}
-        self._told_ends: frozenset[str] = frozenset()
+        self._told_ends: frozenset[tuple[str, str]] = frozenset()
         self._load_due = False
         self._lost: list[str] = []
         self._load_at = self._reconcile_at = self._effects_at = 0.0
@@ -427,9 +427,9 @@ class GatewayKeeper:
         left = {row.id: max(0.0, (row.ends_at - now).total_seconds()) for row in rows}
         if self._end_later is not None:
             for row in rows:
-                if row.id not in self._told_ends:
+                if (row.id, row.spis) not in self._told_ends:  # after a rekey it may know the old indexes only
                     self._end_later(row.unique_id, row.spis, round(left[row.id]))
-            self._told_ends = frozenset(left)
+            self._told_ends = frozenset((row.id, row.spis) for row in rows)
         return min(left.values(), default=_RECONCILE_EVERY_SECONDS) + _POLL_SECONDS
 
 

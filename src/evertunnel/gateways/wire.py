@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evertunnel.gateways.tunnels import KINDS
-from evertunnel.protocols.agent.messages import Child, Children, Event, TunnelSection
+from evertunnel.protocols.agent.frames import FRAME_BYTES
+from evertunnel.protocols.agent.messages import TUNNELS_AT_ONCE, Child, Children, Event, TunnelSection, encode_message
 from evertunnel.vici_connection import Section
 
 _TEXTS = {
@@ -15,6 +16,8 @@ _TEXTS = {
 }  # fmt: skip
 _CHILD_TEXTS = ("spi-in", "spi-out", "state")
 _CHILDREN_AT_MOST = 64
+# What a frame holds besides tunnels or events. One of them alone always fits: all that is in it is bounded.
+PART_BYTES = FRAME_BYTES - 8 * 1024
 
 
 def is_ours(name: str) -> bool:
@@ -71,9 +74,26 @@ def decode_event(event: Event) -> tuple[str, Section]:
     return event.name, {"up": "yes" if event.up else "no", connection: section}
 
 
-def split(tunnels: Sequence[TunnelSection], size: int) -> list[Sequence[TunnelSection]]:
-    """Parts of at most `size`; one empty part for none."""
-    return [tunnels[start : start + size] for start in range(0, len(tunnels), size)] or [()]
+def split(tunnels: Sequence[TunnelSection]) -> list[list[TunnelSection]]:
+    """Parts that each fit into a frame, by number and by bytes; one empty part for none.
+
+    A client chooses how many children its tunnel has: it must not be able to make a listing that cannot be sent.
+    """
+    parts: list[list[TunnelSection]] = [[]]
+    filled = 0
+    for tunnel in tunnels:
+        length = measure(tunnel)
+        if parts[-1] and (len(parts[-1]) == TUNNELS_AT_ONCE or filled + length > PART_BYTES):
+            parts.append([])
+            filled = 0
+        parts[-1].append(tunnel)
+        filled += length
+    return parts
+
+
+def measure(message: TunnelSection | Event) -> int:
+    """Bytes that it takes in a list, in a frame."""
+    return len(encode_message(message)) + 1
 
 
 def _encode_child(section: Mapping[str, Any]) -> Child | Children:

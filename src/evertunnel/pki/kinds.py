@@ -100,9 +100,12 @@ KINDS: dict[CertificateKind, KindRules] = {
 
 
 def is_name_of_kind(kind: CertificateKind, names: Iterable[str]) -> bool:
-    """Whether certificates of a kind may carry these names: some are one kind's alone."""
+    """Whether certificates of a kind may carry these names: some are one kind's alone, and none is a pattern."""
     reserved = {rules.only_name for rules in KINDS.values() if rules.only_name}
     only = KINDS[kind].only_name
+    names = list(names)
+    if any("*" in name for name in names):  # it would match reserved ones too
+        return False
     return all(name == only if only else name.lower() not in reserved for name in names)
 
 

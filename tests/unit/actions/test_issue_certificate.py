@@ -28,7 +28,7 @@ class BrokenSigner:
 
 
 def issue(installation: Installation, kind: CertificateKind = CertificateKind.USER, **wanted: Any) -> x509.Certificate:
-    complete = {"kind": kind, "name": KINDS[kind].only_name or ALICE, "public_key_der": KEY} | wanted
+    complete = {"kind": kind, "public_key_der": KEY} | installation.choose_name(kind) | wanted
     issued = issue_certificate(
         installation.store, installation.signer, Wanted(**complete), actor=ADMIN, now=installation.now
     )

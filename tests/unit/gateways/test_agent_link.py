@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from evertunnel.errors import UnavailableError
+from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways import agent_link
 from evertunnel.gateways.agent.deadlines import Deadlines
 from evertunnel.gateways.agent.folder import AgentFolder
@@ -20,23 +20,26 @@ from evertunnel.gateways.agent_link import AgentLink
 from evertunnel.gateways.agent_tls import build_agent_context, build_server_context
 from evertunnel.gateways.strongswan import GatewayModel
 from evertunnel.gateways.tls_pipe import PipeClosedError, TLSPipe
-from evertunnel.gateways.wire import decode_event, decode_tunnel, encode_event, encode_tunnel
+from evertunnel.gateways.wire import decode_event, decode_tunnel, encode_event, encode_tunnel, split
 from evertunnel.pki.keys import encode_private_key, generate_key
 from evertunnel.pki.kinds import AGENT_SERVER_NAME
-from evertunnel.protocols.agent.frames import FrameError
+from evertunnel.protocols.agent.frames import FrameError, encode_frame
 from evertunnel.protocols.agent.messages import (
     Configuration,
     Event,
     Events,
     FromAgent,
     FromServer,
+    GateQuestion,
     List,
+    Message,
     Reply,
     TunnelSection,
     decode_from_agent,
     decode_from_server,
+    encode_message,
 )
-from tests.installation import Clock
+from tests.installation import ALICE, Clock
 from tests.unit.gateways.tunnels import Tunnels, make_tunnel
 
 
@@ -127,6 +130,80 @@ def test_a_listing_without_end_is_given_up(ends: Ends, monkeypatch: pytest.Monke
     ends.answer_with(*(Reply(id=0, tunnels=make_sections(1, 2), more=True) for _ in range(4)))
     with pytest.raises(UnavailableError, match="without end"):
         ends.link.list_tunnels()
+
+
+def test_a_listing_of_nothing_that_goes_on_is_given_up(ends: Ends) -> None:
+    """Each of them comes in time, so time alone would never end it."""
+    ends.answer_with(*(Reply(id=0, more=True) for _ in range(3)), Reply(id=0))
+    with pytest.raises(UnavailableError, match="without end"):
+        ends.link.list_tunnels()
+
+
+def test_who_takes_no_answers_of_the_gate_holds_nobody_for_long(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads that answer are shared with other gateways."""
+    waited: list[float] = []
+    taken = threading.Event()
+
+    def send(_message: Message, within_seconds: float = 5.0) -> None:
+        waited.append(within_seconds)
+        taken.set()
+        raise PipeClosedError("the peer takes nothing")
+
+    monkeypatch.setattr(ends.link._channel, "send", send)
+    ends.channel.send(GateQuestion(id=1, request_der=b"x"))
+    assert taken.wait(5)
+    ends.thread.join(5)
+    assert waited[0] <= 1
+    assert ends.link.is_closed
+
+
+def test_a_tunnel_with_very_many_children_does_not_keep_others_from_being_listed() -> None:
+    """A client chooses how many it has: what it makes must still fit into frames, or nobody there can be cut."""
+    child = {"spi-in": "c" * 8, "spi-out": "d" * 8, "bytes-in": "1" * 18, "bytes-out": "1" * 18, "state": "INSTALLED"}
+    children = {f"evertunnel-user-{number}": child for number in range(64)}
+    tunnels = [
+        encode_tunnel("evertunnel-user", make_tunnel(number, ALICE) | {"child-sas": children}) for number in range(400)
+    ]
+    parts = split(tunnels)
+    assert len(parts) > 1
+    assert [tunnel for part in parts for tunnel in part] == tunnels
+    for part in parts:
+        encode_frame(encode_message(Reply(id=2**62, tunnels=part, more=True)))
+    assert [len(part) for part in split(make_sections(*range(900)))] == [400, 400, 100]
+    assert split([]) == [[]]
+
+
+def test_the_largest_tunnel_there_can_be_fits_into_a_frame() -> None:
+    worst = "\x01" * 1000
+    child = {"spi-in": worst, "spi-out": worst, "bytes-in": "1" * 99, "bytes-out": "1" * 99, "state": worst}
+    section = make_tunnel(7, worst) | {
+        "state": worst, "remote-host": worst, "remote-id": worst, "remote-vips": [worst] * 99,
+        "child-sas": {f"{number:03d}{worst}": child for number in range(99)},
+    }  # fmt: skip
+    event = encode_event("ike-rekey", {"evertunnel-user": {"old": section, "new": section}})
+    outbox = Outbox()
+    outbox.say_fresh()
+    outbox.open()
+    for _ in range(5):
+        outbox.put(event[0])
+    sent = 0
+    while sent < 5:
+        events = outbox.take(1)
+        assert events is not None
+        encode_frame(encode_message(events))
+        sent += len(events.events)
+
+
+def test_nobody_enrols_where_an_agent_runs(tmp_path: Path) -> None:
+    """The one that runs would be dismissed, and forget what the enrolment wrote."""
+    with (
+        AgentFolder(tmp_path).hold(),
+        pytest.raises(InvalidInputError, match="stop it first"),
+        AgentFolder(tmp_path).hold(),
+    ):
+        pass
+    with AgentFolder(tmp_path).hold():
+        pass
 
 
 def test_an_agent_that_says_its_strongswan_is_away_is_believed(ends: Ends) -> None:

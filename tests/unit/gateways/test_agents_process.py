@@ -31,6 +31,7 @@ from evertunnel.protocols.agent.messages import (
     Hello,
     List,
     Load,
+    Message,
     Refused,
     Reply,
     Welcome,
@@ -184,7 +185,9 @@ def test_who_is_in_between_gets_no_secret(agents: Agents, installation: Installa
         chain = [builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()]
         root_pem = chain[0]
     else:
-        issued = installation.issue(CertificateKind.GATEWAY, "vpn.example.test", key=key)
+        issued = installation.issue(
+            CertificateKind.GATEWAY, "vpn.example.test", key=key, gateway_id=installation.find_or_add_gateway()
+        )
         ders = (issued.certificate_der, *issued.chain_der)
         chain = [x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in ders]
         root_pem = agents.directory.root_pem
@@ -363,3 +366,40 @@ def test_replies_nobody_asked_for_change_nothing(agents: Agents) -> None:
         channel.send(Beat())
         seen = [channel.receive(5) for _ in range(2)]
         assert all(isinstance(message, Load | List | Beat) for message in seen)
+
+
+def test_an_agent_that_hangs_up_before_it_is_welcomed_is_not_thought_to_be_there(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = agents.enrol()
+    send = Channel.send
+
+    def hang_up(channel: Channel[object], message: Message, within_seconds: float = 5.0) -> None:
+        if isinstance(message, Welcome):
+            raise PipeClosedError("the peer hung up")
+        send(channel, message, within_seconds)
+
+    monkeypatch.setattr(Channel, "send", hang_up)
+    with pytest.raises((UnavailableError, AssertionError)), agents.connect(identity):
+        pass
+    wait_for("its end", lambda: not agents.process._list())
+    monkeypatch.undo()
+    with agents.connect(identity) as (_, said):
+        assert isinstance(said, Welcome)
+
+
+def test_a_gateway_that_cannot_be_described_is_looked_after_all_the_same(
+    agents: Agents, installation: Installation
+) -> None:
+    """What is stored may be of another version, or bent: its tunnels must still be cut."""
+    identity = agents.enrol()
+    with installation.store.write(installation.now) as tx:
+        row = gateways.get_gateway(tx.connection, NAME)
+        settings = dict(row.settings) | {"device_pool": "10.0.0.0/24; x"}
+        tx.connection.execute(tables.gateways.update().where(tables.gateways.c.id == row.id).values(settings=settings))
+    with agents.connect(identity) as (_, said):
+        assert isinstance(said, Welcome)
+        wait_for("its keeper", lambda: any(found.keeper.is_alive for found in agents.process._list()))
+        (certificate_id,) = [found.certificate_id for found in agents.process._list()]
+        with pytest.raises(InvalidInputError, match=r"see its device_pool"):
+            agents.directory.describe(row.id, certificate_id)

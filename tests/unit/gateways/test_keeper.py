@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -140,6 +142,20 @@ def test_a_difference_is_acted_on_when_a_second_look_shows_it_too(
     with installation.store.read() as connection:
         state = connection.execute(select(tables.sessions.c.state)).scalar_one()
     assert state == ("up" if told else "ended")
+
+
+def test_an_end_is_told_again_when_the_tunnel_has_other_indexes(
+    gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent may have been told of the old ones only after the rekey: it would never end the new tunnel."""
+    told: list[str] = []
+    gateway._end_later = lambda _number, spis, _seconds: told.append(spis)
+    ends_at = gateway._clock() + timedelta(hours=1)
+    for spis in ("a:b", "a:b", "c:d", "c:d"):
+        row = SimpleNamespace(id="s1", spis=spis, unique_id=7, ends_at=ends_at)
+        monkeypatch.setattr(sessions, "list_ending_by_themselves", lambda *_, row=row: [row])
+        gateway._keep_ends()
+    assert told == ["a:b", "c:d"]
 
 
 def test_a_tunnel_that_is_rekeyed_without_end_is_cut(gateway: GatewayKeeper, watch: Watch) -> None:

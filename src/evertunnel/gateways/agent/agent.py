@@ -26,7 +26,6 @@ from evertunnel.gateways.tls_pipe import PipeClosedError
 from evertunnel.gateways.wire import encode_event, encode_tunnel, is_ours, split
 from evertunnel.protocols.agent.frames import FrameError
 from evertunnel.protocols.agent.messages import (
-    TUNNELS_AT_ONCE,
     VERSION,
     Asked,
     Beat,
@@ -184,6 +183,9 @@ class Agent:
                     channel.send(Beat())
         except PipeClosedError:
             channel.close()
+        except Exception as error:  # without this thread the connection is of no use, and another may be
+            log.error("what happened cannot be told", exc_info=error)
+            channel.close()
 
     # strongSwan.
 
@@ -229,7 +231,7 @@ class Agent:
                 channel.close()
 
     def _answer(self, channel: Channel[FromServer], asked: Asked) -> None:
-        parts = split([], TUNNELS_AT_ONCE)
+        parts = split([])
         try:
             match asked:
                 case Load():
@@ -237,7 +239,7 @@ class Agent:
                 case List():
                     found = self._vici.list_tunnels(asked.number)
                     ours = [encode_tunnel(each["name"], each) for each in found if is_ours(each["name"])]
-                    parts = split(ours, TUNNELS_AT_ONCE)
+                    parts = split(ours)
                 case Terminate():
                     self._vici.terminate_each(self._find_ours(asked.numbers))
                     for deadline in asked.later:
@@ -249,7 +251,7 @@ class Agent:
             channel.send(Reply(id=asked.id, error=str(error)[:600] or "it failed", away=away))
             return
         for position, part in enumerate(parts, 1):
-            channel.send(Reply(id=asked.id, tunnels=list(part), more=position < len(parts)))
+            channel.send(Reply(id=asked.id, tunnels=part, more=position < len(parts)))
 
     def _find_ours(self, numbers: Sequence[int]) -> list[int]:
         """Of these numbers those of our connections: the gateway's others are not the server's to end."""

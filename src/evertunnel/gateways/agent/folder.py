@@ -1,7 +1,11 @@
 """What an agent keeps on its host, each file mode 0600: its keys, its certificates, and what it was told last."""
 
+import contextlib
+import fcntl
 import json
+import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +63,27 @@ class AgentFolder:
             self.fragment.parent.mkdir(mode=0o750, exist_ok=True)
         except OSError as error:
             raise UnavailableError(f"cannot make {self.path}: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """For the one process that runs or enrols: another would remove what this one writes.
+
+        Raises InvalidInputError when somebody has it, UnavailableError.
+        """
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UnavailableError(f"{self.path}/lock cannot be opened: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidInputError(
+                    f"an agent runs with {self.path}: stop it first (`systemctl stop evertunnel-agent`)"
+                ) from None
+            yield
+        finally:
+            os.close(lock)
 
     def store_identity(
         self, enrolled: Enrolled, keys_pem: tuple[str, str], root_pem: str, *, address: str, port: int

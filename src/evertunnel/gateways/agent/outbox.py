@@ -7,6 +7,7 @@ one under other indexes.
 import threading
 from collections import deque
 
+from evertunnel.gateways.wire import PART_BYTES, measure
 from evertunnel.protocols.agent.messages import EVENTS_AT_ONCE, Event, Events
 
 _LINES_AT_MOST = 5_000
@@ -70,7 +71,7 @@ class Outbox:
                 self._filled.wait(timeout_seconds)
             if not self._open or not (self._events or self._state_due or self._lost):
                 return None
-            batch = [self._events.popleft() for _ in range(min(EVENTS_AT_ONCE, len(self._events)))]
+            batch = self._take_batch()
             state_due = self._state_due and not self._events  # after what was before it
             found = Events(
                 events=batch,
@@ -82,3 +83,14 @@ class Outbox:
             if state_due:
                 self._state_due = self._fresh = False
             return found
+
+    def _take_batch(self) -> list[Event]:
+        """As many as fit into a frame."""
+        batch: list[Event] = []
+        filled = 0
+        while self._events and len(batch) < EVENTS_AT_ONCE:
+            filled += measure(self._events[0])
+            if batch and filled > PART_BYTES:
+                break
+            batch.append(self._events.popleft())
+        return batch
