@@ -76,6 +76,7 @@ Ratio: **{ratio:.2f}**, at most {_BAR_WORKERS}: {_say(ratio <= _BAR_WORKERS)}. L
 
 After {logins:,} logins the policy server held **{growth_mb:.1f} MB** more than after the first 2,000; \
 at most {_BAR_GROWTH_MB}: {_say(growth_mb <= _BAR_GROWTH_MB)}.
+Answers are kept for 20 seconds, for repetitions; at this rate their places, bounded in number, fill later than that.
 """
 
 
