@@ -107,6 +107,11 @@ def verify(url: str, found: list[Node]) -> None:
     assert not answered - stored, "an answered login was lost"
     # What was committed although nobody was told is at most what was in the air at a death.
     assert len(stored - answered) <= sum(node.failed for node in found)
+    for number, node in enumerate(found, 1):
+        print(
+            f"node {number}: {len(node.answered)} answered, {node.failed} not, longest wait {node.worst_seconds:.2f} s"
+        )
+    print(f"{len(stored)} stored, {len(stored - answered)} of them never answered, 0 answered and lost")
 
 
 def test_killed_and_started_again_in_the_middle_of_commits() -> None:
