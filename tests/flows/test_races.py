@@ -27,7 +27,7 @@ from evertunnel.audit import Audit
 from evertunnel.clock import now
 from evertunnel.model import Outcome, SessionState, SubjectKind
 from evertunnel.storage import tables
-from evertunnel.storage.sessions import end_sessions, list_live_of_gateway
+from evertunnel.storage.sessions import LIVE, end_sessions, list_live_of_gateway
 from evertunnel.storage.store import Store
 from evertunnel.storage.verify_chain import verify_chain
 from tests.installation import ADMIN, ALICE, LAPTOP, Installation
@@ -80,11 +80,11 @@ def record_until_told(url: str, logins: list[LoginFacts], seed: int, recorded: o
     store.close()
 
 
-def end_what_is_ending(store: Store) -> None:
-    """The gateway showed that these tunnels are gone; or they would be counted again by each denial."""
-    ending = select(tables.sessions.c.id).where(tables.sessions.c.state == SessionState.ENDING.value)
+def end_sessions_by_themselves(store: Store) -> None:
+    """Their clients went away; or each denial would count all there ever were."""
+    live = select(tables.sessions.c.id).where(tables.sessions.c.state.in_(LIVE))
     with store.write(now()) as tx:
-        end_sessions(tx, dict.fromkeys(tx.connection.execute(ending).scalars(), "denied"))
+        end_sessions(tx, dict.fromkeys(tx.connection.execute(live).scalars(), "the tunnel was closed"))
 
 
 def administer(scene: Scene, enough: Callable[[], bool]) -> int:
@@ -97,7 +97,7 @@ def administer(scene: Scene, enough: Callable[[], bool]) -> int:
         if enough():
             return turn - 1
         if turn % 50 == 0:
-            end_what_is_ending(scene.store)
+            end_sessions_by_themselves(scene.store)
         if turn % 100 == 0 and to_revoke:
             revoke_certificate(scene.store, to_revoke.pop(), reason="superseded", actor=ADMIN, now=now())
             continue
