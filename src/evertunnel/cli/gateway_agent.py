@@ -58,11 +58,12 @@ def enrol(folder: Folder = _FOLDER, user: User = "evertunnel-agent") -> None:
     Example: evertunnel gateway agent enrol
     """
     from evertunnel.gateways.agent.enrolling import enrol as run
+    from evertunnel.gateways.agent.enrolling import read_code
     from evertunnel.gateways.agent.folder import AgentFolder
 
     try:
         agent_folder = AgentFolder(folder)
-        code = _ask_code()
+        code = read_code(_ask_code())  # before anything is made: one mistyped leaves nothing behind
         _become(agent_folder, user)
         with agent_folder.hold():
             gateway = run(agent_folder, code)
@@ -112,6 +113,7 @@ def _run(folder: Path, vici_socket: str, gate_port: int, user: str) -> None:
         signal.signal(number, lambda _number, _frame: stopped.set())
     try:
         agent_folder = AgentFolder(folder)
+        agent_folder.verify_enrolled()
         _become(agent_folder, user)
         with agent_folder.hold():
             agent = Agent(agent_folder, vici_socket=vici_socket, gate_port=gate_port, clock=clock.now)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evertunnel.actions.add_gateway import add_gateway
 from evertunnel.actions.make_enrolment_code import make_enrolment_code
-from evertunnel.gateways.agent.enrolling import dial, enrol
+from evertunnel.gateways.agent.enrolling import dial, enrol, read_code
 from evertunnel.gateways.agent.folder import AgentFolder, Identity
 from evertunnel.gateways.agent_channel import Channel
 from evertunnel.gateways.agent_directory import AgentDirectory
@@ -68,7 +68,7 @@ class Agents:
         return encode_code(replace(decode_code(made), address="127.0.0.1"))
 
     def enrol(self) -> Identity:
-        enrol(self.folder, self.make_code())
+        enrol(self.folder, read_code(self.make_code()))
         return self.folder.load_identity()
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.audit import Audit
 from evertunnel.errors import InvalidInputError, UnavailableError
-from evertunnel.gateways.agent.enrolling import dial, enrol
+from evertunnel.gateways.agent.enrolling import dial, enrol, read_code
 from evertunnel.gateways.agent_channel import Channel
 from evertunnel.gateways.agent_tls import build_agent_context, build_server_context
 from evertunnel.gateways.tls_pipe import PipeClosedError, TLSPipe
@@ -61,12 +61,12 @@ def list_audit(installation: Installation, name: Audit) -> list[str]:
 
 def test_a_code_makes_an_agent_once(agents: Agents, installation: Installation) -> None:
     code = agents.make_code()
-    assert enrol(agents.folder, code) == NAME
+    assert enrol(agents.folder, read_code(code)) == NAME
     identity = agents.folder.load_identity()
     with agents.connect(identity) as (_, said):
         assert said == Welcome(gateway=NAME)
     with pytest.raises(InvalidInputError, match="was used already"):
-        enrol(agents.folder, code)
+        enrol(agents.folder, read_code(code))
     assert len(list_audit(installation, Audit.GATEWAY_ENROL)) == 1
     assert "used already" in list_audit(installation, Audit.GATEWAY_ENROL_REFUSED)[0]
 
@@ -120,7 +120,7 @@ def test_a_code_that_is_not_good_is_one_clear_line_and_leaves_nothing(
     agents: Agents, make: Callable[[Agents], str], words: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
-        enrol(agents.folder, make(agents))
+        enrol(agents.folder, read_code(make(agents)))
     assert "\n" not in str(caught.value)
     assert not (agents.folder.path / "agent.json").exists()
     with agents.installation.store.read() as connection:
@@ -134,7 +134,7 @@ def test_guessing_is_slowed_down_and_only_what_was_looked_at_is_recorded(agents:
     said = []
     for _ in range(12):
         with pytest.raises(InvalidInputError) as caught:
-            enrol(agents.folder, code)
+            enrol(agents.folder, read_code(code))
         said.append(str(caught.value))
     recorded = len(list_audit(agents.installation, Audit.GATEWAY_ENROL_REFUSED))
     assert any("too many" in text for text in said)
@@ -197,7 +197,7 @@ def test_who_is_in_between_gets_no_secret(agents: Agents, installation: Installa
     between = Between(context, root_pem, agents)
     code = encode_code(replace(decode_code(agents.make_code()), port=between.port))
     with pytest.raises((InvalidInputError, UnavailableError), match="fingerprint" if own_root else "does not verify"):
-        enrol(agents.folder, code)
+        enrol(agents.folder, read_code(code))
     assert not any(between.heard), "nothing was sent to him"
     between.listener.shutdown(socket.SHUT_RDWR)
     between.listener.close()
@@ -257,7 +257,7 @@ def test_an_agent_that_is_connected_is_dismissed_at_once(
 
             other = AgentFolder(tmp_path / "other")
             other.create()
-            enrol(other, agents.make_code())
+            enrol(other, read_code(agents.make_code()))
         message = channel.receive(5)
         while not isinstance(message, Refused):
             assert message is not None

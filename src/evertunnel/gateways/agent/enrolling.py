@@ -15,7 +15,7 @@ from evertunnel.gateways.agent_channel import Channel
 from evertunnel.gateways.agent_tls import build_agent_context, build_blind_context
 from evertunnel.gateways.tls_pipe import PipeClosedError, TLSPipe
 from evertunnel.pki.kinds import AGENT_SERVER_NAME
-from evertunnel.protocols.agent.code import decode_code
+from evertunnel.protocols.agent.code import EnrolmentCode, decode_code
 from evertunnel.protocols.agent.frames import FrameError
 from evertunnel.protocols.agent.messages import (
     VERSION,
@@ -31,16 +31,20 @@ _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 20.0
 
 
-def enrol(folder: AgentFolder, text: str) -> str:
-    """Returns the name of the gateway. Raises InvalidInputError: the code, or what became of it; UnavailableError.
+def read_code(text: str) -> EnrolmentCode:
+    """Raises InvalidInputError."""
+    try:
+        return decode_code(text)
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from None
+
+
+def enrol(folder: AgentFolder, code: EnrolmentCode) -> str:
+    """Returns the name of the gateway. Raises InvalidInputError: what became of the code; UnavailableError.
 
     The secret leaves only towards whoever has a chain to the root that the code names: first the root is fetched and
     held against the code, then everything begins anew with that root as the only one trusted.
     """
-    try:
-        code = decode_code(text)
-    except ValueError as error:
-        raise InvalidInputError(str(error)) from None
     with dial(code.address, code.port, build_blind_context()) as (_, hello):
         root_pem = hello.root_pem
     root_der = _decode_certificate(root_pem).public_bytes(Encoding.DER)

@@ -103,13 +103,17 @@ class AgentFolder:
         about = {"gateway": enrolled.gateway, "address": address, "port": port}
         write_file(self.path / "agent.json", json.dumps(about))
 
-    def load_identity(self) -> Identity:
-        """Raises InvalidInputError before it was enrolled, UnavailableError when a file cannot be read."""
+    def verify_enrolled(self) -> None:
+        """Raises InvalidInputError before it was."""
         if not (self.path / "agent.json").exists():
             raise InvalidInputError(
                 f"no agent was enrolled in {self.path}: `evertunnel gateway agent enrol` takes a code that "
                 "`evertunnel gateway code NAME` makes on the server"
             )
+
+    def load_identity(self) -> Identity:
+        """Raises InvalidInputError before it was enrolled, UnavailableError when a file cannot be read."""
+        self.verify_enrolled()
         texts = {name: self._read(name) for name in _FILES}
         try:
             about: dict[str, Any] = json.loads(texts["agent.json"])
