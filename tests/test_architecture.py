@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "signer_socket": NOUNS | {"signer"},
     "gateways": NOUNS
     | {"actions", "storage", "protocols", "pki", "profiles", "keystore", "rate_limit", "vici_connection"},
-    "servers": NOUNS | {"actions", "storage", "protocols", "clock", "rate_limit"},
+    "servers": NOUNS | {"actions", "storage", "protocols", "clock", "config", "rate_limit"},
     "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access", "profiles"},
     "connector": NOUNS | {"protocols", "vici_connection"},
     "lab": NOUNS | {"connector", "vici_connection"},

@@ -44,6 +44,7 @@ from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
+from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
 from evertunnel.servers.sources import Sources
 from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
@@ -149,22 +150,22 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     users, group = installation.find_users(), installation.find_group()
     folder = installation.folder
     count = installation.config.radius_workers or min(len(os.sched_getaffinity(0)), RADIUS_WORKERS_AT_MOST)
-    radius = _bind_shared(listen.radius, count, "listen.radius")
-    accounting = _bind_shared(listen.accounting_endpoint, count, "listen.accounting")
+    radius = bind_udp(listen.radius, count, "listen.radius")
+    accounting = bind_udp(listen.accounting_endpoint, count, "listen.accounting")
     workers = {"radius" if count == 1 else f"radius-{number + 1}": Place(number, count) for number in range(count)}
     sockets: dict[str, list[socket.socket]] = {
-        "signer": [_bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
+        "signer": [bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
         "web-public": [
-            _bind(listen.public_http, "listen.public_http"),
-            _bind(listen.public_https, "listen.public_https"),
+            bind_tcp(listen.public_http, "listen.public_http"),
+            bind_tcp(listen.public_https, "listen.public_https"),
         ],
-        "web-admin": [_bind_unix(folder.admin_socket, owner=users["web-admin"], group=-1)],
+        "web-admin": [bind_unix(folder.admin_socket, owner=users["web-admin"], group=-1)],
         "gateway": [],
-        "gate": [_bind(listen.gate, "listen.gate")],
+        "gate": [bind_tcp(listen.gate, "listen.gate")],
         **{name: radius.list_sockets(place) + accounting.list_sockets(place) for name, place in workers.items()},
     }
     if listen.agents is not None:
-        sockets[AGENTS] = [_bind(listen.agents, "listen.agents")]
+        sockets[AGENTS] = [bind_tcp(listen.agents, "listen.agents")]
     for owned in sockets.values():
         for each in owned:
             stack.enter_context(each)
@@ -415,45 +416,3 @@ def _stop_event() -> threading.Event:
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
     return stopped
-
-
-def _bind(endpoint: str, option: str) -> socket.socket:
-    """A listening socket. Raises InvalidInputError: in use, no right, no such address."""
-    family, address = _read_endpoint(endpoint)
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(512)
-    except OSError as error:
-        listener.close()
-        raise InvalidInputError(f"{option}: cannot listen on {endpoint}: {error.strerror}") from error
-    return listener
-
-
-def _bind_shared(endpoint: str, workers: int, option: str) -> SharedPort:
-    """A UDP port for so many workers. Raises InvalidInputError."""
-    try:
-        return SharedPort(*_read_endpoint(endpoint), workers)
-    except OSError as error:
-        raise InvalidInputError(f"{option}: cannot listen on {endpoint}: {error.strerror}") from error
-
-
-def _read_endpoint(endpoint: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    address, port = split_endpoint(endpoint)
-    return socket.AF_INET6 if ":" in address else socket.AF_INET, (address, port)
-
-
-def _bind_unix(path: Path, *, owner: int, group: int) -> socket.socket:
-    """A listening Unix socket that everybody may call; who calls is told by the kernel and judged by the server."""
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-        os.chown(path, owner, group)
-        path.chmod(0o666 if group == -1 else 0o660)
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise InvalidInputError(f"cannot listen on {path}: {error.strerror or error}") from error
-    return listener
