@@ -131,7 +131,7 @@ class _Handler(socketserver.StreamRequestHandler):
             log.warning("refused to sign", certificate=certificate_id, user_id=user_id, error=str(error))
             kind = next((name for name, family in _ERRORS.items() if isinstance(error, family)), "unavailable")
             return {"kind": kind, "error": str(error)}
-        except Exception:
+        except Exception:  # a bug of ours over one row ends that request; who asked is told no more than that
             log.exception("signing failed", certificate=certificate_id)
             return {"kind": "unavailable", "error": "the signer failed; its log says why"}
         return {"certificate": base64.b64encode(der).decode()}

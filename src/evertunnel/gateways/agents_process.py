@@ -224,7 +224,9 @@ class AgentsProcess:
                     )
         except (PipeClosedError, FrameError) as error:
             log.info("caller gave up or was not understood", source=source, why=str(error))
-        except Exception:
+        except (
+            Exception
+        ):  # a bug of ours over one caller ends that caller's connection, and is not lost with its thread
             log.exception("a caller's thread failed", source=source)
         finally:
             if not proven:

@@ -385,8 +385,8 @@ class GatewayKeeper:
             return True
         with self._store.write(now) as tx:
             self._refresh(tx.connection)
-            # All of them count at the second look: whoever rekeys without end would be new at each.
             end_expired_sessions(tx, self._gateway.id)
+            # All of them count at the second look: whoever rekeys without end would be new at each.
             differences = list_differences(tx, self._gateway, listed)
             doubtful = frozenset() if self._doubted else differences
             cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
