@@ -102,13 +102,22 @@ def open_engine(url: str) -> Engine:
         # Who writes takes the ledger's row first and must see what was committed while he waited for it; so each
         # statement has its own view. Who reads has one for all.
         writing = connection.get_execution_options().get("write", False)
-        driver = cast("StoreConnection", connection.connection.driver_connection)
-        driver.unconfirmed = None
-        driver.execute(
+        statement = (
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
             if writing
             else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         )
+        driver = cast("StoreConnection", connection.connection.driver_connection)
+        try:
+            driver.execute(statement)
+        except psycopg.OperationalError:
+            if not driver.closed:
+                raise
+            # It ended after it was looked at. Nothing happened on it yet, so another one does as well.
+            connection.invalidate()
+            driver = cast("StoreConnection", connection.connection.driver_connection)
+            driver.execute(statement)
+        driver.unconfirmed = None
 
     return engine
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import UnavailableError
@@ -52,10 +52,12 @@ def wait_until(condition: Callable[[], bool]) -> float:
 
 
 def end_connections(url: str) -> None:
-    """As an administrator of the server does; ours see it when they look next."""
+    """As an administrator of the server does, and wait until it happened."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                           "AND pid <> pg_backend_pid() AND backend_type = 'client backend'")  # fmt: skip
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
 
 
 def test_a_commit_is_heard_at_once_by_another_node(store: Store) -> None:
@@ -86,6 +88,20 @@ def test_idle_connections_that_were_ended_are_replaced_without_anybody_noticing(
     end_connections(store.url)
     assert read(store) == before
     end_connections(store.url)
+    raise_epoch(store)
+    assert read(store) == before + 1
+
+
+def test_connections_that_end_just_before_they_are_used_are_replaced_too(store: Store) -> None:
+    """The server ends them in its own time: often only after we looked whether they are alive."""
+    before = read(store)
+
+    def end_them(_connection: object, _record: object, _proxy: object) -> None:
+        end_connections(store.url)
+
+    event.listen(store.engine, "checkout", end_them, once=True)
+    assert read(store) == before
+    event.listen(store.engine, "checkout", end_them, once=True)
     raise_epoch(store)
     assert read(store) == before + 1
 
