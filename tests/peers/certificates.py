@@ -77,10 +77,7 @@ def build_leaf(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(subject, issuer.certificate.subject, key, ends, begins, serial)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.certificate.public_key()),  # type: ignore[arg-type]
-        critical=False,
-    )
+    builder = builder.add_extension(_point_to(issuer.certificate), critical=False)
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     if "@" not in name:
@@ -98,6 +95,15 @@ def build_stolen_pem(victim: Credential) -> bytes:
     assert forged != der
     key_pem = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(forged) + b"-----END PRIVATE KEY-----\n"
     return key_pem + victim.pem.removeprefix(encode_key(victim.key))
+
+
+def _point_to(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """To the identifier it has, or to the usual one: a leaf that signs another has none."""
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _encode_point(key: PrivateKey) -> bytes:

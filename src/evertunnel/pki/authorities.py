@@ -9,6 +9,7 @@ from evertunnel.pki.extensions import (
     build_authority_key_usage,
     build_distribution_point,
     build_issuer_key_identifier,
+    build_key_identifier,
 )
 from evertunnel.pki.issuance import BACKDATE, PublicAddresses
 from evertunnel.pki.keys import PrivateKey, signing_hash
@@ -63,7 +64,7 @@ def build_authority(
             x509.BasicConstraints(ca=True, path_length=1 if authority is Authority.ROOT else 0), critical=True
         )
         .add_extension(build_authority_key_usage(), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(build_key_identifier(key.public_key()), critical=False)
     )
     if usages := AUTHORITY_USAGES.get(authority):
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)

@@ -3,6 +3,8 @@
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from evertunnel.pki.keys import PublicKey
+
 
 def build_leaf_key_usage(*, key_encipherment: bool) -> x509.KeyUsage:
     """For signing in handshakes, and for nothing that signs certificates."""
@@ -12,6 +14,15 @@ def build_leaf_key_usage(*, key_encipherment: bool) -> x509.KeyUsage:
 def build_authority_key_usage() -> x509.KeyUsage:
     """For signing certificates and revocation lists, and nothing else."""
     return _key_usage(digital_signature=False, key_encipherment=False, authority=True)
+
+
+def build_key_identifier(key: PublicKey) -> x509.SubjectKeyIdentifier:
+    """The short form, 0100 and 60 bits of SHA-1 (RFC 5280 4.2.1.2 (2)).
+
+    A chain of two has four of them: what the long form takes more can cost an EAP round trip.
+    """
+    digest = x509.SubjectKeyIdentifier.from_public_key(key).digest
+    return x509.SubjectKeyIdentifier(bytes((0x40 | digest[12] & 0x0F,)) + digest[13:])
 
 
 def build_issuer_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:

@@ -11,6 +11,7 @@ from evertunnel.pki import oids
 from evertunnel.pki.extensions import (
     build_distribution_point,
     build_issuer_key_identifier,
+    build_key_identifier,
     build_leaf_key_usage,
     build_responder_address,
 )
@@ -76,7 +77,7 @@ def build_certificate(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(build_leaf_key_usage(key_encipherment=rsa_server), critical=True)
         .add_extension(x509.ExtendedKeyUsage(rules.usages), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(build_key_identifier(public_key), critical=False)
         .add_extension(build_issuer_key_identifier(issuer), critical=False)
     )
     alternative_names = build_alternative_names(grant)

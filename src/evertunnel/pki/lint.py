@@ -7,7 +7,7 @@ from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from evertunnel.model import CertificateKind
 from evertunnel.pki import oids
-from evertunnel.pki.extensions import build_distribution_point, build_responder_address
+from evertunnel.pki.extensions import build_distribution_point, build_key_identifier, build_responder_address
 from evertunnel.pki.issuance import Grant, PublicAddresses, build_alternative_names
 from evertunnel.pki.keys import PublicKey, encode_public_key
 from evertunnel.pki.kinds import KINDS
@@ -129,7 +129,7 @@ def _find_key_difference(certificate: x509.Certificate, issuer: x509.Certificate
         return "key usage differs from its kind"
     own = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     assert isinstance(key, PublicKey)  # compared with the grant's before
-    if own != x509.SubjectKeyIdentifier.from_public_key(key):
+    if own != build_key_identifier(key):
         return "subject key identifier differs"
     above = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     points_to = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
