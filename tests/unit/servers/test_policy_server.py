@@ -17,14 +17,13 @@ LOGIN = [(radius.CALLING_STATION_ID, b"192.0.2.7[4500]"), (radius.NAS_PORT, b"\0
 
 
 def test_a_login_with_tls_12(scene: Scene) -> None:
+    """What we say first fits into one packet, so four of the gateway's are enough for a client that can say as much."""
     scene.gateway.log_in(scene.new_client(version=TLS_12))
     assert scene.gateway.lines == [
         "gateway: Access-Request, Identity",
         "server: Access-Challenge, TLS start",
         "gateway: Access-Request, TLS handshake",
-        "server: Access-Challenge, TLS fragment",
-        "gateway: Access-Request, TLS empty",
-        "server: Access-Challenge, TLS last fragment",
+        "server: Access-Challenge, TLS handshake",
         "gateway: Access-Request, TLS fragment",
         "server: Access-Challenge, TLS empty",
         "gateway: Access-Request, TLS last fragment",
@@ -131,7 +130,8 @@ def test_framed_mtu_bounds_eap_in_answers(scene: Scene, version: TLSVersion, mtu
     longest = max(len(answer.eap) for answer in gateway.answers)
     # Four octets of the frame are the header below EAP (RFC 3579 2.4, IEEE 802.1X).
     assert longest <= min(mtu - 4, 1_390)
-    assert longest > min(mtu - 4, 1_390) - 20, "the room is used"
+    in_pieces = "server: Access-Challenge, TLS fragment" in gateway.lines
+    assert longest > min(mtu - 4, 1_390) - (20 if in_pieces else 100), "the room is used"
 
 
 @pytest.mark.parametrize("mtu", [b"", b"\0\0\1", b"\0\0\0\0", b"\xff\xff\xff\xff"])

@@ -14,8 +14,7 @@ START = 0x20
 
 # A chain of 16 KiB is the longest we hear of (Windows sends whole chains); twice that is plenty.
 MAXIMUM_MESSAGE_BYTES = 64 * 1024
-# Flags octet, and four of length in the first fragment.
-_OVERHEAD_BYTES = 5
+_FLAGS_BYTES, _LENGTH_BYTES = 1, 4
 
 
 class IncomingMessage:
@@ -79,7 +78,9 @@ class OutgoingMessage:
         """`packet_bytes` bounds the EAP-TLS data of one packet: flags, length and TLS octets."""
         self._message = message
         self._sent = 0
-        self._piece_bytes = max(packet_bytes - _OVERHEAD_BYTES, 1)
+        # What fits whole needs no length before it.
+        whole = len(message) + _FLAGS_BYTES <= packet_bytes
+        self._piece_bytes = max(packet_bytes - _FLAGS_BYTES - (0 if whole else _LENGTH_BYTES), 1)
 
     def next_fragment(self) -> bytes:
         """The EAP-TLS data of the next packet."""

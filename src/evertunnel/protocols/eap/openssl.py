@@ -65,6 +65,12 @@ def use_groups(context: SSL.Context, groups: str) -> None:
         raise ValueError(f"OpenSSL does not know the groups {groups}")
 
 
+def use_signatures(context: SSL.Context, algorithms: str) -> None:
+    """The signature algorithms to accept from a client and its authorities, best first."""
+    if _lib.SSL_CTX_set1_sigalgs_list(context._context, algorithms.encode()) != 1:
+        raise ValueError(f"OpenSSL does not know the signature algorithms {algorithms}")
+
+
 def trust_as_anchors(context: SSL.Context) -> None:
     """Let every certificate in the store end a chain, whether self-signed or not."""
     parameters = _lib.SSL_CTX_get0_param(context._context)

@@ -16,6 +16,12 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 # X25519 first: it is what Windows 11 and OpenSSL clients send a share for. P-256 and P-384 must be in it, or a
 # TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
 _GROUPS = "X25519:P-256:P-384"
+# With what a client may sign, and its authorities: nothing with SHA-1 or DSA. The whole of OpenSSL's list would take as
+# many octets as decide about a round trip.
+_SIGNATURES = (
+    "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:"
+    "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
+)
 _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _READ_BYTES = 4096  # holds most of what is sent at once; a buffer of this size is made for each reading
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
@@ -77,14 +83,16 @@ class TLSContext:
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 17 kB less for each peer that is waited for
         openssl.use_groups(context, _GROUPS)
+        openssl.use_signatures(context, _SIGNATURES)
         openssl.trust_as_anchors(context)
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)
+        # The names of whom we trust are not sent. NPS has not sent them since 2012 (SendTrustedIssuerList), profiles
+        # say which certificate to choose, and without them our first flight fits into one packet.
         store = context.get_cert_store()
         for anchor in trusted:
-            context.add_client_ca(anchor)
             if store is not None:
                 store.add_cert(crypto.X509.from_cryptography(anchor))
         self._is_revoked = is_revoked

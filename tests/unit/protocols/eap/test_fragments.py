@@ -119,6 +119,14 @@ def test_a_short_message_goes_out_whole_and_without_length() -> None:
     assert outgoing.finished
 
 
+def test_a_message_that_just_fits_goes_out_whole() -> None:
+    assert take_all(OutgoingMessage(b"abcdefghi", packet_bytes=10)) == [b"\0abcdefghi"]
+    assert take_all(OutgoingMessage(b"abcdefghij", packet_bytes=10)) == [
+        with_length(MORE_FRAGMENTS, 10, b"abcde"),
+        b"\0fghij",
+    ]
+
+
 def test_an_empty_message_is_one_empty_packet() -> None:
     assert take_all(OutgoingMessage(b"", packet_bytes=10)) == [b"\0"]
 

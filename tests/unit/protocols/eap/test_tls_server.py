@@ -25,6 +25,7 @@ from tests.peers.certificates import (
 from tests.peers.eap_tls import TLS_12, TLS_13, Client
 from tests.unit.protocols.eap.conftest import House, Talk, hold_talk
 
+CERTIFICATE_REQUEST = 13
 VERSIONS = pytest.mark.parametrize("version", [TLS_12, TLS_13], ids=["tls12", "tls13"])
 
 
@@ -283,11 +284,28 @@ def test_a_maximum_version_is_kept(house: House) -> None:
     assert client.alert == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
-def test_the_names_of_trusted_authorities_are_sent_so_that_windows_picks_its_certificate(house: House) -> None:
+def test_the_first_flight_names_no_authorities_and_no_weak_signatures(house: House) -> None:
+    """As NPS since 2012: profiles say which certificate to choose. With them it would need a second packet."""
     access = build_authority("Conditional Access", issuer=house.root)
     context = house.new_context(trusted=[house.issuing.certificate, access.certificate])
     flight = context.new_handshake().receive(take_tls(house.new_client(version=TLS_12), b""))
-    assert access.certificate.subject.public_bytes() in flight
+    requested = next(message[4:] for message in split_messages(flight) if message[0] == CERTIFICATE_REQUEST)
+    signatures = requested[1 + requested[0] :]  # after the certificate types (RFC 5246 7.4.4)
+    length = int.from_bytes(signatures[:2], "big")
+    offered = {int.from_bytes(signatures[at : at + 2], "big") for at in range(2, 2 + length, 2)}
+    assert signatures[2 + length :] == b"\0\0"
+    # ecdsa, ed25519, rsa_pss_rsae and rsa_pkcs1 (RFC 8446 4.2.3): nothing with SHA-1, SHA-224 or DSA.
+    assert offered == {0x403, 0x503, 0x603, 0x807, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601}
+
+
+def split_messages(flight: bytes) -> list[bytes]:
+    """The handshake messages of plain records, one in each."""
+    messages = []
+    while flight:
+        length = int.from_bytes(flight[3:5], "big")
+        messages.append(flight[5 : 5 + length])
+        flight = flight[5 + length :]
+    return messages
 
 
 def test_our_chain_is_our_leaf_and_the_issuing_authority(house: House) -> None:
