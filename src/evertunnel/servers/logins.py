@@ -77,7 +77,7 @@ class Verdict:
     """A login that ended. Either `accepted` is set and only the decision is missing, or `refusal` is.
 
     `exchange` is None when there is nobody to answer: the client stopped talking. `sent` is the Accept it got
-    already, when this is about sending that again.
+    already, when this is about sending that again: its octets, for a reply that knows its verdict would be a circle.
     """
 
     login: Login
@@ -86,7 +86,15 @@ class Verdict:
     eap_failure: bytes
     accepted: Accepted | None = None
     refusal: Decision | None = None
-    sent: "Reply | None" = None
+    sent: bytes = b""
+
+    def keep_sent(self, data: bytes) -> None:
+        """It was recorded. For a repetition keep what is decided and refused by; thousands wait for one in vain."""
+        self.sent, self.accepted = data, None
+        self.login.steps.clear()
+        self.login.remembered = None
+        if self.exchange is not None:
+            self.exchange.request = self.exchange.request.without_details()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class PolicyServer:
         key = (source, request.identifier, request.authenticator)
         remembered = self._duplicates.find(key, uptime)
         if remembered is not None:
-            return self._repeat(remembered)
+            return self._repeat(remembered, uptime)
         if request.state is None:
             login = self._begin_login(request, gateway, secret, now, uptime)
         else:
@@ -169,6 +169,11 @@ class PolicyServer:
         if isinstance(outcome, Verdict):
             self._sources.count(outcome)
         return outcome
+
+    @property
+    def open_logins(self) -> int:
+        """How many are under way."""
+        return len(self._conversations)
 
     def take_dropped(self) -> dict[str, int]:
         """How many packets were dropped since this was asked last, by reason."""
@@ -304,13 +309,15 @@ class PolicyServer:
         eap_failure = login.conversation.fail() if exchange.request.has_eap_message else b""
         return Verdict(login, exchange, exchange.uptime, eap_failure, refusal=refusal)
 
-    def _repeat(self, remembered: Remembered[Reply]) -> Reply | Verdict | None:
+    def _repeat(self, remembered: Remembered[Reply], uptime: float) -> Reply | Verdict | None:
         reply = remembered.reply
         if reply is None:
             self._dropped["repeated_too_soon"] += 1
             return None
         if reply.verdict is None:
             return reply
+        if reply.verdict.sent:
+            reply.verdict.login.note("the gateway asked again for the Accept that it had been sent", uptime)
         remembered.reply = None  # being decided again: one more in the same batch waits for the outcome
         return reply.verdict
 

@@ -23,8 +23,8 @@ _TRY_AGAIN_SECONDS = 1.0
 _EXPIRE_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
 # A commit costs what ten recorded logins do, and SQLite has one writer: workers leave each other, and whoever denies,
-# room between their commits. The logins that end in it share the next one.
-_PAUSE_PER_WORKER_SECONDS = 0.02
+# room between their commits. The logins that end in it share the next one; who is alone does not wait for company.
+_PAUSE_PER_WORKER_SECONDS = 0.05
 _PAUSE_AT_MOST_SECONDS = 0.1
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class RadiusProcess:
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
-        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS) if workers > 1 else 0.0
+        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS)
         self._stopping = False
         self._follow_at = self._expire_at = self._tell_at = 0.0
 
@@ -67,7 +67,7 @@ class RadiusProcess:
             self._follow()
             verdicts += self._receive(ready)
             verdicts += self._do_rounds()
-            if verdicts and time.monotonic() >= commit_at:
+            if verdicts and (time.monotonic() >= commit_at or not self._server.open_logins):
                 self._commit(verdicts)
                 verdicts = []
                 commit_at = time.monotonic() + self._pause_seconds

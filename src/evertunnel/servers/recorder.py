@@ -93,7 +93,7 @@ class Recorder:
         for verdict, reply in answered:
             if reply is not None and verdict.exchange is not None:
                 if reply.verdict is not None:
-                    reply.verdict.sent = reply
+                    reply.verdict.keep_sent(reply.data)
                 verdict.exchange.remembered.reply = reply
                 replies.append(reply)
         return replies
@@ -131,11 +131,11 @@ class Recorder:
             else:
                 self._unrecorded[login.gateway.name] += 1
             return build_reject(verdict)
-        if verdict.sent is not None:
+        if verdict.sent and verdict.exchange is not None:
             # The gateway did not hear our Accept. Meanwhile it may no longer be true.
             _, decision = decide_login(self._decider, login, now=tx.now)
             if decision.granted:
-                return verdict.sent
+                return Reply(verdict.sent, verdict.exchange.source, verdict)
             record_failure(tx, login, decision)
             return build_reject(verdict)
         decision, attempt = record_login(tx, self._decider, login)

@@ -95,6 +95,20 @@ def test_replies_are_remembered_for_a_bounded_number_of_packets(scene: Scene) ->
     assert isinstance(scene.receive(first), Verdict), "it was pushed out and is a new packet now"
 
 
+def test_what_is_pushed_out_of_what_is_remembered_leaves_memory_at_once(scene: Scene) -> None:
+    """Circles would stay until all memory is searched for them, which is seldom: the server would grow for long."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
+        scene.uptime += 20.1
+        flood(scene, 1)
+        assert [each for each in gc.get_objects() if isinstance(each, Verdict)] == []
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("rounds", [0, 1, 2, 3])
 def test_an_expired_conversation_gives_a_recorded_attempt(scene: Scene, rounds: int) -> None:
     client = scene.new_client()

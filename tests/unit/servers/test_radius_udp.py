@@ -108,23 +108,37 @@ def test_logins_that_end_while_it_is_busy_share_a_commit(scene: Scene) -> None:
     assert len({attempt.batch for attempt in scene.installation.list_attempts()}) == 1
 
 
-def test_one_of_several_workers_pauses_between_commits_and_answers_all_before_it_stops(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_PAUSE_PER_WORKER_SECONDS", "_PAUSE_AT_MOST_SECONDS"):
         monkeypatch.setattr(radius_udp, name, 600.0)
+
+
+@pytest.mark.usefixtures("long_pause")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_pauses_between_commits_while_others_are_under_way_and_answers_all_before_it_stops(
+    scene: Scene, workers: int
+) -> None:
     scene.uptime = time.monotonic()
     first, *rest = [scene.gateway.build_last_request(scene.new_client()) for _ in range(6)]
     with new_socket() as own:
-        with serving(scene, workers=2) as server:
+        with serving(scene, workers=workers) as server:
             own.sendto(first, server)
             assert own.recv(4_096)[0] == radius.ACCEPT, "nobody waits for a pause that nothing made"
-            for request in [*rest, scene.gateway.build(b"")]:
+            for request in [scene.gateway.build(b""), *rest, scene.gateway.build(b"")]:
                 own.sendto(request, server)
-            assert own.recv(4_096)[0] == radius.CHALLENGE, "the others were taken, and it goes on meanwhile"
+            answers = [own.recv(4_096)[0] for _ in range(2)]
+            assert answers == [radius.CHALLENGE] * 2, "the others were taken, and it goes on meanwhile"
             assert len(scene.installation.list_attempts()) == 1
         assert [own.recv(4_096)[0] for _ in rest] == [radius.ACCEPT] * 5
     assert len({attempt.batch for attempt in scene.installation.list_attempts()}) == 2
+
+
+@pytest.mark.usefixtures("long_pause")
+def test_who_is_alone_does_not_wait_for_company(scene: Scene) -> None:
+    with serving(scene) as server, new_gateway(scene, server) as (gateway, _):
+        for _ in range(3):
+            assert gateway.log_in(scene.new_client()).code == radius.ACCEPT
 
 
 def test_a_change_is_followed_while_nothing_comes(scene: Scene) -> None:

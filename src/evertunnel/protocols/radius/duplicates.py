@@ -38,7 +38,8 @@ class Duplicates(Generic[T]):
             oldest = next(iter(self._seen.values()))
             if len(self._seen) < self._capacity and now - oldest.seen_at <= self._seconds:
                 break
-            self._seen.popitem(last=False)
+            _, forgotten = self._seen.popitem(last=False)
+            forgotten.reply = None  # it may lead back here: a circle stays in memory until all of it is searched
         entry: Remembered[T] = Remembered(seen_at=now)
         self._seen[key] = entry
         self._seen.move_to_end(key)

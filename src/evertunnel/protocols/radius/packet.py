@@ -76,6 +76,11 @@ class AccessRequest(Request):
     has_eap_message: bool
     state: bytes | None
 
+    def without_details(self) -> "AccessRequest":
+        """What another reply to it needs: Identifier, Authenticator and Proxy-State."""
+        proxy_states = tuple(each for each in self.attributes if each[0] == PROXY_STATE)
+        return AccessRequest(self.identifier, self.authenticator, proxy_states, b"", self.has_eap_message, self.state)
+
 
 def decode_access_request(data: bytes, secret: bytes) -> AccessRequest:
     """Check and read an Access-Request. Raises PacketError for everything that is to be dropped."""
