@@ -87,13 +87,14 @@ def _describe_denials(denials: Sequence[Denial], many: ManySessions) -> str:
 ## From a denial to the last packet
 
 A user tunnel in the lab carries a packet a millisecond; `evertunnel deny user`; when did the last packet reach the
-corporate host? Counted from the moment the denial is committed under. {len(denials)} times.
+corporate host? Counted from the moment the denial is committed under. {len(denials)} times, by turns over the
+gateway on our host and over one on another, with an agent.
 
 | | minimum | median | maximum | bar |
 |---|---|---|---|---|
 | last packet through the tunnel, ms | {_spread([denial.last_packet_ms for denial in denials])} \
 | 1,000: {_say(worst <= 1000)} |
-| confirmed on every gateway, ms | {_spread([denial.confirmed_ms for denial in denials])} | |
+| confirmed on both gateways, ms | {_spread([denial.confirmed_ms for denial in denials])} | |
 
 A gateway that exists on its control socket only, with {TUNNELS:,} tunnels up: one denial was confirmed after
 {_join(many.one)} s (at most 1: {_say(one <= 1)}), {MANY:,} in a row within **{many.many:.1f} s** of the first \
