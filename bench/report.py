@@ -76,7 +76,7 @@ Ratio: **{ratio:.2f}**, at most {_BAR_WORKERS}: {_say(ratio <= _BAR_WORKERS)}. L
 
 After {logins:,} logins the policy server held **{growth_mb:.1f} MB** more than after the first 2,000; \
 at most {_BAR_GROWTH_MB}: {_say(growth_mb <= _BAR_GROWTH_MB)}.
-Answers are kept for 20 seconds, for repetitions; at this rate their places, bounded in number, fill later than that.
+Answers are kept for 20 seconds, for repetitions.
 """
 
 
@@ -152,9 +152,8 @@ The policy server's (`radius`) holds the handshake; the others have nothing to d
 while they wait, which grows with the seconds a run lasts: {_list_seconds(logins.sqlite)} with SQLite, \
 {_list_seconds(logins.postgresql)} with PostgreSQL.
 
-Inside `radius`, timed once around its parts (SQLite, per cent): OpenSSL's handshake 39, the objects around it 9;
-reading and checking five requests 6; writing and signing five replies 7; deciding twice 6; recording, hashing,
-committing 8; sockets 7; looking for changes 2; conversations, repeated requests, the story of a login 16.
+Inside `radius`, sampled once (SQLite, per cent): the interpreter and its objects 42, OpenSSL 33, memory 11, the kernel
+with sockets and files 7, SQLite 3, digests 2. What was tried against it: docs/decisions/0017-speed-of-a-login.md.
 Between two logins the supplicants empty the processor's caches: alone in a loop the same code takes half as long.
 """
 

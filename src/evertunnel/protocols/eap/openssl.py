@@ -1,8 +1,8 @@
 """The few calls that pyOpenSSL does not offer, through its private binding. Nothing else touches that binding.
 
 Why each is needed (docs/decisions/0004): a Python verify callback can only send the alert `internal_error`; the
-default group list offers a post-quantum share whose size costs EAP round trips; a directly trusted issuing
-authority saves one signature check per login.
+default group list offers a post-quantum share whose size costs EAP round trips; the default list of signatures has
+SHA-1 in it; a directly trusted issuing authority saves one signature check per login.
 """
 
 from collections.abc import Callable

@@ -70,6 +70,11 @@ def test_unknown_groups_are_a_value_error() -> None:
         openssl.use_groups(SSL.Context(SSL.TLS_SERVER_METHOD), "X25519:nonsense")
 
 
+def test_unknown_signature_algorithms_are_a_value_error() -> None:
+    with pytest.raises(ValueError, match="does not know the signature algorithms nonsense"):
+        openssl.use_signatures(SSL.Context(SSL.TLS_SERVER_METHOD), "nonsense")
+
+
 def test_the_callback_sees_each_link_and_always_the_leaf(house: House) -> None:
     seen: list[tuple[int, int, bytes]] = []
 
