@@ -16,6 +16,7 @@ from evertunnel.actions.issue_certificate import Wanted, grant_certificate
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Authority, CertificateKind, SubjectKind
+from evertunnel.pki import issuance
 from evertunnel.pki.keys import encode_public_key
 from evertunnel.pki.kinds import AGENT_SERVER_NAME, KINDS
 from evertunnel.signer import EVERYTHING, LocalSigner, publish_until_stopped
@@ -322,6 +323,21 @@ def test_a_server_renews_what_was_signed_before_and_asks_for_nothing_new(install
     assert installation.signer.sign_for(grant_server(installation), frozenset(), renewed=SERVER)
     with pytest.raises(InvalidInputError, match="may not ask for gateway"):
         installation.signer.sign_for(grant(installation, CertificateKind.GATEWAY), frozenset(), renewed=SERVER)
+
+
+def test_a_certificate_with_the_long_key_identifier_of_before_is_renewed(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(issuance, "build_key_identifier", x509.SubjectKeyIdentifier.from_public_key)
+        old = installation.signer.sign(grant_server(installation))
+    new = installation.signer.sign_for(grant_server(installation), frozenset(), renewed=SERVER)
+    assert [len(find_key_identifier(each)) for each in (old, new)] == [20, 8]
+
+
+def find_key_identifier(certificate_der: bytes) -> bytes:
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 @pytest.mark.parametrize("what", BENT_RENEWALS)

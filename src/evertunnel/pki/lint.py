@@ -129,7 +129,8 @@ def _find_key_difference(certificate: x509.Certificate, issuer: x509.Certificate
         return "key usage differs from its kind"
     own = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     assert isinstance(key, PublicKey)  # compared with the grant's before
-    if own != build_key_identifier(key):
+    # The long form is that of certificates from before, whose renewal looks at them.
+    if own not in (build_key_identifier(key), x509.SubjectKeyIdentifier.from_public_key(key)):
         return "subject key identifier differs"
     above = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     points_to = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value

@@ -90,9 +90,8 @@ class Verdict:
 
     def keep_sent(self, data: bytes) -> None:
         """It was recorded. For a repetition keep what is decided and refused by; thousands wait for one in vain."""
-        self.sent, self.accepted = data, None
-        self.login.steps.clear()
-        self.login.remembered = None
+        self.sent = data
+        self.accepted = self.login.remembered = None
         if self.exchange is not None:
             self.exchange.request = self.exchange.request.without_details()
 

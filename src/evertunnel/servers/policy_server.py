@@ -318,6 +318,7 @@ class PolicyServer:
             return reply
         if reply.verdict.sent:
             reply.verdict.login.note("the gateway asked again for the Accept that it had been sent", uptime)
+            reply.verdict.uptime = uptime
         remembered.reply = None  # being decided again: one more in the same batch waits for the outcome
         return reply.verdict
 

@@ -4,6 +4,7 @@ One thread a worker. While a commit runs, packets wait in the kernel, and all th
 commit: the slower the disk, the larger the batch. Two threads cost more in handing over than the commit does.
 """
 
+import math
 import select
 import time
 from collections.abc import Collection
@@ -23,8 +24,9 @@ _TRY_AGAIN_SECONDS = 1.0
 _EXPIRE_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
 # A commit costs what ten recorded logins do, and SQLite has one writer: workers leave each other, and whoever denies,
-# room between their commits. The logins that end in it share the next one; who is alone does not wait for company.
-_PAUSE_PER_WORKER_SECONDS = 0.05
+# room between their commits. While logins are open it is longer, for those that end in it share the next commit.
+_PAUSE_PER_WORKER_SECONDS = 0.02
+_SHARED_PAUSE_PER_WORKER_SECONDS = 0.05
 _PAUSE_AT_MOST_SECONDS = 0.1
 
 log = structlog.get_logger()
@@ -46,7 +48,9 @@ class RadiusProcess:
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
-        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS)
+        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS) if workers > 1 else 0.0
+        self._shared_pause_seconds = min(workers * _SHARED_PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS)
+        self._committed_at = -math.inf
         self._stopping = False
         self._follow_at = self._expire_at = self._tell_at = 0.0
 
@@ -60,17 +64,16 @@ class RadiusProcess:
         for each in self._port.sockets + (self._accounting.sockets if self._accounting is not None else []):
             poll.register(each, select.POLLIN)
         verdicts: list[Verdict] = []
-        commit_at = 0.0
         while not self._stopping:
-            wait = min(_IDLE_SECONDS, max(0.0, commit_at - time.monotonic())) if verdicts else _IDLE_SECONDS
+            wait = min(_IDLE_SECONDS, self._find_pause()) if verdicts else _IDLE_SECONDS
             ready = [descriptor for descriptor, _ in poll.poll(wait * 1000)]
             self._follow()
             verdicts += self._receive(ready)
             verdicts += self._do_rounds()
-            if verdicts and (time.monotonic() >= commit_at or not self._server.open_logins):
+            if verdicts and not self._find_pause():
                 self._commit(verdicts)
                 verdicts = []
-                commit_at = time.monotonic() + self._pause_seconds
+                self._committed_at = time.monotonic()
             if self._accounting is not None:
                 self._accounting.take_turn(ready)  # after the logins: who waits to come in goes first
         if verdicts:
@@ -81,6 +84,11 @@ class RadiusProcess:
         uptime = time.monotonic()
         if uptime >= self._follow_at:
             self._follow_at = uptime + (_FOLLOW_SECONDS if self._recorder.follow() else _TRY_AGAIN_SECONDS)
+
+    def _find_pause(self) -> float:
+        """Seconds until the next commit may begin."""
+        pause = self._shared_pause_seconds if self._server.open_logins else self._pause_seconds
+        return max(0.0, self._committed_at + pause - time.monotonic())
 
     def _commit(self, verdicts: list[Verdict]) -> None:
         for reply in self._recorder.commit(verdicts, clock.now()):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -80,7 +81,7 @@ class Recorder:
             self._failed_at = max(verdict.uptime for verdict in verdicts)
             for verdict in verdicts:
                 if verdict.exchange is not None:
-                    verdict.exchange.remembered.reply = Reply(b"", verdict.exchange.source, verdict)
+                    verdict.exchange.remembered.keep(Reply(b"", verdict.exchange.source, verdict))
             return []
         except Exception as error:  # a bug of ours over one login ends that login, not the others of its batch
             log.exception("cannot record", logins=len(verdicts))
@@ -92,10 +93,12 @@ class Recorder:
         replies = []
         for verdict, reply in answered:
             if reply is not None and verdict.exchange is not None:
+                verdict.exchange.remembered.keep(reply)
+                replies.append(reply)
+        with suppress(MemoryError):  # it was committed: whatever else, the replies leave
+            for reply in replies:
                 if reply.verdict is not None:
                     reply.verdict.keep_sent(reply.data)
-                verdict.exchange.remembered.reply = reply
-                replies.append(reply)
         return replies
 
     def _records_stranger(self, verdict: Verdict) -> bool:

@@ -51,6 +51,11 @@ class StoreConnection(psycopg.Connection[TupleRow]):
 
     unconfirmed: str | None = None
 
+    def begin(self, statement: str) -> None:
+        """Begin a transaction, with nothing noted of the one before."""
+        self.unconfirmed = None
+        self.execute(statement)
+
     def note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         """PostgreSQL says it in a warning, in any language; none of our own statements causes another one."""
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -109,15 +114,14 @@ def open_engine(url: str) -> Engine:
         )
         driver = cast("StoreConnection", connection.connection.driver_connection)
         try:
-            driver.execute(statement)
+            driver.begin(statement)
         except psycopg.OperationalError:
             if not driver.closed:
                 raise
-            # It ended after it was looked at. Nothing happened on it yet, so another one does as well.
+            # It ended after it was looked at. Nothing happened on it yet, so another one does as well; once, for where
+            # that one ends too the server is going away.
             connection.invalidate()
-            driver = cast("StoreConnection", connection.connection.driver_connection)
-            driver.execute(statement)
-        driver.unconfirmed = None
+            cast("StoreConnection", connection.connection.driver_connection).begin(statement)
 
     return engine
 

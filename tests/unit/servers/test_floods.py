@@ -104,6 +104,11 @@ def test_what_is_pushed_out_of_what_is_remembered_leaves_memory_at_once(scene: S
             assert scene.gateway.log_in(scene.new_client()).code == radius.ACCEPT
         scene.uptime += 20.1
         flood(scene, 1)
+        verdict = scene.receive_verdict(scene.gateway.build_last_request(scene.new_client()))
+        scene.uptime += 20.1
+        flood(scene, 1)  # pushed out while it waits for its commit
+        assert len(scene.commit(verdict)) == 1
+        del verdict
         assert [each for each in gc.get_objects() if isinstance(each, Verdict)] == []
     finally:
         gc.enable()

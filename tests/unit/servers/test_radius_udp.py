@@ -1,5 +1,6 @@
 """The loop around the socket, on loopback."""
 
+import os
 import socket
 import threading
 import time
@@ -110,7 +111,7 @@ def test_logins_that_end_while_it_is_busy_share_a_commit(scene: Scene) -> None:
 
 @pytest.fixture
 def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PAUSE_PER_WORKER_SECONDS", "_PAUSE_AT_MOST_SECONDS"):
+    for name in ("_PAUSE_PER_WORKER_SECONDS", "_SHARED_PAUSE_PER_WORKER_SECONDS", "_PAUSE_AT_MOST_SECONDS"):
         monkeypatch.setattr(radius_udp, name, 600.0)
 
 
@@ -139,6 +140,20 @@ def test_who_is_alone_does_not_wait_for_company(scene: Scene) -> None:
     with serving(scene) as server, new_gateway(scene, server) as (gateway, _):
         for _ in range(3):
             assert gateway.log_in(scene.new_client()).code == radius.ACCEPT
+
+
+@pytest.mark.usefixtures("long_pause")
+def test_one_of_several_workers_pauses_also_when_nothing_is_open(scene: Scene) -> None:
+    """Else a gateway that asks without EAP, and ends its logins with their first packets, would keep others out."""
+    with new_socket() as own:
+        with serving(scene, workers=2) as server:
+            own.sendto(radius.sign(scene.secret, b"", authenticator=os.urandom(16)), server)
+            assert own.recv(4_096)[0] == radius.REJECT
+            for _ in range(20):
+                own.sendto(radius.sign(scene.secret, b"", authenticator=os.urandom(16)), server)
+                time.sleep(0.01)
+        assert [own.recv(4_096)[0] for _ in range(20)] == [radius.REJECT] * 20
+    assert len({attempt.batch for attempt in scene.installation.list_attempts()}) == 2
 
 
 def test_a_change_is_followed_while_nothing_comes(scene: Scene) -> None:

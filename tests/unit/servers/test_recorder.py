@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from sqlalchemy import event, update
 from structlog.testing import capture_logs
 
@@ -13,7 +14,7 @@ from evertunnel.actions.change_gateway import GatewayChange, change_gateway
 from evertunnel.actions.deny import deny
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Outcome, Reason, SessionState, SubjectKind
-from evertunnel.protocols.radius.packet import decode_access_request
+from evertunnel.protocols.radius.packet import AccessRequest, decode_access_request
 from evertunnel.servers.logins import Verdict
 from evertunnel.storage import tables
 from evertunnel.storage.snapshot import GATEWAY
@@ -113,6 +114,30 @@ def test_a_repeated_accept_that_met_a_failure_is_still_the_same_login(scene: Sce
         assert scene.carry(request) is None
     assert scene.carry(request) == accept
     assert len(scene.installation.list_attempts()) == len(scene.installation.list_sessions()) == 1
+
+
+def test_what_is_committed_is_answered_although_memory_ends_just_then(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_request: AccessRequest) -> AccessRequest:
+        raise MemoryError
+
+    monkeypatch.setattr(AccessRequest, "without_details", fail)
+    request, verdict = prepare(scene)
+    (accept,) = scene.commit(verdict)
+    assert scene.carry(request) == accept
+
+
+def test_a_repeated_accept_that_is_refused_tells_the_whole_story(scene: Scene) -> None:
+    request, verdict = prepare(scene)
+    scene.commit(verdict)
+    deny_alice(scene)
+    scene.uptime += 3
+    assert scene.carry(request) is not None
+    (refused,) = [attempt for attempt in scene.installation.list_attempts() if attempt.outcome == Outcome.REFUSED]
+    assert refused.duration_microseconds >= 3_000_000
+    assert "the client proved the key of its certificate" in refused.story
+    assert "the gateway asked again for the Accept" in refused.story
 
 
 def test_what_was_decided_before_a_failure_does_not_count_after_it(scene: Scene) -> None:

@@ -16,10 +16,10 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 # X25519 first: it is what Windows 11 and OpenSSL clients send a share for. P-256 and P-384 must be in it, or a
 # TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
 _GROUPS = "X25519:P-256:P-384"
-# With what a client may sign, and its authorities: nothing with SHA-1 or DSA. The whole of OpenSSL's list would take as
-# many octets as decide about a round trip.
+# With what a client and its authorities may sign, and we: what keys of ours can do, and nothing with SHA-1. OpenSSL's
+# whole list takes as many octets as decide about a round trip.
 _SIGNATURES = (
-    "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:"
+    "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:"
     "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 )
 _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -89,8 +89,8 @@ class TLSContext:
         for issuer in chain[1:]:
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)
-        # The names of whom we trust are not sent. NPS has not sent them since 2012 (SendTrustedIssuerList), profiles
-        # say which certificate to choose, and without them our first flight fits into one packet.
+        # The names of whom we trust are not sent, so that our first flight fits into one packet. Profiles say which
+        # certificate to choose (docs/decisions/0017, also on what is only read about Windows).
         store = context.get_cert_store()
         for anchor in trusted:
             if store is not None:

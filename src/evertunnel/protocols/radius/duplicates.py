@@ -10,10 +10,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Remembered(Generic[T]):
-    """A request seen. `reply` is None while it is still being worked on."""
+    """A request seen. `reply` is None while it is still being worked on, and once it was `forgotten`."""
 
     seen_at: float
     reply: T | None = None
+    forgotten: bool = False
+
+    def keep(self, reply: T) -> None:
+        """The reply, for repetitions, unless it was forgotten meanwhile: nobody would ever find it."""
+        if not self.forgotten:
+            self.reply = reply
+
+    def forget(self) -> None:
+        """The reply may lead back here: as a circle it would stay in memory until all of it is searched."""
+        self.reply, self.forgotten = None, True
 
 
 class Duplicates(Generic[T]):
@@ -39,7 +49,7 @@ class Duplicates(Generic[T]):
             if len(self._seen) < self._capacity and now - oldest.seen_at <= self._seconds:
                 break
             _, forgotten = self._seen.popitem(last=False)
-            forgotten.reply = None  # it may lead back here: a circle stays in memory until all of it is searched
+            forgotten.forget()
         entry: Remembered[T] = Remembered(seen_at=now)
         self._seen[key] = entry
         self._seen.move_to_end(key)

@@ -29,12 +29,12 @@ for number in range(5_000):
     try:
         kept.append(begin())
     except (MemoryError, TLSError) as error:
-        while kept and kept.pop() is filler:
-            pass  # and one handshake: we need memory ourselves
+        filler = None
+        if kept:
+            kept.pop()  # we need memory ourselves
         seen.add(type(error).__name__)
         try:
             filler = bytes(number % 97 * 257)  # so that it is short at another place the next time
-            kept.append(filler)
         except MemoryError:
             pass
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
