@@ -89,13 +89,24 @@ class ViciConnection:
         """Names of loaded connections."""
         return [name for entry in self._collect("list_conns", {}) for name in entry]
 
-    def terminate(self, unique_id: int) -> None:
-        """End an IKE_SA now, without waiting for the peer to agree. One that is gone already is fine."""
+    def terminate(self, unique_id: int, *, farewell_ms: int = 0) -> None:
+        """End an IKE_SA now, or after the peer had `farewell_ms` to agree. One that is gone already is fine.
+
+        One that is ended at once amid another exchange goes without a word: its peer keeps it until it looks for life.
+        """
+        timeout = str(farewell_ms) if farewell_ms else "-1"
         try:
-            self._collect("terminate", {"ike-id": str(unique_id), "force": "yes", "timeout": "-1", "loglevel": "-1"})
+            self._collect(
+                "terminate",
+                {"ike-id": str(unique_id), "force": "yes", "timeout": timeout, "loglevel": "-1"},
+                answer_within=farewell_ms / 1000 + _TIMEOUT_SECONDS,
+            )
         except _RefusedError as error:
-            if "no matching" not in str(error):
+            if "no matching" in str(error):
+                return
+            if not farewell_ms:
                 raise
+            self.terminate(unique_id)  # the peer said nothing
 
     def terminate_each(self, unique_ids: Sequence[int]) -> None:
         """The same for many."""

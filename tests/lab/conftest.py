@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,12 +145,23 @@ class Bench:
     @contextmanager
     def gateway_process_halted(self) -> Iterator[None]:
         """What strongSwan is told meanwhile stays so, and what it reports is handled afterwards."""
-        pid = self.find_process(5)
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with halted(self.find_process(5)):
             yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def charon_halted(self, host: str) -> Iterator[None]:
+        """A strongSwan that answers nobody."""
+        pid = self.lab.processes.find(f"charon-{host}")
+        assert pid is not None
+        with halted(pid):
+            yield
+
+    def leave_nothing(self) -> None:
+        """End what a test left at a gateway, so that the next one is not judged by it."""
+        for name in ("laptop", "gateway"):
+            with closing(ViciConnection(str(self.lab.folder / f"{name}.vici"))) as vici:
+                for tunnel in list(vici.list_tunnels()):
+                    vici.terminate(int(tunnel["uniqueid"]))
 
     def allow_everybody(self) -> None:
         for row in self.rows("deny", "list"):
@@ -196,3 +207,16 @@ def bench(lab: Lab) -> Iterator[Bench]:
     bench.run("device", "report", DEVICE, "--compliant")
     yield bench
     bench.allow_everybody()
+    bench.leave_nothing()
+
+
+@contextmanager
+def halted(*pids: int) -> Iterator[None]:
+    """Processes that do nothing meanwhile."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

@@ -1,11 +1,15 @@
 """Clients as they come: Windows' recommended suites, a stock strongSwan, rekeys, restarts of ours."""
 
 import socket
+import threading
+import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 import vici as vici_package
 
+from evertunnel.connector.tunnel import find_tunnels, take_down
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION
 from evertunnel.lab.lab import DEVICE, USER_TUNNEL, wait_for
 from evertunnel.lab.network import CORP_INTRANET_ADDRESS
@@ -43,6 +47,32 @@ def test_windows_suites_come_up_and_the_client_rekeys_the_child(bench: Bench, su
 
     wait_for("the new child", rekeyed)
     bench.down(plan, "device")
+
+
+def test_a_client_that_leaves_amid_a_rekey_says_so(bench: Bench) -> None:
+    """strongSwan told to end a tunnel at once says nothing to the gateway while it waits for another answer."""
+    plan = bench.device_plan()
+    bench.up(plan)
+    wait_for("the session", lambda: bool(bench.sessions("device")))
+    with bench.charon_halted("gateway"):
+        rekey(bench, child="net")
+        leaving = threading.Thread(target=bench.down, args=(plan, "device"))
+        leaving.start()
+        time.sleep(0.3)
+    leaving.join(20)
+    assert not bench.gateway_tunnels(DEVICE_CONNECTION)
+
+
+def test_a_client_leaves_though_the_gateway_is_silent(bench: Bench) -> None:
+    plan = bench.device_plan()
+    bench.up(plan)
+    wait_for("the session", lambda: bool(bench.sessions("device")))
+    with closing(bench.laptop()) as vici, bench.charon_halted("gateway"):
+        began = time.monotonic()
+        take_down(vici, plan.name)
+        assert time.monotonic() - began < 4
+        assert not find_tunnels(vici, plan.name)
+    bench.forget_credentials()
 
 
 def test_a_stock_strongswan_comes_up_with_its_default_proposals(bench: Bench) -> None:

@@ -28,16 +28,11 @@ def test_a_denied_users_tunnel_is_cut_within_a_second_and_the_page_is_gone(bench
 
 def test_a_client_that_never_answers_a_delete_is_cut_all_the_same(bench: Bench) -> None:
     connect = bench.connect()
-    charon = bench.lab.processes.find("charon-laptop")
-    assert charon is not None
-    os.kill(charon, signal.SIGSTOP)
-    try:
+    with bench.charon_halted("laptop"):
         denial = json.loads(bench.run("deny", "user", USER, "--reason", "test", "--json").stdout)
         assert [row["state"] for row in denial["gateways"]] == ["confirmed"]
         assert not bench.gateway_tunnels(USER_CONNECTION)
         assert not bench.sessions("user")
-    finally:
-        os.kill(charon, signal.SIGCONT)
     connect.wait(timeout=30)
     connect.communicate()
 
@@ -117,17 +112,12 @@ def test_a_gateway_that_is_down_is_reported_and_confirms_by_itself_when_it_is_ba
 
 
 def test_a_strongswan_that_says_nothing_is_counted_as_tried_and_named(bench: Bench) -> None:
-    charon = bench.lab.processes.find("charon-gateway")
-    assert charon is not None
-    os.kill(charon, signal.SIGSTOP)
-    try:
+    with bench.charon_halted("gateway"):
         done = bench.run("deny", "user", USER, "--reason", "test", "--wait", "8", check=False)
         assert done.returncode == 1
         assert " 0 tries" not in done.stdout
         assert "does not answer" in done.stdout
         wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "away")
-    finally:
-        os.kill(charon, signal.SIGCONT)
     wait_for("the confirmation", lambda: bench.rows("gateway", "list")[0]["pending_effects"] == 0)
     wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "connected")
 

@@ -1,7 +1,5 @@
 """strongSwan ends a device tunnel by itself when its time is over, whoever of us is alive (docs/decisions/0015)."""
 
-import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -21,7 +19,7 @@ from evertunnel.storage import tables
 from evertunnel.storage.gateways import get_gateway
 from evertunnel.storage.snapshot import GATEWAY as GATEWAY_CHANGED
 from evertunnel.storage.store import Store
-from tests.lab.conftest import Bench
+from tests.lab.conftest import Bench, halted
 
 LIFETIME_SECONDS = 12
 
@@ -73,17 +71,6 @@ def _quick_to_give_up(lab: Lab) -> Iterator[None]:
     restart("charon {\n  retransmit_timeout = 0.2\n  retransmit_tries = 1\n}\n")
     yield
     restart("")
-
-
-@contextmanager
-def halted(*pids: int) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def test_a_tunnel_ends_at_its_time_although_it_was_rekeyed_and_we_and_the_client_do_nothing(

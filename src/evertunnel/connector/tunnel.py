@@ -8,6 +8,8 @@ from evertunnel.errors import UnavailableError
 from evertunnel.vici_connection import Section, ViciConnection
 
 _INITIATE_MS = 15_000
+# The gateway takes the session off its list when it hears of the end, and otherwise minutes later.
+_FAREWELL_MS = 2_000
 # Windows' recommended suite and ours; a gateway of ours has all of them.
 _IKE_PROPOSALS = ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256")
 _ESP_PROPOSALS = ("aes256gcm16-ecp384", "aes128gcm16-ecp256")
@@ -51,7 +53,7 @@ def bring_up(vici: ViciConnection, plan: TunnelPlan) -> str:
 def take_down(vici: ViciConnection, name: str, *, key_id: str | None = None) -> None:
     """End the tunnel and forget connection and key. Fine when they are gone already."""
     for tunnel in find_tunnels(vici, name):
-        vici.terminate(int(tunnel["uniqueid"]))
+        vici.terminate(int(tunnel["uniqueid"]), farewell_ms=_FAREWELL_MS)
     with contextlib.suppress(UnavailableError):
         vici.unload_connection(name)
     if key_id is not None:
