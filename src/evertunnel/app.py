@@ -40,6 +40,7 @@ from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
 from evertunnel.servers.accounting_udp import AccountingPort
+from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
@@ -68,7 +69,6 @@ log = structlog.get_logger()
 assert preload.PRELOADED
 
 # Where a gateway on this machine asks a server that listens everywhere.
-_FAILURES_AT_LEAST = 10
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -152,6 +152,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     count = installation.config.radius_workers or min(len(os.sched_getaffinity(0)), RADIUS_WORKERS_AT_MOST)
     radius = bind_udp(listen.radius, count, "listen.radius")
     accounting = bind_udp(listen.accounting_endpoint, count, "listen.accounting")
+    crew = Crew(count, all_awake=installation.config.radius_workers_awake == "all")
     workers = {"radius" if count == 1 else f"radius-{number + 1}": Place(number, count) for number in range(count)}
     sockets: dict[str, list[socket.socket]] = {
         "signer": [bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
@@ -176,7 +177,9 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "gateway": lambda: _run_gateway(installation),
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
         AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
-        **{name: partial(_run_radius, installation, radius, accounting, place) for name, place in workers.items()},
+        **{
+            name: partial(_run_radius, installation, radius, accounting, crew, place) for name, place in workers.items()
+        },
     }
 
     def run(name: str) -> None:
@@ -214,7 +217,9 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
     stopped.wait()
 
 
-def _run_radius(installation: Installation, radius: SharedPort, accounting: SharedPort, place: Place) -> None:
+def _run_radius(
+    installation: Installation, radius: SharedPort, accounting: SharedPort, crew: Crew, place: Place
+) -> None:
     store = installation.open_store()
     decider = Decider()
     with store.read() as connection:
@@ -235,10 +240,7 @@ def _run_radius(installation: Installation, radius: SharedPort, accounting: Shar
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
-    # Shared out like everything that is bounded: a packet's worker is chosen by chance.
-    # Chance gives one worker more of somebody's packets than another: a share too small would be used up by accident.
-    allowed = installation.config.radius_failures_per_minute
-    sources = Sources(failures_per_minute=max(min(allowed, _FAILURES_AT_LEAST), allowed // place.count))
+    sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
     server = PolicyServer(decider, build_tls(certificate.load()), unseal, place, sources)
     server.load_gateways()
     _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
@@ -249,7 +251,8 @@ def _run_radius(installation: Installation, radius: SharedPort, accounting: Shar
         store,
         looks_for_silence=place.number == 0,
     )
-    process = RadiusProcess(radius.open(place), server, recorder, accounting_port, workers=place.count)
+    port = radius.open(place)
+    process = RadiusProcess(port, server, recorder, accounting_port, shift=Shift(crew, place.number, port.steer))
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
     process.run()

@@ -99,12 +99,14 @@ class Keys(_Section):
 class Config(_Section):
     """The whole file. Without `radius_workers` there are as many as cores that may be used.
 
+    New logins go to one of them while it has time left, or always to `all`.
     Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof.
     """
 
     installation: Installation
     database_url: str = ""
     radius_workers: Annotated[int, Field(strict=True, ge=1, le=RADIUS_WORKERS_AT_MOST)] | None = None
+    radius_workers_awake: Literal["needed", "all"] = "needed"
     radius_failures_per_minute: Annotated[int, Field(strict=True, ge=1)] = 60
     listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()

@@ -12,6 +12,10 @@ class RateLimit:
         self._burst = self._tokens = per_second if burst is None else burst
         self._filled_at: float | None = None
 
+    def change(self, *, per_second: float, burst: float) -> None:
+        """Another rate from now on. What was saved up beyond `burst` is lost."""
+        self._per_second, self._burst, self._tokens = per_second, burst, min(self._tokens, burst)
+
     def allows(self, uptime: float) -> bool:
         """Take a token, if there is one. `uptime` is seconds of a clock that never jumps."""
         if not self.is_open(uptime):
@@ -38,6 +42,12 @@ class RateLimits:
 
     def __len__(self) -> int:
         return len(self._limits)
+
+    def change(self, *, per_second: float, burst: float) -> None:
+        """Another rate for each from now on."""
+        self._per_second, self._burst = per_second, burst
+        for limit in self._limits.values():
+            limit.change(per_second=per_second, burst=burst)
 
     def allows(self, key: Hashable, uptime: float) -> bool:
         """Take a token of this one, if there is one."""

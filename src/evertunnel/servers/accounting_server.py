@@ -79,7 +79,7 @@ class AccountingServer:
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
-        owner = self._place.find_first_owner(request.authenticator)
+        owner = self._place.find_first_owner(request.authenticator, awake=self._place.count)
         if owner != self._place.number:
             return Elsewhere(owner)
         report = build_report(request, gateway, now)

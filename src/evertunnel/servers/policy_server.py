@@ -86,12 +86,20 @@ class PolicyServer:
         self._unseal_secret = unseal_secret
         self._sources = sources or Sources()
         self._secrets: dict[str, tuple[Gateway, bytes]] = {}
-        self._conversations: OpenConversations[Login] = OpenConversations(
-            capacity=_OPEN_AT_MOST // place.count, tls_capacity=_TLS_AT_MOST // place.count
-        )
+        self._conversations: OpenConversations[Login] = OpenConversations()
         self._crowded_out: list[Login] = []
-        self._duplicates: Duplicates[Reply] = Duplicates(capacity=_REMEMBERED_AT_MOST // place.count)
+        self._duplicates: Duplicates[Reply] = Duplicates()
         self._dropped: Counter[str] = Counter()
+        self.share_with(place.count)
+
+    def share_with(self, awake: int) -> None:
+        """Take this worker's part of everything that is bounded, which is more while others are asleep."""
+        self._awake = awake
+        self._sources.share_with(awake)
+        self._duplicates.capacity = _REMEMBERED_AT_MOST // awake
+        self._crowded_out += self._conversations.resize(
+            capacity=_OPEN_AT_MOST // awake, tls_capacity=_TLS_AT_MOST // awake
+        )
 
     def load_gateways(self) -> None:
         """Take the gateways the decider knows; one whose secret does not open is left out."""
@@ -138,7 +146,7 @@ class PolicyServer:
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
-        owner = self._place.find_owner(request.authenticator, request.state)
+        owner = self._place.find_owner(request.authenticator, request.state, awake=self._awake)
         if owner is None:
             self._dropped["unknown_state"] += 1
             return None

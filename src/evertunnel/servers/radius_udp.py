@@ -13,6 +13,7 @@ import structlog
 
 from evertunnel import clock
 from evertunnel.servers.accounting_udp import AccountingPort
+from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
@@ -42,14 +43,14 @@ class RadiusProcess:
         recorder: Recorder,
         accounting: AccountingPort | None = None,
         *,
-        workers: int = 1,
+        shift: Shift | None = None,
     ) -> None:
         self._port = port
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
-        self._pause_seconds = min(workers * _PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS) if workers > 1 else 0.0
-        self._shared_pause_seconds = min(workers * _SHARED_PAUSE_PER_WORKER_SECONDS, _PAUSE_AT_MOST_SECONDS)
+        self._shift = shift or Shift(Crew(1), 0, port.steer)
+        self._packets = self._awake = 0
         self._committed_at = -math.inf
         self._stopping = False
         self._follow_at = self._expire_at = self._tell_at = 0.0
@@ -67,6 +68,7 @@ class RadiusProcess:
         while not self._stopping:
             wait = min(_IDLE_SECONDS, self._find_pause()) if verdicts else _IDLE_SECONDS
             ready = [descriptor for descriptor, _ in poll.poll(wait * 1000)]
+            self._take_part()
             self._follow()
             verdicts += self._receive(ready)
             verdicts += self._do_rounds()
@@ -79,6 +81,13 @@ class RadiusProcess:
         if verdicts:
             self._commit(verdicts)
 
+    def _take_part(self) -> None:
+        """Before packets are taken: whose they are depends on who is awake."""
+        self._shift.take_turn(time.monotonic(), packets=self._packets)
+        if self._shift.awake != self._awake:
+            self._awake = self._shift.awake
+            self._server.share_with(self._awake)
+
     def _follow(self) -> None:
         """Before packets are taken: after a silence they are judged by what changed meanwhile."""
         uptime = time.monotonic()
@@ -87,8 +96,12 @@ class RadiusProcess:
 
     def _find_pause(self) -> float:
         """Seconds until the next commit may begin."""
-        pause = self._shared_pause_seconds if self._server.open_logins else self._pause_seconds
-        return max(0.0, self._committed_at + pause - time.monotonic())
+        pause = 0.0
+        if self._server.open_logins:
+            pause = self._awake * _SHARED_PAUSE_PER_WORKER_SECONDS
+        elif self._awake > 1:
+            pause = self._awake * _PAUSE_PER_WORKER_SECONDS
+        return max(0.0, self._committed_at + min(pause, _PAUSE_AT_MOST_SECONDS) - time.monotonic())
 
     def _commit(self, verdicts: list[Verdict]) -> None:
         for reply in self._recorder.commit(verdicts, clock.now()):
@@ -97,7 +110,9 @@ class RadiusProcess:
     def _receive(self, ready: Collection[int]) -> list[Verdict]:
         """Take the packets that wait. Replies that need no record leave at once, and so does what is another's."""
         verdicts: list[Verdict] = []
+        self._packets = 0
         for arrival in self._port.receive(ready):
+            self._packets += 1
             data, source, _ = arrival
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):
                 case Reply(vouches=True) if not self._recorder.can_record(time.monotonic()):

@@ -77,6 +77,15 @@ class Port:
         except OSError as error:
             log.warning("cannot send", destination=reply.destination[0], error=str(error))
 
+    def steer(self, awake: int) -> None:
+        """Have the kernel give packets that continue nothing to the first `awake` workers."""
+        if not self._outboxes:
+            return
+        try:
+            steer(self._listener, awake)
+        except OSError as error:  # said when it began, if it is so from the beginning
+            log.debug("the kernel does not steer packets to workers", error=str(error))
+
     def take_dropped(self) -> dict[str, int]:
         """How many packets could not be handed over since this was asked last, by reason."""
         dropped, self._dropped = self._dropped, Counter()

@@ -13,22 +13,23 @@ class Place:
     number: int = 0
     count: int = 1
 
-    def find_owner(self, authenticator: bytes, state: bytes | None) -> int | None:
+    def find_owner(self, authenticator: bytes, state: bytes | None, *, awake: int) -> int | None:
         """The worker that answers a checked packet; None when its State is none of ours.
 
         A conversation belongs to whoever began it: its State begins with that worker's number.
         """
         if state is None:
-            return self.find_first_owner(authenticator)
+            return self.find_first_owner(authenticator, awake=awake)
         return state[0] if state and state[0] < self.count else None
 
-    def find_first_owner(self, authenticator: bytes) -> int:
-        """The worker of a packet that continues nothing.
+    def find_first_owner(self, authenticator: bytes, *, awake: int) -> int:
+        """The worker of a packet that continues nothing, among those `awake`.
 
         The Authenticator is random, so they spread evenly whatever port they come from, and the same in a repetition
-        (RFC 5080 2.2.2), which has to find the answer that was given.
+        (RFC 5080 2.2.2), which has to find the answer that was given. One that comes after others woke or went to
+        sleep begins afresh: two challenges, of which the gateway takes the first.
         """
-        return authenticator[0] % self.count
+        return authenticator[0] % awake
 
     def new_state(self) -> bytes:
         """A State of this worker. Known to nobody but the gateway, and 120 bits of it cannot be guessed."""

@@ -64,7 +64,7 @@ class Live:
         base = ["--user-base", str(USER_BASE)] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
         config = self.state.path / "evertunnel.toml"
-        config.write_text(f"radius_workers = {RADIUS_WORKERS}\n{config.read_text()}")
+        config.write_text(f'radius_workers = {RADIUS_WORKERS}\nradius_workers_awake = "all"\n{config.read_text()}')
         self.log_file = folder / "serve.log"
         with self.log_file.open("wb") as log:
             self.server = subprocess.Popen(self.build_command("serve"), stdout=log, stderr=log)

@@ -50,6 +50,14 @@ def test_nobody_locks_alice_out_by_showing_her_certificate(scene: Scene) -> None
     assert at(scene, HOME).log_in(scene.new_client()).code == radius.ACCEPT
 
 
+def test_a_worker_allows_its_part_while_others_are_awake(scene: Scene) -> None:
+    scene.server._sources.share_with(3)
+    fail(at(scene, ATTACKER), FAILURES_PER_MINUTE // 3)
+    assert at(scene, ATTACKER).log_in(scene.new_client()).code == radius.REJECT
+    scene.server._sources.share_with(1)
+    assert at(scene, ATTACKER).log_in(scene.new_client()).code == radius.REJECT, "what was used up stays so"
+
+
 def test_who_fails_too_often_is_refused_before_tls_and_told_why(scene: Scene) -> None:
     gateway = at(scene, ATTACKER)
     fail(gateway, FAILURES_PER_MINUTE)

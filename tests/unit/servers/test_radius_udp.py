@@ -14,6 +14,7 @@ from evertunnel.actions.deny import deny
 from evertunnel.clock import now
 from evertunnel.model import Reason, SubjectKind
 from evertunnel.servers import radius_udp
+from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.shared_port import Port
 from tests.peers import radius
@@ -26,9 +27,14 @@ Server = tuple[str, int]
 @contextmanager
 def serving(scene: Scene, *, before: Callable[[Server], None] | None = None, workers: int = 1) -> Iterator[Server]:
     """The process in a thread of this one; it has stopped when this ends. `before` it takes its first packet."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
+    with (
+        closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(scene.server, "share_with", lambda _awake: None)  # the others are not here
         listener.bind(("127.0.0.1", 0))
-        process = RadiusProcess(Port(listener), scene.server, scene.recorder, workers=workers)
+        crew = Crew(workers, all_awake=True)
+        process = RadiusProcess(Port(listener), scene.server, scene.recorder, shift=Shift(crew, 0, lambda _: None))
         if before is not None:
             before(listener.getsockname())
         thread = threading.Thread(target=process.run)

@@ -73,7 +73,21 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_answers_it(family: socket.
             state = Place(number % WORKERS, WORKERS).new_state() if number % 2 else None
             packet = build_packet(chance, state=state, attributes=chance.randint(0, 25))
             client.sendto(packet, opened.address)
-            assert opened.find_receiver() == Place(0, WORKERS).find_owner(packet[4:20], state)
+            assert opened.find_receiver() == Place(0, WORKERS).find_owner(packet[4:20], state, awake=WORKERS)
+
+
+def test_those_awake_get_what_is_new_and_conversations_stay(opened: Open, client: socket.socket) -> None:
+    chance = random.Random(3)
+    for awake in (1, WORKERS, 2, 1):
+        opened.ports[2].steer(awake)
+        met = set()
+        for _ in range(60):
+            client.sendto(build_packet(chance, state=None, attributes=3), opened.address)
+            met.add(opened.find_receiver())
+        assert met == set(range(awake))
+        state = Place(2, WORKERS).new_state()
+        client.sendto(build_packet(chance, state=state, attributes=3), opened.address)
+        assert opened.find_receiver() == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", bytes(19), bytes(20), bytes(20) + b"\x18", bytes(20) + b"\x18\x02"])

@@ -33,16 +33,18 @@ def test_a_state_names_its_worker_and_no_other_state_names_one(count: int) -> No
         assert len(states) == 20
         assert {len(state) for state in states} == {STATE_BYTES}
         for state in states:
-            assert {Place(other, count).find_owner(os.urandom(16), state) for other in range(count)} == {number}
+            assert {Place(other, count).find_owner(os.urandom(16), state, awake=count) for other in range(count)} == {
+                number
+            }
     for first in range(count, 256):
-        assert ALONE.find_owner(bytes(16), bytes((first,)) + bytes(15)) is None
-        assert Place(0, count).find_owner(bytes(16), bytes((first,)) + bytes(15)) is None
-    assert Place(0, count).find_owner(bytes(16), b"") is None
+        assert ALONE.find_owner(bytes(16), bytes((first,)) + bytes(15), awake=1) is None
+        assert Place(0, count).find_owner(bytes(16), bytes((first,)) + bytes(15), awake=count) is None
+    assert Place(0, count).find_owner(bytes(16), b"", awake=count) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_packets_that_continue_nothing_spread_evenly(count: int) -> None:
-    owners = Counter(Place(0, count).find_owner(os.urandom(16), None) for _ in range(2_000 * count))
+    owners = Counter(Place(0, count).find_owner(os.urandom(16), None, awake=count) for _ in range(2_000 * count))
     assert set(owners) == set(range(count))
     assert all(1_700 < times < 2_300 for times in owners.values())
 

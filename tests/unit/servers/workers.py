@@ -47,7 +47,7 @@ class Workers:
     def find_stranger(self, data: bytes) -> int:
         """A worker that has to hand a datagram over."""
         request = decode_access_request(data, self.scenes[0].secret)
-        owner = Place(0, len(self.scenes)).find_owner(request.authenticator, request.state)
+        owner = Place(0, len(self.scenes)).find_owner(request.authenticator, request.state, awake=len(self.scenes))
         return next(at for at in range(len(self.scenes)) if at != owner)
 
 

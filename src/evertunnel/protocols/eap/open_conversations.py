@@ -42,6 +42,15 @@ class OpenConversations(Generic[T]):
         victim = queues.find_victim()
         return None if victim is None else self._remove(victim).conversation
 
+    def resize(self, *, capacity: int, tls_capacity: int) -> list[T]:
+        """Other bounds from now on. Returns those that had to make room."""
+        removed = []
+        for queues, at_most in ((self._light, capacity), (self._heavy, tls_capacity)):
+            queues.capacity = at_most
+            while (victim := queues.find_victim()) is not None:
+                removed.append(self._remove(victim).conversation)
+        return removed
+
     def take(self, state: bytes, gateway_id: str, now: float) -> T | None:
         """The conversation of a State if it is this gateway's and not too old. It must be put back for another turn."""
         found = self._open.get(state)
@@ -73,7 +82,7 @@ class _Queues:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._count = 0
         self._counts: dict[str, int] = {}
         self._queues: dict[tuple[str, Stage], OrderedDict[bytes, float]] = {}
@@ -95,7 +104,7 @@ class _Queues:
 
     def find_victim(self) -> bytes | None:
         """Who has to go, if somebody has to."""
-        if self._count <= self._capacity:
+        if self._count <= self.capacity:
             return None
         gateway_id = max(self._counts, key=self._counts.__getitem__)
         stages = [stage for stage in Stage if (gateway_id, stage) in self._queues]

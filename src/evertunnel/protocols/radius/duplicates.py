@@ -31,7 +31,7 @@ class Duplicates(Generic[T]):
 
     def __init__(self, *, seconds: float = 20.0, capacity: int = 20_000) -> None:
         self._seconds = seconds
-        self._capacity = capacity
+        self.capacity = capacity
         self._seen: OrderedDict[Hashable, Remembered[T]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Duplicates(Generic[T]):
         """Remember a new request. The caller puts the reply into what is returned."""
         while self._seen:
             oldest = next(iter(self._seen.values()))
-            if len(self._seen) < self._capacity and now - oldest.seen_at <= self._seconds:
+            if len(self._seen) < self.capacity and now - oldest.seen_at <= self._seconds:
                 break
             _, forgotten = self._seen.popitem(last=False)
             forgotten.forget()
