@@ -57,12 +57,13 @@ class Installation:
             "--vici-socket", str(self.folder / "nobody.vici"),
         )  # fmt: skip
 
-    def restart(self, *, radius_workers: int) -> None:
-        """Serve with so many RADIUS workers."""
+    def restart(self, *, radius_workers: int, awake: str = "needed") -> None:
+        """Serve with so many RADIUS workers, of which as many as needed or `all` take new logins."""
         self.close()
         config = self.state / "evertunnel.toml"
         lines = [line for line in config.read_text().splitlines() if not line.startswith("radius_workers")]
-        config.write_text("\n".join([f"radius_workers = {radius_workers}", *lines, ""]))
+        settings = [f"radius_workers = {radius_workers}", f'radius_workers_awake = "{awake}"']
+        config.write_text("\n".join([*settings, *lines, ""]))
         self._serve()
 
     def close(self) -> None:
