@@ -85,6 +85,14 @@ class Installation:
         group_id: str = self.do(add_group, name)
         return group_id
 
+    def seal_sign_in(self, secret: bytes, context: str) -> bytes:
+        """Seal what sign-ins are checked with."""
+        return self.keystore.for_sign_in().seal(secret, context=context)
+
+    def unseal_sign_in(self, sealed: bytes, context: str) -> bytes:
+        """Open it."""
+        return self.keystore.for_sign_in().unseal(sealed, context=context)
+
     def add_gateway(self, name: str = "gw1", address: str = "127.0.0.1") -> str:
         """Returns the id."""
         gateway_id: str = self.do(

@@ -22,7 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "profiles": NOUNS,
     "storage": NOUNS,
     "passwords": NOUNS,
-    "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "profiles", "protocols", "passwords"},
+    "totp": set(),
+    "actions": NOUNS | {"storage", "pki", "access", "diagnosis", "profiles", "protocols", "passwords", "totp"},
     "vici_connection": NOUNS | {"protocols"},
     "keystore": NOUNS | {"pki"},
     "accounts": NOUNS | {"config", "privileges"},
@@ -53,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "gateways": NOUNS
     | {"actions", "storage", "protocols", "pki", "profiles", "keystore", "rate_limit", "vici_connection"},
     "servers": NOUNS | {"actions", "storage", "protocols", "clock", "config", "rate_limit"},
-    "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access", "profiles"},
+    "web": NOUNS | {"__init__", "rate_limit", "actions", "storage", "pki", "diagnosis", "access", "profiles", "totp"},
     "connector": NOUNS | {"protocols", "vici_connection"},
     "lab": NOUNS | {"connector", "vici_connection"},
     "state_folder": NOUNS | {"keystore", "privileges"},

@@ -29,7 +29,7 @@ from evertunnel.gateways.agent_directory import AgentDirectory
 from evertunnel.gateways.agents_process import AgentsProcess
 from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import AGENTS, Installation
-from evertunnel.keystore import SEALING_PROCESSES, Keystore
+from evertunnel.keystore import Keystore
 from evertunnel.logs import set_up_logs
 from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, CertificateStatus, Gateway
 from evertunnel.notify import notify
@@ -87,9 +87,10 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: 
         if installation.config.keys.sealing == "file":
             installation.keystore.hand_out(owners=installation.find_users())
         else:
-            descriptor = open_sealing_key(installation, ask_passphrase)
-            stack.callback(os.close, descriptor)
-            installation.keystore = Keystore(folder.path, sealing_descriptor=descriptor)
+            opened = open_sealing_key(installation, ask_passphrase)
+            stack.callback(os.close, opened.sealing)
+            stack.callback(os.close, opened.sign_in)
+            installation.keystore = Keystore(folder.path, descriptors=opened)
         children = _build_children(installation, stack)
 
         def ready() -> None:
@@ -187,8 +188,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         # A process that is taken over must not speak with another one's sockets.
         for each in set().union(*sockets.values()).difference(sockets[name]):
             each.close()
-        if kind not in SEALING_PROCESSES:
-            installation.keystore.forget_sealing_key()
+        installation.keystore.keep_keys_of(kind)
         become(users[kind], group)
         set_up_logs(process=name)
         try:
@@ -263,7 +263,10 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
     signer = SignerClient(installation.folder.signer_socket)
     ocsp = OCSPSigner(store, signer, Authority.ISSUING, "Evertunnel OCSP", clock.now)
     pages = RevocationPages(store, ocsp, clock.now).build_app()
-    enrolment = build_enrolment(store, signer, clock.now)
+    sign_in = installation.keystore.for_process("web-public").for_sign_in()
+    enrolment = build_enrolment(
+        store, signer, lambda sealed, context: sign_in.unseal(sealed, context=context), clock.now
+    )
     key = installation.keystore.load_key("web-public", "https")
     certificate = _find_server_certificate(installation, store, key, "web-public")
     context = build_https_context()
@@ -282,12 +285,16 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
 
 def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     keystore = installation.keystore.for_process("web-admin")
+    sign_in = keystore.for_sign_in()
     signer = SignerClient(installation.folder.signer_socket)
     context = APIContext(
         store=installation.open_store(),
         signer=signer,
         list_keys=signer.list_keys,
         seal=lambda secret, context: keystore.seal(secret, context=context),
+        seal_sign_in=lambda secret, context: sign_in.seal(secret, context=context),
+        unseal_sign_in=lambda sealed, context: sign_in.unseal(sealed, context=context),
+        organisation=installation.config.installation.organisation,
         clock=clock.now,
         agents_port=_find_agents_port(installation),
     )

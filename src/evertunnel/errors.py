@@ -26,5 +26,9 @@ class AccessDeniedError(DomainError):
         self.public = public
 
 
+class CodeNeededError(AccessDeniedError):
+    """The password was right, and the code of an authenticator app is asked for besides."""
+
+
 class UnavailableError(DomainError):
     """We cannot do it now (database, signer, gateway); trying again later may work."""

@@ -2,39 +2,66 @@
 
 keys/secrets.key             seals RADIUS secrets and gate paths; readable by its owner alone, never in the database
 keys/<process>/secrets.key   the same for each process that seals or opens them, and for no other
+keys/web-public/sign-in.key  derived from it; seals what sign-ins are checked with, opens nothing else
 keys/<process>/*.pem         private keys of one process, mode 0600, folder 0700, owned by that process's user
 """
 
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.keys import PrivateKey, decode_private_key, encode_private_key
 
 # Who makes secrets, and who needs them opened. Neither the signer nor what listens to the world.
 SEALING_PROCESSES = ("radius", "web-admin", "gateway", "gate", "agents")
+# It listens to the world and checks sign-ins: it gets a key for that, which says nothing of the one it comes from.
+SIGN_IN_PROCESS = "web-public"
+SIGN_IN_KEY = "sign-in.key"
 _SEALING_KEY = "secrets.key"
 _NONCE_BYTES = 12
 SEALING_KEY_BYTES = 32
 
 
+@dataclass(frozen=True, slots=True)
+class SealingDescriptors:
+    """Nameless files in memory with the sealing key, and with the one derived from it for sign-ins."""
+
+    sealing: int
+    sign_in: int
+
+
 class Keystore:
     """The keys folder of a state folder; a process seals and opens with its own copy of the sealing key."""
 
-    def __init__(self, state_folder: Path, *, process: str = "", sealing_descriptor: int | None = None) -> None:
-        """With a descriptor the sealing key is read from it, and lies in no file."""
+    def __init__(
+        self,
+        state_folder: Path,
+        *,
+        process: str = "",
+        descriptors: SealingDescriptors | None = None,
+        for_sign_in: bool = False,
+    ) -> None:
+        """With descriptors the sealing key is read from them, and lies in no file."""
         self._state_folder = state_folder
         self._folder = state_folder / "keys"
-        self._sealing_key = self._folder / process / _SEALING_KEY
-        self._sealing_descriptor = sealing_descriptor
+        self._process = process
+        self._descriptors = descriptors
+        self._for_sign_in = for_sign_in
 
     def for_process(self, process: str) -> "Keystore":
         """The same as a process uses it."""
-        return Keystore(self._state_folder, process=process, sealing_descriptor=self._sealing_descriptor)
+        return Keystore(self._state_folder, process=process, descriptors=self._descriptors)
+
+    def for_sign_in(self) -> "Keystore":
+        """The same, but it seals and opens what sign-ins are checked with."""
+        return Keystore(self._state_folder, process=self._process, descriptors=self._descriptors, for_sign_in=True)
 
     def create(self, *, owners: dict[str, int], group: int) -> None:
         """Make the folders and the sealing key. `owners` maps each process to its user id."""
@@ -80,6 +107,9 @@ class Keystore:
                     folder.mkdir(mode=0o700)
                     os.chown(folder, owners[process], -1)
                 self._write(folder / _SEALING_KEY, key, mode=0o600, owner=owners[process], group=-1)
+            sign_in = self._folder / SIGN_IN_PROCESS / SIGN_IN_KEY
+            if SIGN_IN_PROCESS in owners and not sign_in.exists():
+                self._write(sign_in, derive_sign_in_key(key), mode=0o600, owner=owners[SIGN_IN_PROCESS], group=-1)
         except OSError as error:
             raise UnavailableError(f"the key {error.filename} cannot be handed out: {error.strerror}") from error
 
@@ -158,11 +188,14 @@ class Keystore:
         except InvalidInputError as error:
             raise UnavailableError(f"the key {path} is damaged: {error}") from error
 
-    def forget_sealing_key(self) -> None:
-        """Let go of a sealing key that is held open, in a process that must not have it."""
-        if self._sealing_descriptor is not None:
-            os.close(self._sealing_descriptor)
-            self._sealing_descriptor = None
+    def keep_keys_of(self, process: str) -> None:
+        """Let go of keys that are held open and that this process must not have."""
+        if self._descriptors is None:
+            return
+        if process not in SEALING_PROCESSES:
+            os.close(self._descriptors.sealing)
+        if process != SIGN_IN_PROCESS:
+            os.close(self._descriptors.sign_in)
 
     def seal(self, secret: bytes, *, context: str) -> bytes:
         """Encrypt a secret for the database. It opens only under the same context (table, column, row)."""
@@ -182,17 +215,19 @@ class Keystore:
         return self._folder / process / f"{name}.pem"
 
     def _cipher(self) -> AESGCM:
-        path = self._sealing_key
+        derived = self._process == SIGN_IN_PROCESS and self._for_sign_in
+        path = self._folder / self._process / (SIGN_IN_KEY if derived else _SEALING_KEY)
         try:
-            if self._sealing_descriptor is None:
+            if self._descriptors is None:
                 key = path.read_bytes()
             else:
-                key = os.pread(self._sealing_descriptor, SEALING_KEY_BYTES + 1, 0)
+                descriptor = self._descriptors.sign_in if derived else self._descriptors.sealing
+                key = os.pread(descriptor, SEALING_KEY_BYTES + 1, 0)
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
         if len(key) != SEALING_KEY_BYTES:
             raise UnavailableError(f"the key {path} is damaged: it has {len(key)} bytes and not {SEALING_KEY_BYTES}")
-        return AESGCM(key)
+        return AESGCM(derive_sign_in_key(key) if self._for_sign_in and not derived else key)
 
     @staticmethod
     def _write(path: Path, data: bytes, *, mode: int, owner: int, group: int) -> None:
@@ -213,6 +248,12 @@ class Keystore:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def derive_sign_in_key(sealing_key: bytes) -> bytes:
+    """The key of what sign-ins are checked with (RFC 5869). Nobody finds the sealing key from it."""
+    info = b"evertunnel sign-in key"
+    return HKDF(hashes.SHA256(), SEALING_KEY_BYTES, salt=None, info=info).derive(sealing_key)
 
 
 def sync_folder(folder: Path) -> None:

@@ -61,6 +61,13 @@ class AttemptKind(StrEnum):
     CERTIFICATE = "certificate"
 
 
+class AuthenticationMethod(StrEnum):
+    """How somebody proved at a sign-in who he is."""
+
+    PASSWORD = "password"  # noqa: S105  its name
+    TOTP = "totp"
+
+
 class Outcome(StrEnum):
     """How an attempt ended. FAILED is one that never came to a decision."""
 
@@ -99,6 +106,7 @@ class Reason(StrEnum):
     DEVICE_NOT_ASSIGNED = "device_not_assigned"
     DEVICE_PROOF_FAILED = "device_proof_failed"
     SIGN_IN_FAILED = "sign_in_failed"
+    CODE_NEEDED = "code_needed"
     TOO_MANY_SIGN_INS = "too_many_sign_ins"
     IDENTITY_MISMATCH = "identity_mismatch"
     CERTIFICATE_MISSING = "certificate_missing"
@@ -151,7 +159,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a decision needs to know of a certificate; the DER stays in storage."""
+    """What a decision needs to know of a certificate; the DER stays in storage.
+
+    `methods` are those of the sign-in it was granted after, at `signed_in_at`; both empty when nobody signed in.
+    """
 
     id: str
     authority: Authority
@@ -162,6 +173,8 @@ class Certificate:
     user_id: str | None = None
     device_id: str | None = None
     gateway_id: str | None = None
+    methods: tuple[str, ...] = ()
+    signed_in_at: datetime | None = None
 
 
 # How often gateways say what they counted so far. Three times without a word is a silence.
@@ -228,7 +241,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The record of one try to connect."""
+    """The record of one try to connect. `methods` are those that succeeded at a sign-in that was part of it."""
 
     id: str
     at: datetime
@@ -246,6 +259,7 @@ class Attempt:
     duration_ms: float = 0.0
     steps: tuple[Step, ...] = ()
     results: tuple[PolicyResult, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,14 @@ from evertunnel.config import FILE_NAME, parse_config
 from evertunnel.config_text import set_settings
 from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
 from evertunnel.installation import Installation
-from evertunnel.keystore import SEALING_KEY_BYTES, sync_folder
+from evertunnel.keystore import (
+    SEALING_KEY_BYTES,
+    SIGN_IN_KEY,
+    SIGN_IN_PROCESS,
+    SealingDescriptors,
+    derive_sign_in_key,
+    sync_folder,
+)
 from evertunnel.pki.encrypted_keys import verify_passphrase
 from evertunnel.sealed_keys import build_seal, seal_keys, unseal_keys
 
@@ -27,19 +34,21 @@ _NAME, _SEALED_NAME = "secrets.key", "secrets.key.sealed"
 _CONTEXT = b"evertunnel sealing key"  # a sealed key of a backup is not taken for one
 
 
-def open_sealing_key(installation: Installation, ask_passphrase: Callable[[], str]) -> int:
-    """The key in memory without a name, as a descriptor. Raises InvalidInputError, UnavailableError.
+def open_sealing_key(installation: Installation, ask_passphrase: Callable[[], str]) -> SealingDescriptors:
+    """The key, and the one derived from it, in memory without a name. Raises InvalidInputError, UnavailableError.
 
     A process that is forked from here shares all memory, but a descriptor it can close: so the key, the passphrase and
     what was derived on the way exist in a helper only, which ends.
     """
-    descriptor = os.memfd_create("sealing-key")
+    opened = SealingDescriptors(os.memfd_create("sealing-key"), os.memfd_create("sign-in-key"))
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            os.write(descriptor, _load(installation, installation.config.keys.sealing, ask_passphrase, None))
+            key = _load(installation, installation.config.keys.sealing, ask_passphrase, None)
+            os.write(opened.sealing, key)
+            os.write(opened.sign_in, derive_sign_in_key(key))
             status = 0
         except DomainError as error:
             os.write(writer, str(error).encode())
@@ -51,9 +60,10 @@ def open_sealing_key(installation: Installation, ask_passphrase: Callable[[], st
     with os.fdopen(reader, "rb") as answer:
         problem = answer.read(4096).decode(errors="replace")
     if os.waitpid(pid, 0)[1]:
-        os.close(descriptor)
+        os.close(opened.sealing)
+        os.close(opened.sign_in)
         raise InvalidInputError(problem or "the helper that reads the sealing key was killed")
-    return descriptor
+    return opened
 
 
 def move_sealing_key(
@@ -99,7 +109,7 @@ def move_sealing_key(
     if sealing != "passphrase":
         (keys / _SEALED_NAME).unlink(missing_ok=True)
     if sealing != "file":
-        for path in (keys / _NAME, *keys.glob(f"*/{_NAME}")):
+        for path in (keys / _NAME, *keys.glob(f"*/{_NAME}"), keys / SIGN_IN_PROCESS / SIGN_IN_KEY):
             _erase(path)
 
 

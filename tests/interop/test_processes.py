@@ -18,7 +18,7 @@ KEYS = {
     "signer/root.pem": "signer", "signer/issuing.pem": "signer", "signer/access.pem": "signer",
     "signer/device.pem": "signer", "radius/policy-server.pem": "radius", "web-public/https.pem": "web-public",
     "secrets.key": "", "radius/secrets.key": "radius", "web-admin/secrets.key": "web-admin",
-    "gateway/secrets.key": "gateway", "gate/secrets.key": "gate",
+    "gateway/secrets.key": "gateway", "gate/secrets.key": "gate", "web-public/sign-in.key": "web-public",
 }  # fmt: skip
 
 

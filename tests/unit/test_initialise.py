@@ -52,6 +52,7 @@ def test_files_belong_to_those_who_need_them(place: Path) -> None:
         "keys": 0o750, "keys/secrets.key": 0o600, "keys/signer": 0o700, "keys/radius": 0o700,
         "keys/web-public": 0o700, "keys/web-admin": 0o700, "keys/gateway": 0o700, "keys/gate": 0o700,
         **{f"keys/{name}/secrets.key": 0o600 for name in ("radius", "web-admin", "gateway", "gate")},
+        "keys/web-public/sign-in.key": 0o600,
     }  # fmt: skip
     keys = list((folder.path / "keys").rglob("*.pem"))
     assert len(keys) == 6

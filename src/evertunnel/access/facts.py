@@ -17,6 +17,8 @@ class Facts:
     `user_denial` and `device_denial` are the reasons of standing denials, empty when there is none.
     `device_facts` holds, by name, what each source says of the device. `established` says that the tunnel is up
     already: then the end of its certificate no longer matters, everything else does.
+    `authentication_methods` (model.AuthenticationMethod) are those of the sign-in at `signed_in_at`, this one's or that
+    of the short-lived certificate; empty when nobody signed in.
     """
 
     at: datetime
@@ -31,6 +33,8 @@ class Facts:
     device_facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     client_address: str = ""
     established: bool = False
+    authentication_methods: tuple[str, ...] = ()
+    signed_in_at: datetime | None = None
 
 
 def find_device_fact(facts: Facts, name: str) -> tuple[bool | None, str]:

@@ -83,11 +83,15 @@ class Decider:
         device: Device | None = None,
         client_address: str = "",
         established: bool = False,
+        methods: tuple[str, ...] = (),
+        signed_in_at: datetime | None = None,
     ) -> Facts:
-        """Everything known that bears on a request. User and device come from the certificate unless given."""
+        """Everything known that bears on a request. User, device and sign-in come from the certificate unless given."""
         if certificate is not None:
             user = user or self.find_user(certificate.user_id)
             device = device or self.find_device(certificate.device_id)
+            if signed_in_at is None:
+                methods, signed_in_at = certificate.methods, certificate.signed_in_at
         if gateway is not None:
             # Whoever names it may have looked it up long ago; one that is gone is none that may take tunnels.
             gateway = self.find_gateway(gateway.id) or replace(gateway, enabled=False)
@@ -104,6 +108,8 @@ class Decider:
             device_facts=self._snapshot.device_facts.get(device.id, {}) if device else {},
             client_address=client_address,
             established=established,
+            authentication_methods=methods,
+            signed_in_at=signed_in_at,
         )
 
     def decide_tunnel(self, facts: Facts) -> Decision:

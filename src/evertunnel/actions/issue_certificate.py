@@ -26,7 +26,10 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A certificate somebody may have. `name` is a user principal name or DNS name; owners by id."""
+    """A certificate somebody may have. `name` is a user principal name or DNS name; owners by id.
+
+    `methods` are those of the sign-in it is granted after.
+    """
 
     kind: CertificateKind
     name: str
@@ -37,6 +40,8 @@ class Wanted:
     device_id: str | None = None
     gateway_id: str | None = None
     attempt_id: str | None = None
+    methods: tuple[str, ...] = ()
+    signed_in_at: datetime | None = None
     lifetime_seconds: int | None = None
 
 
@@ -92,6 +97,8 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
         gateway_id=wanted.gateway_id,
         attempt_id=wanted.attempt_id,
         granted_by=actor,
+        methods=" ".join(wanted.methods),
+        signed_in_at=wanted.signed_in_at,
     )
     tx.record(
         AuditEntry(

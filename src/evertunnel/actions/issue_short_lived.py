@@ -16,12 +16,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from evertunnel.access.facts import Facts
+from evertunnel.actions.check_code import Unseal, check_code
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Issued, Signer, Wanted, fetch_certificate, grant_certificate
-from evertunnel.errors import AccessDeniedError, InvalidInputError
+from evertunnel.errors import AccessDeniedError, CodeNeededError, InvalidInputError
 from evertunnel.model import (
     Attempt,
     AttemptKind,
+    AuthenticationMethod,
     Certificate,
     CertificateKind,
     CertificateStatus,
@@ -46,7 +48,7 @@ _FAILED_SIGN_INS_WITHIN = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class ShortLivedRequest:
-    """What a client sends. `nonce` is one we gave out and have used up by now."""
+    """What a client sends. `nonce` is one we gave out and used up by now; `code` is empty until it is asked for."""
 
     user_name: str
     password: str
@@ -55,6 +57,7 @@ class ShortLivedRequest:
     device_signature: bytes
     nonce: bytes
     client_address: str
+    code: str = ""
 
 
 def issue_short_lived(
@@ -63,15 +66,19 @@ def issue_short_lived(
     decider: Decider,
     request: ShortLivedRequest,
     *,
+    unseal: Unseal,
     now: datetime,
     records_strangers: Callable[[], bool] = lambda: True,
 ) -> Issued:
     """Decide, record, grant and sign. Who proved no device of ours is recorded only while `records_strangers` says so.
 
+    A code is asked for (CodeNeededError) only when the password was right: nobody else learns who has an app.
+
     Raises AccessDeniedError (recorded as an attempt), InvalidInputError, UnavailableError.
     """
     began = time.monotonic()
     steps: list[Step] = []
+    methods: tuple[str, ...] = ()
 
     def note(text: str) -> None:
         steps.append(Step(round((time.monotonic() - began) * 1000, 1), text))
@@ -95,7 +102,8 @@ def issue_short_lived(
         elif not check_password(user_row.password_hash if user_row else None, request.password):
             refusal = Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, "user name or password is wrong")
         else:
-            note(f"{request.user_name} signed in with a password")
+            methods = (AuthenticationMethod.PASSWORD.value,)
+            note(f"the password of {request.user_name} is right")
     with store.write(now) as tx:
         decider.refresh(tx.connection)
         user = decider.find_user(user_row.id if user_row else None)
@@ -103,7 +111,12 @@ def issue_short_lived(
         certificate = decider.find_certificate_by_id(certificate.id) if certificate else None
         device = decider.find_device(certificate.device_id if certificate else None)
         refusal = refusal or _find_taken_away(tx, decider, user_row, certificate)
-        decision = refusal or _decide(decider, user, device, request, tx.now)
+        if refusal is None and user is not None:
+            right, refusal = check_code(tx, user.id, request.code, unseal)
+            if right:
+                methods += (AuthenticationMethod.TOTP.value,)
+                note("the code of the authenticator app is right")
+        decision = refusal or _decide(decider, user, device, request, methods, tx.now)
         attempt = Attempt(
             id=new_id(),
             at=tx.now,
@@ -118,13 +131,16 @@ def issue_short_lived(
             duration_ms=(time.monotonic() - began) * 1000,
             steps=(*steps, Step(round((time.monotonic() - began) * 1000, 1), decision.detail)),
             results=decision.results,
+            methods=methods,
         )
         certificate_id = ""
         if decision.granted:
             assert user is not None
             assert device is not None
-            certificate_id = _grant(tx, user, device, public_key_der, attempt.id)
+            certificate_id = _grant(tx, user, device, public_key_der, attempt)
         tx.record_attempt(attempt)
+    if decision.reason is Reason.CODE_NEEDED:
+        raise CodeNeededError(decision.detail, attempt_id=attempt.id, public="A code is needed besides the password.")
     if not decision.granted:
         raise AccessDeniedError(decision.detail, attempt_id=attempt.id)
     try:
@@ -134,14 +150,16 @@ def issue_short_lived(
         raise AccessDeniedError(str(error), attempt_id=attempt.id) from error
 
 
-def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, attempt_id: str) -> str:
+def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, attempt: Attempt) -> str:
     wanted = Wanted(
         kind=CertificateKind.SHORT_LIVED,
         name=user.name,
         public_key_der=public_key_der,
         user_id=user.id,
         device_id=device.id,
-        attempt_id=attempt_id,
+        attempt_id=attempt.id,
+        methods=attempt.methods,
+        signed_in_at=attempt.at,
     )
     return grant_certificate(tx, wanted, actor=f"conditional access for {user.name}")
 
@@ -187,6 +205,7 @@ def _decide(
     user: User | None,
     device: Device | None,
     request: ShortLivedRequest,
+    methods: tuple[str, ...],
     now: datetime,
 ) -> Decision:
     if user is None:
@@ -194,7 +213,13 @@ def _decide(
     if device is None:
         return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "the device is gone")
     facts: Facts = decider.gather_facts(
-        at=now, tunnel=None, user=user, device=device, client_address=request.client_address
+        at=now,
+        tunnel=None,
+        user=user,
+        device=device,
+        client_address=request.client_address,
+        methods=methods,
+        signed_in_at=now,
     )
     decision = decider.decide_certificate(facts)
     if user.id not in device.users and not (facts.user_denial or facts.device_denial):

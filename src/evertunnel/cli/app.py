@@ -25,6 +25,7 @@ from evertunnel.cli import (
     serve,
     session,
     storage,
+    totp,  # noqa: F401  adds its commands to user.app
     upgrade,
     user,
 )

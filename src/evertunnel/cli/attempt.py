@@ -74,6 +74,9 @@ def show(context: typer.Context, attempt: str, json: JSON = False) -> None:
     ):
         if found[key]:
             say(f"  {label + ':':15}{found[key]}")
+    if found["authentication_methods"]:
+        methods, moment = ", ".join(found["authentication_methods"]), short_time(found["signed_in_at"])
+        say(f"  {'Signed in:':15}{methods} at {moment} UTC")
     say(f"  {'NPS reason:':15}{found['nps_reason_code']}")
     typer.echo("Steps")
     for step in found["steps"]:

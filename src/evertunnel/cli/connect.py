@@ -32,7 +32,8 @@ def connect(
 ) -> None:
     """Prove the device, sign in, get a one-hour certificate, and hold the user tunnel until Ctrl-C.
 
-    The password comes from the terminal or standard input. Exit 1: refused; 3: cannot be reached; 4: the tunnel ended.
+    The password comes from the terminal or standard input, and the code of an authenticator app after it when it is
+    asked for. Exit 1: refused; 3: cannot be reached; 4: the tunnel ended.
 
     \b
     Example: evertunnel connect --server https://vpn.example.com --gateway vpn.example.com \\
@@ -55,7 +56,14 @@ def connect(
     key_id: str | None = None
     try:
         identity = load_device_identity(device)
-        issued = request_certificate(server, identity, user, read_password(confirm=False), address=server_address)
+        issued = request_certificate(
+            server,
+            identity,
+            user,
+            read_password(confirm=False),
+            address=server_address,
+            ask_code=lambda: read_password(confirm=False, prompt="Code of your authenticator app", hide=False),
+        )
         typer.echo(f"Short-lived certificate after {(time.monotonic() - began) * 1000:.0f} ms.")
         began = time.monotonic()
         plan = TunnelPlan(

@@ -17,10 +17,10 @@ PasswordOption = Annotated[
 ]
 
 
-def read_password(*, confirm: bool = True, prompt: str = "Password") -> str:
+def read_password(*, confirm: bool = True, prompt: str = "Password", hide: bool = True) -> str:
     """From the terminal, or one line of standard input."""
     if sys.stdin.isatty():
-        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
+        return str(typer.prompt(prompt, hide_input=hide, confirmation_prompt=confirm))
     try:
         line = sys.stdin.readline().rstrip("\n")
     except UnicodeDecodeError:
@@ -42,7 +42,13 @@ def list_users(context: typer.Context, json: JSON = False) -> None:
         return
     print_table(
         users,
-        {"name": "USER", "enabled": "ENABLED", "signs_in_here": "PASSWORD HERE", "denied": "DENIED"},
+        {
+            "name": "USER",
+            "enabled": "ENABLED",
+            "signs_in_here": "PASSWORD HERE",
+            "totp": "TOTP",
+            "denied": "DENIED",
+        },
         empty="No users yet. Add one: evertunnel user add alice@corp.example --password",
     )
 

@@ -2,7 +2,7 @@
 
 import base64
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableE
 from evertunnel.protocols.enrolment import build_signed_text
 
 _TIMEOUT_SECONDS = 15.0
+_CODE_NEEDED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,18 @@ def load_device_identity(folder: Path) -> DeviceIdentity:
 
 
 def request_certificate(
-    server_url: str, device: DeviceIdentity, user_name: str, password: str, *, address: str = ""
+    server_url: str,
+    device: DeviceIdentity,
+    user_name: str,
+    password: str,
+    *,
+    address: str = "",
+    ask_code: Callable[[], str] | None = None,
 ) -> ShortLivedCertificate:
     """Prove the device over this request, sign in, and get the certificate.
 
-    With an `address` the server is reached there and must still prove the name in `server_url`.
+    With an `address` the server is reached there and must still prove the name in `server_url`. `ask_code` is called
+    when the server asks for the code of the user's authenticator app; without it, that is a refusal.
 
     Raises AccessDeniedError with what the server tells outsiders, InvalidInputError, UnavailableError.
     """
@@ -77,21 +85,24 @@ def request_certificate(
         ) as client:
             # The name in the URL is what the server's certificate must prove, wherever it is reached.
             post = partial(client.post, extensions={"sni_hostname": url.host})
-            nonce = _decode(_read(post("/v1/nonces")), "nonce")
-            signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
-            answer = _read(
-                post(
-                    "/v1/short-lived-certificates",
-                    json={
-                        "user": user_name,
-                        "password": password,
-                        "csr": _encode(csr_der),
-                        "device_certificate": _encode(device.certificate_der),
-                        "device_signature": _encode(_sign(device, signed)),
-                        "nonce": _encode(nonce),
-                    },
-                )
-            )
+
+            def ask(code: str) -> httpx2.Response:
+                nonce = _decode(_read(post("/v1/nonces")), "nonce")
+                signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
+                body = {
+                    "user": user_name,
+                    "password": password,
+                    "csr": _encode(csr_der),
+                    "device_certificate": _encode(device.certificate_der),
+                    "device_signature": _encode(_sign(device, signed)),
+                    "nonce": _encode(nonce),
+                }
+                return post("/v1/short-lived-certificates", json=body | ({"code": code} if code else {}))
+
+            response = ask("")
+            if response.status_code == _CODE_NEEDED and ask_code is not None:
+                response = ask(ask_code())
+            answer = _read(response)
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError) as error:
         raise UnavailableError(f"{server_url} cannot be reached: {error}") from error
     return _build_certificate(answer, key)
@@ -128,7 +139,7 @@ def _read(response: httpx2.Response) -> Mapping[str, object]:
         return found
     detail = found.get("detail")
     text = detail if isinstance(detail, str) else f"the server answered {response.status_code}"
-    if response.status_code == 403:
+    if response.status_code in (_CODE_NEEDED, 403):
         raise AccessDeniedError(text)
     raise (InvalidInputError if response.status_code == 422 else UnavailableError)(text)
 

@@ -37,10 +37,12 @@ def clean_text(text: str) -> str:
 
 def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
     """An attempt as the columns of its table, as the driver stores them."""
-    story = {
+    story: dict[str, Any] = {
         "steps": [[step.at_ms, step.text] for step in attempt.steps],
         "policies": [[result.policy, result.kind, result.result, result.detail] for result in attempt.results],
     }
+    if attempt.methods:  # logins with a certificate have none of their own, and are many
+        story["methods"] = attempt.methods
     return {
         "id": attempt.id,
         "at": encode_time(attempt.at),

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, func, select, type_coerce
@@ -248,6 +249,8 @@ _CERTIFICATE_COLUMNS = (
     tables.certificates.c.user_id,
     tables.certificates.c.device_id,
     tables.certificates.c.gateway_id,
+    tables.certificates.c.methods,
+    tables.certificates.c.signed_in_at,
 )
 
 
@@ -276,11 +279,19 @@ def _put_certificate(snapshot: Snapshot, row: AnyRow) -> None:
         row.user_id,
         row.device_id,
         row.gateway_id,
+        _split(row.methods),
+        row.signed_in_at,
     )
     snapshot.certificates[authority, serial] = certificate
     snapshot.certificates_by_id[row.id] = certificate
     if row.fingerprint is not None:
         snapshot.certificates_by_fingerprint[row.fingerprint] = certificate
+
+
+@lru_cache(maxsize=64)
+def _split(methods: str) -> tuple[str, ...]:
+    """One tuple for all certificates that have the same: every worker holds every certificate."""
+    return tuple(methods.split())
 
 
 def _find_groups(snapshot: Snapshot, member_id: str) -> frozenset[str]:

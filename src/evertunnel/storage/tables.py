@@ -125,6 +125,17 @@ users = Table(
     Column("created_at", UTCTime, nullable=False),
 )
 
+# The authenticator app of a user; it counts from its first right code on. A step is used once: none up to `last_step`.
+totp = Table(
+    "totp",
+    metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret_sealed", LargeBinary, nullable=False),
+    Column("added_at", UTCTime, nullable=False),
+    Column("confirmed_at", UTCTime),
+    Column("last_step", BigInteger),
+)
+
 groups = Table(
     "groups",
     metadata,
@@ -204,6 +215,9 @@ certificates = Table(
     Column("fingerprint", LargeBinary, unique=True),  # SHA-256 of the DER
     Column("revoked_at", UTCTime),
     Column("revocation_reason", Text),
+    # How whoever asked for it signed in, names with spaces between them, and when.
+    Column("methods", Text, nullable=False, server_default=""),
+    Column("signed_in_at", UTCTime),
     UniqueConstraint("authority", "serial"),
     Index("ix_certificates_user_id", "user_id"),
     Index("ix_certificates_device_id", "device_id"),

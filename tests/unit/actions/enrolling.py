@@ -65,6 +65,7 @@ class Ready:
             self.installation.signer,
             self.installation.decider,
             request or self.ask(),
+            unseal=self.installation.unseal_sign_in,
             now=self.installation.now,
         )
         return x509.load_der_x509_certificate(issued.certificate_der)

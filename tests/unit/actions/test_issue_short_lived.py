@@ -68,7 +68,7 @@ def test_a_grant_is_recorded_with_everything_that_led_to_it(ready: Ready) -> Non
     assert [text for _, text in story["steps"]] == [
         f"request for {ALICE!r}, its key proven by the request's own signature",
         "the device proved its key over this request",
-        f"{ALICE} signed in with a password",
+        f"the password of {ALICE} is right",
         "conditional access is satisfied",
     ]
     assert [policy[2] for policy in story["policies"]] == ["success"]
@@ -104,7 +104,7 @@ UNPROVEN: dict[str, Callable[[Ready], ShortLivedRequest]] = {
 def test_without_proof_of_a_device_nothing_is_granted_and_no_password_is_tried(ready: Ready, what: str) -> None:
     row = ready.refuse(UNPROVEN[what](ready))
     assert row.reason == Reason.DEVICE_PROOF_FAILED.value
-    assert "signed in" not in row.story
+    assert "password" not in row.story
     assert row.user_id is None
 
 

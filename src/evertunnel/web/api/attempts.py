@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from evertunnel.diagnosis.reasons import explain
 from evertunnel.model import Outcome, Reason, SubjectKind
-from evertunnel.storage import attempts, people
+from evertunnel.storage import attempts, certificates, people
 from evertunnel.web.api.context import Context
 
 router = APIRouter(prefix="/v1/attempts", tags=["attempts"])
@@ -44,7 +44,12 @@ def show(attempt: str, context: Context) -> dict[str, Any]:
     """One, with its ladder of steps, what each policy said, cause and fix."""
     with context.store.read() as connection:
         row = attempts.get_attempt(connection, attempt)
+        certificate = certificates.find_certificate(connection, row.certificate_id) if row.certificate_id else None
     story = json.loads(row.story)
+    # How somebody signed in, in this attempt or for the short-lived certificate shown in it.
+    methods, signed_in_at = story.get("methods", []), row.at
+    if not methods and certificate is not None:
+        methods, signed_in_at = certificate.methods.split(), certificate.signed_in_at
     explanation = explain(Reason(row.reason), user=row.user_name, device=row.device_name, gateway=row.gateway_name)
     return _describe(row) | {
         "steps": [{"at_ms": at_ms, "text": text} for at_ms, text in story["steps"]],
@@ -52,6 +57,8 @@ def show(attempt: str, context: Context) -> dict[str, Any]:
             {"policy": policy, "kind": kind, "result": result, "detail": detail}
             for policy, kind, result, detail in story["policies"]
         ],
+        "authentication_methods": methods,
+        "signed_in_at": signed_in_at if methods else None,
         "cause": explanation.cause,
         "fix": explanation.fix,
     }

@@ -123,6 +123,8 @@ def _describe(row: Any) -> dict[str, Any]:
         "not_before": row.not_before,
         "not_after": row.not_after,
         "granted_by": row.granted_by,
+        "authentication_methods": row.methods.split(),
+        "signed_in_at": row.signed_in_at,
         "revoked_at": row.revoked_at,
         "revocation_reason": row.revocation_reason,
     }

@@ -19,6 +19,9 @@ class APIContext:
     store: Store
     signer: Signer
     seal: Callable[[bytes, str], bytes]
+    seal_sign_in: Callable[[bytes, str], bytes]  # for what sign-ins are checked with
+    unseal_sign_in: Callable[[bytes, str], bytes]
+    organisation: str
     clock: Callable[[], datetime]
     list_keys: Callable[[], list[Authority]]
     agents_port: int | None = None  # where agents of gateways on other hosts are waited for

@@ -5,12 +5,17 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
+from evertunnel.actions.add_totp import add_totp
 from evertunnel.actions.add_user import add_user
 from evertunnel.actions.change_user import change_user
+from evertunnel.actions.confirm_totp import confirm_totp
 from evertunnel.actions.remove_subject import remove_subject
+from evertunnel.actions.remove_totp import remove_totp
 from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.model import SubjectKind
 from evertunnel.storage import denials, people
+from evertunnel.storage.totp import list_totp
+from evertunnel.totp import build_uri, encode_secret
 from evertunnel.web.api.context import Actor, Context
 
 router = APIRouter(prefix="/v1/users", tags=["users"])
@@ -40,10 +45,18 @@ class NewName(BaseModel):
     name: str
 
 
+class Code(BaseModel):
+    """What an authenticator app shows."""
+
+    model_config = ConfigDict(extra="forbid")
+    code: str
+
+
 @router.get("")
 def list_users(context: Context) -> list[dict[str, Any]]:
-    """All users."""
+    """All users. `totp` is the state of an authenticator app: null, `unconfirmed` or `confirmed`."""
     with context.store.read() as connection:
+        apps = list_totp(connection)
         denied = {row.subject_id: row.reason for row in denials.list_standing(connection, context.clock())}
         return [
             {
@@ -52,6 +65,7 @@ def list_users(context: Context) -> list[dict[str, Any]]:
                 "display_name": row.display_name,
                 "enabled": row.enabled,
                 "signs_in_here": row.password_hash is not None,
+                "totp": _describe_totp(apps.get(row.id)),
                 "denied": denied.get(row.id),
             }
             for row in people.list_subjects(connection, SubjectKind.USER)
@@ -84,7 +98,33 @@ def rename(name: str, body: NewName, context: Context, actor: Actor) -> None:
     rename_subject(context.store, SubjectKind.USER, name, body.name, actor=actor, now=context.clock())
 
 
+@router.post("/{name}/totp", status_code=201)
+def give_totp(name: str, context: Context, actor: Actor) -> dict[str, str]:
+    """Give a user an authenticator app; the secret is told this once. It counts once its first code was confirmed."""
+    user_name, secret = add_totp(context.store, name, seal=context.seal_sign_in, actor=actor, now=context.clock())
+    uri = build_uri(secret, user_name=user_name, issuer=context.organisation)
+    return {"name": user_name, "uri": uri, "secret": encode_secret(secret)}
+
+
+@router.post("/{name}/totp/confirmations", status_code=204)
+def confirm(name: str, body: Code, context: Context, actor: Actor) -> None:
+    """From now on a sign-in asks for a code."""
+    confirm_totp(context.store, name, body.code, unseal=context.unseal_sign_in, actor=actor, now=context.clock())
+
+
+@router.delete("/{name}/totp", status_code=204)
+def take_totp(name: str, context: Context, actor: Actor) -> None:
+    """Take the authenticator app away."""
+    remove_totp(context.store, name, actor=actor, now=context.clock())
+
+
 @router.delete("/{name}", status_code=204)
 def remove(name: str, context: Context, actor: Actor) -> None:
     """Remove a user. Refused while it has live sessions that no denial ends."""
     remove_subject(context.store, SubjectKind.USER, name, actor=actor, now=context.clock())
+
+
+def _describe_totp(row: Any) -> str | None:
+    if row is None:
+        return None
+    return "unconfirmed" if row.confirmed_at is None else "confirmed"

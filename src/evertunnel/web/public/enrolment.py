@@ -16,10 +16,11 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
+from evertunnel.actions.check_code import Unseal
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest, issue_short_lived
-from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableError
+from evertunnel.errors import AccessDeniedError, CodeNeededError, InvalidInputError, UnavailableError
 from evertunnel.rate_limit import RateLimit
 from evertunnel.storage.store import Store
 from evertunnel.web.bodies import BoundedBodies
@@ -55,7 +56,7 @@ class NonceAnswer(BaseModel):
 
 
 class CertificateRequest(BaseModel):
-    """What a client sends; bytes in base64 of DER."""
+    """What a client sends; bytes in base64 of DER. Status 401 asks for the same once more with a code."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,6 +66,7 @@ class CertificateRequest(BaseModel):
     device_certificate: Base64
     device_signature: Base64
     nonce: Base64
+    code: str = Field(default="", max_length=32)
 
 
 class CertificateAnswer(BaseModel):
@@ -97,8 +99,8 @@ class Nonces:
         return given is not None and time.monotonic() - given <= _NONCE_SECONDS
 
 
-def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> ASGIApp:
-    """The ASGI application."""
+def build_app(store: Store, signer: Signer, unseal: Unseal, clock: Callable[[], datetime]) -> ASGIApp:
+    """The ASGI application. `unseal` opens what sign-ins are checked with."""
     app = FastAPI(title="Evertunnel enrolment", openapi_url=None)
 
     @app.exception_handler(RequestValidationError)
@@ -130,6 +132,7 @@ def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> AS
             device_signature=_decode(body.device_signature),
             nonce=nonce,
             client_address=request.client.host if request.client else "",
+            code=body.code,
         )
         try:
             with one_at_a_time:
@@ -138,9 +141,12 @@ def build_app(store: Store, signer: Signer, clock: Callable[[], datetime]) -> AS
                     signer,
                     decider,
                     wanted,
+                    unseal=unseal,
                     now=clock(),
                     records_strangers=lambda: strangers.allows(time.monotonic()),
                 )
+        except CodeNeededError as error:
+            raise HTTPException(401, error.public) from error
         except AccessDeniedError as error:
             reference = f" Reference {error.attempt_id}." if error.attempt_id else ""
             raise HTTPException(403, error.public + reference) from error

@@ -31,6 +31,9 @@ def build_client(installation: Installation, user_id: int | None = ADMINISTRATOR
         installation.store,
         installation.signer,
         lambda secret, context: installation.keystore.seal(secret, context=context),
+        installation.seal_sign_in,
+        installation.unseal_sign_in,
+        "Example",
         installation.clock,
         installation.signer.list_keys,
     )

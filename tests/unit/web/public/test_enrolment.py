@@ -11,8 +11,10 @@ import pytest
 from cryptography import x509
 from sqlalchemy import select
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from evertunnel.actions.deny import deny
+from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest
 from evertunnel.errors import UnavailableError
 from evertunnel.model import SubjectKind
@@ -30,11 +32,15 @@ def ready(installation: Installation) -> Ready:
     return make_ready(installation, make_key("p256", "device"))
 
 
+def build(ready: Ready, *, store: Store | None = None, signer: Signer | None = None) -> ASGIApp:
+    made = ready.installation
+    return build_app(store or made.store, signer or made.signer, made.unseal_sign_in, made.clock)
+
+
 @pytest.fixture
 def client(ready: Ready) -> Iterator[TestClient]:
     """The application, in this process."""
-    app = build_app(ready.installation.store, ready.installation.signer, ready.installation.clock)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(build(ready), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -168,7 +174,7 @@ def test_a_signer_that_is_away_is_told_blandly(ready: Ready) -> None:
         def sign(self, certificate_id: str) -> bytes:
             raise UnavailableError(f"/secret/path/{certificate_id} is away")
 
-    with TestClient(build_app(ready.installation.store, Away(), ready.installation.clock)) as client:
+    with TestClient(build(ready, signer=Away())) as client:
         answer = ask(client, ready)
     assert (answer.status_code, answer.json()) == (503, {"detail": "Not now; try again later."})
 
@@ -181,7 +187,7 @@ def test_a_grant_taken_back_before_it_was_signed_is_a_refusal(ready: Ready) -> N
             ready.installation.do(deny, SubjectKind.USER, ALICE, reason="under investigation")
             return ready.installation.signer.sign(certificate_id)
 
-    with TestClient(build_app(ready.installation.store, Late(), ready.installation.clock)) as client:
+    with TestClient(build(ready, signer=Late())) as client:
         answer = ask(client, ready)
     assert answer.status_code == 403
     assert answer.json()["detail"].startswith("Access was refused. Reference ")
@@ -189,7 +195,7 @@ def test_a_grant_taken_back_before_it_was_signed_is_a_refusal(ready: Ready) -> N
 
 def test_a_database_that_is_away_is_told_blandly(ready: Ready, tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/missing/evertunnel.db")
-    with TestClient(build_app(store, ready.installation.signer, ready.installation.clock)) as client:
+    with TestClient(build(ready, store=store)) as client:
         answer = ask(client, ready)
     store.close()
     assert (answer.status_code, answer.json()) == (503, {"detail": "Not now; try again later."})
