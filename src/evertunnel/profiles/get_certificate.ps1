@@ -4,7 +4,8 @@
 
 .DESCRIPTION
     The key is made in the TPM and never leaves it. The device proves itself by signing the server's nonce, the user's
-    name and the request with the key of its device certificate; the user signs in; conditional access decides.
+    name and the request with the key of its device certificate; the user signs in, with the code of an authenticator
+    app where the user has one; conditional access decides.
 
     An administrator runs it once with -Install: it lays itself below ProgramData where only administrators may write,
     and registers a task that runs as the signed-in user at logon, when the network changes and every five minutes; a
@@ -215,6 +216,38 @@ function Install-Answer($Answer, $Key) {
     Write-Host "A certificate is in place until $($own.NotAfter)."
 }
 
+function Get-Status($Failure) {
+    if ($null -ne $Failure.Response) { return [int] $Failure.Response.StatusCode }
+    return 0
+}
+
+function Get-Code([string] $User) {
+    # In the dialogue of a sign-in: a task has no window to ask in.
+    $text = 'Give the code of your authenticator app in place of the password.'
+    $typed = $Host.UI.PromptForCredential('Evertunnel', $text, $User, '')
+    if ($null -eq $typed) { return '' }
+    return $typed.GetNetworkCredential().Password
+}
+
+function Request-Certificate($Device, $DeviceKey, [string] $User, $Credential, [byte[]] $Csr, [string] $Code) {
+    $hash = [Security.Cryptography.SHA256]::Create().ComputeHash($Csr)
+    $nonce = [Convert]::FromBase64String([string] (Send-Request '/v1/nonces' $null).nonce)
+    $purpose = [Text.Encoding]::ASCII.GetBytes('evertunnel short-lived certificate request 1')
+    $who = [Text.Encoding]::UTF8.GetBytes($User)
+    $signed = [byte[]] ((Get-LengthAndPart $purpose) + (Get-LengthAndPart $nonce) + (Get-LengthAndPart $who) +
+        (Get-LengthAndPart $hash))
+    $body = @{
+        user = $User
+        password = $Credential.GetNetworkCredential().Password
+        csr = [Convert]::ToBase64String($Csr)
+        device_certificate = [Convert]::ToBase64String($Device.RawData)
+        device_signature = [Convert]::ToBase64String([byte[]] (Get-Signature $DeviceKey $signed))
+        nonce = [Convert]::ToBase64String($nonce)
+    }
+    if ($Code) { $body.code = $Code }
+    return Send-Request '/v1/short-lived-certificates' $body
+}
+
 function Get-Certificate($State) {
     [Net.ServicePointManager]::SecurityProtocol = [Net.SecurityProtocolType]::Tls12
     $device = Get-DeviceCertificate
@@ -233,24 +266,23 @@ function Get-Certificate($State) {
         # The server takes the public key and nothing else from a request.
         $request = New-Object Security.Cryptography.X509Certificates.CertificateRequest('CN=evertunnel', $key, $sha256)
         $csr = [byte[]] $request.CreateSigningRequest()
-        $hash = [Security.Cryptography.SHA256]::Create().ComputeHash($csr)
-        $nonce = [Convert]::FromBase64String([string] (Send-Request '/v1/nonces' $null).nonce)
-        $purpose = [Text.Encoding]::ASCII.GetBytes('evertunnel short-lived certificate request 1')
-        $who = [Text.Encoding]::UTF8.GetBytes($user)
-        $signed = [byte[]] ((Get-LengthAndPart $purpose) + (Get-LengthAndPart $nonce) + (Get-LengthAndPart $who) +
-            (Get-LengthAndPart $hash))
-        $answer = Send-Request '/v1/short-lived-certificates' @{
-            user = $user
-            password = $credential.GetNetworkCredential().Password
-            csr = [Convert]::ToBase64String($csr)
-            device_certificate = [Convert]::ToBase64String($device.RawData)
-            device_signature = [Convert]::ToBase64String([byte[]] (Get-Signature $deviceKey $signed))
-            nonce = [Convert]::ToBase64String($nonce)
+        try {
+            $answer = Request-Certificate $device $deviceKey $user $credential $csr ''
+        } catch [Net.WebException] {
+            # 401: the password was right, and the user has an authenticator app.
+            if ((Get-Status $_.Exception) -ne 401) { throw }
+            $code = Get-Code $user
+            if (-not $code) {
+                Suspend-Asking $State 30
+                Write-Host 'Nobody gave the code.'
+                exit 5
+            }
+            $answer = Request-Certificate $device $deviceKey $user $credential $csr $code
         }
         Install-Answer $answer $key
         $done = $true
     } catch [Net.WebException] {
-        $status = if ($null -ne $_.Exception.Response) { [int] $_.Exception.Response.StatusCode } else { 0 }
+        $status = Get-Status $_.Exception
         Write-Host "The server did not issue a certificate (${status}): $($_.Exception.Message) $($_.ErrorDetails)"
         if ($status -eq 403) {
             # Wrong password or a policy, the server does not say which: do not knock until the account is locked.

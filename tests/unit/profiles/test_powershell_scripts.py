@@ -113,7 +113,9 @@ def test_the_certificate_script_speaks_the_enrolment_api() -> None:
     for path in ("/v1/nonces", "/v1/short-lived-certificates"):
         assert f"'{path}'" in text and f'"{path}"' in server
     for field in ("user", "password", "csr", "device_certificate", "device_signature", "nonce"):
-        assert f"            {field} = " in text and f"    {field}: " in server
+        assert f"        {field} = " in text and f"    {field}: " in server
+    assert "$body.code = " in text and "    code: " in server
+    assert "-ne 401" in text and "HTTPException(401," in server
 
 
 def test_the_server_gets_the_suite_in_its_spelling() -> None:
