@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evertunnel.keystore import derive_sign_in_key
 from tests.interop.server import Server, wait_for
 
 PASSPHRASE = "correct horse battery"
@@ -39,12 +40,12 @@ def start(server: Server, *, stdin: str = "", environment: dict[str, str] | None
     wait_for(server.answers, seconds=30)
 
 
-def find_holders(server: Server) -> set[str]:
-    """Processes that have the key's nameless file open."""
+def find_holders(server: Server, key: str = "sealing-key") -> set[str]:
+    """Processes that have a key's nameless file open."""
     return {
         name
         for name, pid in server.list_children().items()
-        if any("memfd:sealing-key" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+        if any(f"memfd:{key}" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
     }
 
 
@@ -59,11 +60,11 @@ def test_from_file_to_passphrase_to_credential_and_back(fresh: Server) -> None:
     assert "12 characters" in find_line(fresh.run("keys", "seal-with", "passphrase", stdin="short\n", check=False))
     assert len(find_files_with(fresh, key)) == 5
     fresh.run("keys", "seal-with", "passphrase", stdin=f"{PASSPHRASE}\n")
-    assert find_files_with(fresh, key) == set()
+    assert find_files_with(fresh, key) == set() and find_files_with(fresh, derive_sign_in_key(key)) == set()
     assert "another passphrase" in find_line(fresh.run("serve", stdin="another horse battery\n", check=False))
     assert "no passphrase came" in find_line(fresh.run("serve", check=False))
     start(fresh, stdin=f"{PASSPHRASE}\n")
-    assert find_holders(fresh) == SEALING
+    assert find_holders(fresh) == SEALING and find_holders(fresh, "sign-in-key") == {"web-public"}
     pid = fresh.list_children()["gate"]  # one that is killed gets it again without anybody being asked
     os.kill(pid, 9)
     wait_for(lambda: fresh.list_children().get("gate") not in (None, pid))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evertunnel.errors import InvalidInputError, UnavailableError
-from evertunnel.keystore import Keystore
+from evertunnel.keystore import Keystore, SealingDescriptors
 from tests.unit.pki.samples import make_key
 
 
@@ -56,6 +56,34 @@ def test_an_installation_from_before_gets_its_copies_and_closes_the_key(tmp_path
         assert keystore.for_process(process).unseal(sealed, context="a") == b"secret"
         assert find_mode(tmp_path / "keys" / process) == 0o700
     assert not (tmp_path / "keys" / "signer" / "secrets.key").exists()
+
+
+def test_the_key_for_sign_ins_opens_nothing_else(tmp_path: Path) -> None:
+    keystore = Keystore(tmp_path)
+    keystore.create(owners={"web-public": os.getuid(), "web-admin": os.getuid()}, group=os.getgid())
+    sealed = keystore.seal(b"of a gateway", context="a")
+    for_sign_in = keystore.for_process("web-admin").for_sign_in().seal(b"of a user", context="a")
+    public = keystore.for_process("web-public")
+    assert public.for_sign_in().unseal(for_sign_in, context="a") == b"of a user"
+    assert keystore.for_sign_in().unseal(public.for_sign_in().seal(b"x", context="a"), context="a") == b"x"
+    for opener, value in ((public.for_sign_in(), sealed), (keystore, for_sign_in)):
+        with pytest.raises(UnavailableError, match="does not open"):
+            opener.unseal(value, context="a")
+    with pytest.raises(UnavailableError, match=r"web-public/secrets\.key cannot be read"):
+        public.unseal(sealed, context="a")
+    key = (tmp_path / "keys" / "secrets.key").read_bytes()
+    path = tmp_path / "keys" / "web-public" / "sign-in.key"
+    assert find_mode(path) == 0o600 and len(path.read_bytes()) == 32 and path.read_bytes() != key
+
+
+def test_a_process_lets_go_of_keys_in_memory_that_are_not_its_own() -> None:
+    for process, kept in (("signer", []), ("web-public", [False, True]), ("radius", [True, False])):
+        opened = SealingDescriptors(os.memfd_create("a"), os.memfd_create("b"))
+        Keystore(Path("/nowhere"), descriptors=opened).keep_keys_of(process)
+        for descriptor, holds in zip((opened.sealing, opened.sign_in), kept or [False, False], strict=True):
+            assert Path(f"/proc/self/fd/{descriptor}").exists() == holds
+            if holds:
+                os.close(descriptor)
 
 
 def test_a_key_comes_back(keystore: Keystore) -> None:

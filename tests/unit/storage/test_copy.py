@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, inspect, select, text, update
 
+from evertunnel.actions.add_totp import add_totp
 from evertunnel.actions.change_network_policies import add_network_policy
+from evertunnel.actions.change_user import change_user
 from evertunnel.actions.deny import deny
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.model import SubjectKind
@@ -28,6 +30,8 @@ def filled(installation: Installation) -> Installation:
     installation.add_gateway()
     installation.do(add_network_policy, "ünïcode", {"permission": "grant"})
     installation.issue_user(user_id, device_id=device_id)
+    installation.do(change_user, ALICE, password="correct horse")
+    installation.do(add_totp, ALICE, seal=installation.seal_sign_in)
     installation.issue_device(device_id)
     record_batches(installation)
     installation.do(deny, SubjectKind.USER, ALICE, reason="left")

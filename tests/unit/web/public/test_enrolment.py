@@ -22,6 +22,7 @@ from evertunnel.storage import tables
 from evertunnel.storage.store import Store
 from evertunnel.web.public.enrolment import Nonces, build_app
 from tests.installation import ALICE, Installation
+from tests.unit.actions.apps import App
 from tests.unit.actions.enrolling import PASSWORD, Ready, make_ready
 from tests.unit.pki.samples import make_key
 
@@ -56,7 +57,7 @@ def make_body(request: ShortLivedRequest) -> dict[str, Any]:
     return {
         "user": request.user_name, "password": request.password, "csr": encode(request.csr_der),
         "device_certificate": encode(request.device_certificate_der),
-        "device_signature": encode(request.device_signature), "nonce": encode(request.nonce),
+        "device_signature": encode(request.device_signature), "nonce": encode(request.nonce), "code": request.code,
     }  # fmt: skip
 
 
@@ -234,3 +235,32 @@ def test_strangers_do_not_fill_the_record_and_keep_nobody_out(client: TestClient
     assert 20 <= recorded <= most
     assert answers.count("Access was refused.") == 100 - recorded, "who is not recorded gets no reference"
     assert ask(client, ready).status_code == 200
+
+
+def test_a_code_is_asked_for_with_a_status_of_its_own(client: TestClient, ready: Ready) -> None:
+    app = App(ready.installation)
+    answer = ask(client, ready)
+    assert (answer.status_code, answer.json()) == (401, {"detail": "A code is needed besides the password."})
+    wrong = ask(client, ready, code=app.guess())
+    assert wrong.status_code == 403
+    assert ask(client, ready, code=app.show()).status_code == 200
+
+
+@pytest.mark.parametrize("code", ["", "123456"])
+def test_a_wrong_password_is_answered_alike_with_and_without_an_app(
+    client: TestClient, ready: Ready, code: str
+) -> None:
+    def answer() -> tuple[int, str, list[str]]:
+        found = ask(client, ready, password="a guess", code=code)
+        return found.status_code, found.json()["detail"].partition(" Reference")[0], sorted(found.headers)
+
+    without = answer()
+    App(ready.installation)
+    assert answer() == without
+    assert without[:2] == (403, "Access was refused.")
+
+
+def test_a_code_of_any_length_is_bounded(client: TestClient, ready: Ready) -> None:
+    answer = ask(client, ready, code="1" * 33)
+    assert (answer.status_code, list_attempts(ready)) == (422, [])
+    assert "1" * 33 not in answer.text
