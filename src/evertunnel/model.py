@@ -107,6 +107,7 @@ class Reason(StrEnum):
     DEVICE_PROOF_FAILED = "device_proof_failed"
     SIGN_IN_FAILED = "sign_in_failed"
     CODE_NEEDED = "code_needed"
+    CODE_WRONG = "code_wrong"
     TOO_MANY_SIGN_INS = "too_many_sign_ins"
     IDENTITY_MISMATCH = "identity_mismatch"
     CERTIFICATE_MISSING = "certificate_missing"

@@ -32,4 +32,4 @@ def check_code(tx: Transaction, user_id: str, code: str, unseal: Unseal) -> tupl
 
 
 def _refuse(detail: str) -> Decision:
-    return Decision(Outcome.REFUSED, Reason.SIGN_IN_FAILED, detail)
+    return Decision(Outcome.REFUSED, Reason.CODE_WRONG, detail)

@@ -42,6 +42,7 @@ from evertunnel.storage import attempts, people
 from evertunnel.storage.store import Store, Transaction, new_id
 from evertunnel.storage.tables import AnyRow
 
+_FAILED_SIGN_INS = (Reason.SIGN_IN_FAILED, Reason.CODE_WRONG)
 _FAILED_SIGN_INS_AT_MOST = 5
 _FAILED_SIGN_INS_WITHIN = timedelta(minutes=5)
 
@@ -241,7 +242,7 @@ def _count_failed_sign_ins(store: Store, certificate: Certificate | None, now: d
         return attempts.count_failures(
             connection,
             device_id=certificate.device_id,
-            reason=Reason.SIGN_IN_FAILED,
+            reasons=_FAILED_SIGN_INS,
             since=now - _FAILED_SIGN_INS_WITHIN,
         )
 

@@ -62,15 +62,21 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         16,
     ),
     Reason.SIGN_IN_FAILED: Explanation(
-        "The user name, the password or the code of the authenticator app is wrong.",
-        "Set a new password: evertunnel user change USER --password. A wrong code comes from a clock that is wrong, or "
-        "was used before: each is good once. Many of these from one device are an attack.",
+        "The user name or the password is wrong.",
+        "Set a new password: evertunnel user change USER --password. Many of these from one device are an attack.",
         16,
     ),
     Reason.CODE_NEEDED: Explanation(
         "The password was right, and the code of the authenticator app was asked for. The next attempt brings it.",
-        "Where none follows, the user has no app, or somebody else has the password: ask the user. Who lost the phone "
-        "needs evertunnel user totp remove USER.",
+        "Where none follows, the user has lost the app, which evertunnel user totp remove USER mends, or somebody else "
+        "knows the password: ask the user.",
+        16,
+    ),
+    Reason.CODE_WRONG: Explanation(
+        "The password was right, and the code of the authenticator app was wrong or was used before: each is good "
+        "once, and for a minute and a half.",
+        "See that the clock of the phone is right. If it was not the user who tried, somebody knows the password: "
+        "evertunnel user change USER --password.",
         16,
     ),
     Reason.TOO_MANY_SIGN_INS: Explanation(

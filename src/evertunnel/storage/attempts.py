@@ -1,5 +1,6 @@
 """Attempts as they were recorded. They never change."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -35,14 +36,16 @@ def list_attempts(
     return list(connection.execute(statement))
 
 
-def count_failures(connection: Connection, *, device_id: str | None, reason: Reason, since: datetime) -> int:
-    """How many attempts of a device ended for a reason after a moment."""
+def count_failures(
+    connection: Connection, *, device_id: str | None, reasons: Collection[Reason], since: datetime
+) -> int:
+    """How many attempts of a device ended for one of some reasons after a moment."""
     return connection.execute(
         select(func.count())
         .select_from(_attempts)
         .where(
             _attempts.c.device_id == device_id,
-            _attempts.c.reason == reason.value,
+            _attempts.c.reason.in_([reason.value for reason in reasons]),
             _attempts.c.at > since,
         )
     ).scalar_one()

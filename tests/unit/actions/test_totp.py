@@ -135,7 +135,7 @@ def test_a_code_is_good_once_and_an_older_one_not_after_it(ready: Ready, app: Ap
     ready.issue(ready.ask(code=codes[1]))
     for used in codes[:2]:
         row = ready.refuse(ready.ask(code=used))
-        assert (row.reason, read_methods(row)) == (Reason.SIGN_IN_FAILED.value, ["password"])
+        assert (row.reason, read_methods(row)) == (Reason.CODE_WRONG.value, ["password"])
         assert "was used before" in row.detail
     ready.issue(ready.ask(code=codes[2]))
     ready.refuse(ready.ask(code=codes[2]))
@@ -172,7 +172,8 @@ def test_a_code_from_outside_the_window_is_wrong(ready: Ready, app: App, steps: 
 def test_wrong_codes_lock_out_as_wrong_passwords_do(ready: Ready, app: App, tries: list[str]) -> None:
     for what in tries:
         wrong = {"password": "a guess"} if what == "password" else {"code": app.guess()}
-        assert ready.refuse(ready.ask(**wrong)).reason == Reason.SIGN_IN_FAILED.value
+        reason = Reason.SIGN_IN_FAILED if what == "password" else Reason.CODE_WRONG
+        assert ready.refuse(ready.ask(**wrong)).reason == reason.value
     assert ready.refuse(ready.ask(code=app.show())).reason == Reason.TOO_MANY_SIGN_INS.value
     ready.installation.clock.forward(minutes=5, seconds=1)
     ready.issue(ready.ask(code=app.show()))
