@@ -26,8 +26,8 @@ def add(
     if json:
         print_json(given)
         return
-    if sys.stdout.isatty():
-        typer.echo(_draw(given["uri"]))
+    if sys.stdout.isatty() and (drawn := _draw(given["uri"])):
+        typer.echo(drawn)
     secret = given["secret"]
     say(given["uri"])
     say(f"To type: {' '.join(secret[at : at + 4] for at in range(0, len(secret), 4))}")
