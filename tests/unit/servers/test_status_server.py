@@ -79,7 +79,8 @@ def without_signature(secret: bytes) -> bytes:
 
 
 def with_a_wrong_one(secret: bytes) -> bytes:
-    return build(secret)[:-1] + b"\0"
+    *right, last = build(secret)
+    return bytes((*right, last ^ 1))
 
 
 def with_two(secret: bytes) -> bytes:
