@@ -122,11 +122,12 @@ def build_sign_in(facts: Facts) -> SignIn:
 
 
 def _build_device(facts: Facts, compliant: Known) -> Mapping[str, Any] | None:
-    """A device that is on record is registered; what we decide ourselves beats what was reported."""
+    """A device on record is registered. Its name and compliance are ours to say; its id may be a directory's."""
     if facts.device is None:
         return None
-    own = {"deviceId": facts.device.id, "displayName": facts.device.name, "isCompliant": compliant.value}
-    return {**facts.sign_in.device, **own}
+    device = {"deviceId": facts.device.id, **facts.sign_in.device, "displayName": facts.device.name}
+    device.pop("isCompliant", None)
+    return device if compliant.value is None else {**device, "isCompliant": compliant.value}
 
 
 def _bound(settings: Mapping[str, Any], lifetime_seconds: int | None) -> Mapping[str, Any]:

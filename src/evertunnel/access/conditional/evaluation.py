@@ -94,16 +94,20 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
         if verdict.applies is False:
             rulings.append((policy, verdict, (), (), ()))
             continue
-        made, unmet = _check_grant(policy, sign_in, checks)
+        grant = policy.grant
+        if grant is not None and grant.blocks:
+            rulings.append((policy, verdict, (), (), ()))
+            if policy.state is State.ON:
+                applied += 1
+                blocker = blocker or policy.name
+            continue
+        made, unmet = _check_grant(grant, sign_in, checks)
         too_old, remaining = _check_session(policy, sign_in)
         rulings.append((policy, verdict, made, unmet, too_old))
         if policy.state is not State.ON:
             continue
         applied += 1
-        grant = policy.grant
-        if grant is not None and grant.blocks:
-            blocker = blocker or policy.name
-        elif unmet or too_old:
+        if unmet or too_old:
             missing += [(each, policy.name) for each in (*too_old, *_choose(grant, unmet))]
         elif grant is not None and verdict.applies:
             satisfied += 1
@@ -130,11 +134,10 @@ def _find_verdict(policy: AccessPolicy, sign_in: SignIn) -> Verdict:
 
 
 def _check_grant(
-    policy: AccessPolicy, sign_in: SignIn, known: dict[Control, Check]
+    grant: GrantControls | None, sign_in: SignIn, known: dict[Control, Check]
 ) -> tuple[tuple[Check, ...], tuple[Missing, ...]]:
     """What each control said, and those that are missing: all of them, or any where the operator is OR."""
-    grant = policy.grant
-    if grant is None or grant.blocks:
+    if grant is None:
         return (), ()
     made = []
     for control in grant.controls:

@@ -80,8 +80,8 @@ class SignIn:
     `applications` holds names in lower case, the VPN as VPN. `country` is a code of two capitals, or NO_COUNTRY.
     `platform` None is one that no word names, too: Entra tells the two not apart. `transfer_method` is how the
     sign-in came here from another device, or none. `device` holds the properties device filters ask for, by their
-    names; None is a device that is not registered. `methods` are those passed, `authenticated_at` the last time the
-    person signed in.
+    names, where None is null and what is absent is unknown; a device that is not registered is None. `methods` are
+    those passed, `authenticated_at` the last time the person signed in.
     """
 
     at: datetime

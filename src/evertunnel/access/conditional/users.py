@@ -41,16 +41,12 @@ class Guests:
 
     def include(self, person: Person) -> bool | None:
         """Whether the person is one of them; None if that is not known."""
-        if person.kind is None:
-            return None
-        if person.kind not in self.kinds:
+        if person.kind is not None and person.kind not in self.kinds:
             return False
-        if self.tenants is not None:
-            if person.tenant is None:
-                return None
-            if person.tenant.lower() not in self.tenants:
-                return False
-        return None if self.narrowed else True
+        if self.tenants is not None and person.tenant is not None and person.tenant.lower() not in self.tenants:
+            return False
+        tenant_unknown = self.tenants is not None and person.tenant is None
+        return None if self.narrowed or person.kind is None or tenant_unknown else True
 
 
 _ANY_GUEST = Guests(frozenset(GUEST_KINDS), None)
