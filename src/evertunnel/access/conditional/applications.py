@@ -104,7 +104,7 @@ def _read_filter(value: Any, notes: Notes) -> str:
     mode = read_text(document.get("mode"), f"{path}.mode", choices=("include", "exclude"))
     read_text(document.get("rule"), f"{path}.rule")
     effect = "counts as including the VPN" if mode == "include" else "excludes nothing"
-    notes.unevaluable.append((path, f"the VPN has no custom security attributes: it {effect}"))
+    notes.add(path, f"the VPN has no custom security attributes: it {effect}")
     return mode
 
 

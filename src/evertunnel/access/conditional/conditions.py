@@ -62,7 +62,7 @@ def build_unknown(paths: list[str], notes: Notes) -> list[Condition]:
     """Conditions that nobody here knows, each unknown for every sign-in."""
     found: list[Condition] = []
     for path in paths:
-        notes.unevaluable.append((path, "is a condition we do not know: it counts as matching"))
+        notes.add(path, "is a condition we do not know: it counts as matching")
         text = f"{path.removeprefix('$.').removeprefix('conditions.')[:80]}: a condition we do not know"
         found.append(Fixed(Verdict(None, "invalidCondition", text)))
     return found

@@ -68,7 +68,8 @@ def read_devices(value: Any, notes: Notes) -> list[Condition]:
 def _read_filter(value: Any, notes: Notes) -> Condition:
     document = read_object(value, _FILTER_PATH)
     unknown = list_unknown(document, _FILTER_PATH, ("mode", "rule"))
-    notes.unevaluable.extend((path, "is a condition we do not know") for path in unknown)
+    for place in unknown:
+        notes.add(place, "is a condition we do not know")
     mode = read_text(document.get("mode"), f"{_FILTER_PATH}.mode", choices=("include", "exclude"))
     path = f"{_FILTER_PATH}.rule"
     compiled = compile_device_filter(read_text(document.get("rule"), path), path)

@@ -147,20 +147,20 @@ def read_grant_controls(
     controls = [_CONTROLS[name] for name in dict.fromkeys(names) if name != "block"]
     for index, name in enumerate(names):
         if name != "block" and _CONTROLS[name].judge is None:
-            notes.unevaluable.append((f"{PATH}.builtInControls[{index}]", _CONTROLS[name].reason_unevaluable))
+            notes.add(f"{PATH}.builtInControls[{index}]", _CONTROLS[name].reason_unevaluable)
     terms = read_texts(document.get("termsOfUse"), f"{PATH}.termsOfUse")
     controls += [_build_terms(agreement) for agreement in dict.fromkeys(terms)]
     factors = read_texts(document.get("customAuthenticationFactors"), f"{PATH}.customAuthenticationFactors")
     for factor in dict.fromkeys(factors):
         why = f"we cannot ask the custom factor {quote(factor)}"
         controls.append(_build_unevaluable("customAuthenticationFactors", 50158, _CUSTOM_RANK, why))
-        notes.unevaluable.append((f"{PATH}.customAuthenticationFactors", controls[-1].reason_unevaluable))
+        notes.add(f"{PATH}.customAuthenticationFactors", controls[-1].reason_unevaluable)
     if is_set(document.get("authenticationStrength")):
         controls.append(_read_strength(document["authenticationStrength"], strengths, notes))
     for path in list_unknown(document, PATH, _FIELDS):
-        name = path.removeprefix(f"{PATH}.")
+        name = path.removeprefix(f"{PATH}.")[:80]
         controls.append(_build_unevaluable(name, 50131, _UNKNOWN_RANK, "is a control we do not know"))
-        notes.unevaluable.append((path, controls[-1].reason_unevaluable))
+        notes.add(path, controls[-1].reason_unevaluable)
     if "block" in names and (controls or len(names) > 1):
         raise PolicyError(f"{PATH}.builtInControls", "block stands alone")
     return _build(document.get("operator"), names, controls)
@@ -194,8 +194,8 @@ def _read_strength(value: Any, strengths: Mapping[str, AuthenticationStrength], 
         if not is_set(document.get("allowedCombinations")):
             raise PolicyError(f"{path}.id", f"{quote(name)} is no authentication strength we know")
         strength = compile_strength(document, path)
-    notes.unevaluable.extend((f"{path}{place.removeprefix(path).removeprefix('$')}", why)
-                             for place, why in strength.unevaluable)  # fmt: skip
+    for place, why in strength.unevaluable:
+        notes.add(f"{path}{place.removeprefix(path).removeprefix('$')}", why)
     found, label = strength, quote(strength.name)
 
     def judge(sign_in: SignIn) -> tuple[bool, str]:

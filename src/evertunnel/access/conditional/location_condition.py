@@ -87,7 +87,7 @@ def _resolve(
         for location in _find(text, path, known):
             found[location.id] = location
             if location.unevaluable:
-                notes.unevaluable.append((path, f"{location.unevaluable}: it {effect}"))
+                notes.add(path, f"{location.unevaluable}: it {effect}")
     return tuple(found.values())
 
 

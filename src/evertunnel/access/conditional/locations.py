@@ -145,7 +145,9 @@ def _read_ranges(value: Any) -> dict[int, Ranges]:
 def _read_range(item: Mapping[str, Any], path: str) -> tuple[int, int, int]:
     unknown = list_unknown(item, path, ("cidrAddress", "lowerAddress", "upperAddress"))
     if unknown:
-        raise PolicyError(unknown[0], "is not known here; known are cidrAddress, or lowerAddress and upperAddress")
+        raise PolicyError(
+            unknown[0][:200], "is not known here; known are cidrAddress, or lowerAddress and upperAddress"
+        )
     if item.get("cidrAddress") is not None:
         text = read_text(item["cidrAddress"], f"{path}.cidrAddress")
         try:

@@ -74,7 +74,7 @@ def read_insider_risk(value: Any, notes: Notes) -> Condition | None:
     path = "$.conditions.insiderRiskLevels"
     if value in (None, ""):
         return None
-    notes.unevaluable.append((path, "nothing tells us the risk of insiders so far: it counts as matching"))
+    notes.add(path, "nothing tells us the risk of insiders so far: it counts as matching")
     return InsiderRisk(read_flags(value, path, INSIDER_RISK_LEVELS))
 
 

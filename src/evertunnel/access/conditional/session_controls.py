@@ -89,8 +89,8 @@ def read_session_controls(value: Any, notes: Notes) -> tuple[SessionControls | N
     missing = []
     for path in unknown:
         text = "is a control we do not know: it is never met"
-        notes.unevaluable.append((path, text))
-        name = path.removeprefix(f"{PATH}.")
+        notes.add(path, text)
+        name = path.removeprefix(f"{PATH}.")[:80]
         missing.append(Missing(name, Reason.ACCESS_CONTROL_UNKNOWN, 50131, False, 10, text, evaluable=False))
     any_at_all = any(is_set(each) for name, each in document.items() if "@odata" not in name)
     if frequency is None and not missing:

@@ -162,13 +162,14 @@ def _read_guests(value: Any, path: str, notes: Notes) -> Guests:
             raise PolicyError(f"{place}.members", "names no tenant")
         tenants = _lower(members) if kind == "enumerated" else None
     # Whatever it is called, it narrows whom this side is about.
-    notes.unevaluable.extend((place, "is a condition we do not know") for place in unknown)
+    for place in unknown:
+        notes.add(place, "is a condition we do not know")
     return Guests(kinds - {"none"}, tenants, narrowed=bool(unknown))
 
 
 def _note_source(path: str, what: str, notes: Notes) -> None:
     effect = "excludes nobody" if path.startswith(f"{PATH}.exclude") else "counts as including everybody"
-    notes.unevaluable.append((path, _NO_SOURCE[what].format(effect=effect)))
+    notes.add(path, _NO_SOURCE[what].format(effect=effect))
 
 
 def _lower(texts: Sequence[str]) -> frozenset[str]:

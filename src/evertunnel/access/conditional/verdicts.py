@@ -11,6 +11,8 @@ from typing import Protocol
 
 from evertunnel.access.conditional.sign_in import SignIn
 
+_PATH_AT_MOST = 200
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
@@ -54,6 +56,10 @@ class Notes:
     unevaluable: list[tuple[str, str]]
     without_meaning: list[tuple[str, str]]
 
+    def add(self, path: str, reason: str) -> None:
+        """Note what cannot be evaluated. A key may be as long as its author likes."""
+        self.unevaluable.append((path[:_PATH_AT_MOST], reason))
+
     def add_unknown(self, paths: list[str]) -> bool:
         """Note fields nobody here knows; tells whether one of them may include somebody.
 
@@ -62,5 +68,5 @@ class Notes:
         for path in paths:
             takes_out = path.rpartition(".")[2].startswith("exclude")
             effect = "it excludes nobody" if takes_out else "it counts as matching"
-            self.unevaluable.append((path, f"is a condition we do not know: {effect}"))
+            self.add(path, f"is a condition we do not know: {effect}")
         return any(not path.rpartition(".")[2].startswith("exclude") for path in paths)
