@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from evertunnel.access.conditional.grant_controls import Check, Control, GrantControls, Missing
 from evertunnel.access.conditional.policies import KIND, AccessPolicy, State
-from evertunnel.access.conditional.sign_in import SignIn
+from evertunnel.access.conditional.session_controls import SessionControls
+from evertunnel.access.conditional.sign_in import VPN, SignIn
 from evertunnel.access.conditional.verdicts import MATCHES, NO_USER, Verdict
 from evertunnel.model import PolicyResult, Reason
 
 BLOCKED = 53003
+# Looking a member up in its enumeration costs as much as asking a condition.
+_STATE_ON, _STATE_OFF = State.ON, State.OFF
 _OFF = Verdict(False, "policyNotEnabled", "switched off")
 
 # What came of one policy: why it does not apply or what of it is unknown, what its grant controls said, and what is
@@ -65,10 +68,12 @@ class Evaluation:
     def results(self) -> tuple[PolicyResult, ...]:
         """Each policy's result, in their order."""
         return tuple(
-            ruling[0].get_not_applied(ruling[1])
-            if ruling[1].applies is False and ruling[1] is not _OFF
-            else _build_result(*ruling)
-            for ruling in self.rulings
+            [
+                policy.get_not_applied(verdict)
+                if verdict.applies is False
+                else _build_result(policy, verdict, checks, unmet, too_old)
+                for policy, verdict, checks, unmet, too_old in self.rulings
+            ]
         )
 
     @property
@@ -89,22 +94,37 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
     lifetime: int | None = None
     applied = satisfied = 0
     nobody = sign_in.user is None
+    vpn = sign_in.applications is VPN
     for policy in policies:
-        verdict = _OFF if policy.state is State.OFF else NO_USER if nobody else _find_verdict(policy, sign_in)
+        verdict = MATCHES
+        if policy.state is _STATE_OFF:
+            verdict = _OFF
+        elif nobody:
+            verdict = NO_USER
+        else:
+            # The first condition that does not match, else the first that is unknown.
+            for check in policy.vpn_checks if vpn else policy.checks:
+                found = check(sign_in)
+                if found is not MATCHES:
+                    if found.applies is False:
+                        verdict = found
+                        break
+                    if verdict is MATCHES:
+                        verdict = found
         if verdict.applies is False:
             rulings.append((policy, verdict, (), (), ()))
             continue
         grant = policy.grant
         if grant is not None and grant.blocks:
             rulings.append((policy, verdict, (), (), ()))
-            if policy.state is State.ON:
+            if policy.state is _STATE_ON:
                 applied += 1
                 blocker = blocker or policy.name
             continue
-        made, unmet = _check_grant(grant, sign_in, checks)
-        too_old, remaining = _check_session(policy, sign_in)
+        made, unmet = _check_grant(grant, sign_in, checks) if grant is not None else ((), ())
+        too_old, remaining = _check_session(policy.session, sign_in) if policy.session is not None else ((), None)
         rulings.append((policy, verdict, made, unmet, too_old))
-        if policy.state is not State.ON:
+        if policy.state is not _STATE_ON:
             continue
         applied += 1
         if unmet or too_old:
@@ -119,26 +139,10 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
     return Evaluation(refusal, code, distinct, lifetime, applied, satisfied, tuple(rulings))
 
 
-def _find_verdict(policy: AccessPolicy, sign_in: SignIn) -> Verdict:
-    """The first condition that does not match, else the first that is unknown, else MATCHES."""
-    unknown = MATCHES
-    for condition in policy.conditions:
-        verdict = condition.check(sign_in)
-        if verdict is MATCHES:
-            continue
-        if verdict.applies is False:
-            return verdict
-        if unknown is MATCHES:
-            unknown = verdict
-    return unknown
-
-
 def _check_grant(
-    grant: GrantControls | None, sign_in: SignIn, known: dict[Control, Check]
+    grant: GrantControls, sign_in: SignIn, known: dict[Control, Check]
 ) -> tuple[tuple[Check, ...], tuple[Missing, ...]]:
     """What each control said, and those that are missing: all of them, or any where the operator is OR."""
-    if grant is None:
-        return (), ()
     made = []
     for control in grant.controls:
         check = known.get(control)
@@ -151,11 +155,8 @@ def _check_grant(
     return tuple(made), unmet
 
 
-def _check_session(policy: AccessPolicy, sign_in: SignIn) -> tuple[tuple[Missing, ...], int | None]:
+def _check_session(session: SessionControls, sign_in: SignIn) -> tuple[tuple[Missing, ...], int | None]:
     """What is missing, and how many seconds the sign-in still counts."""
-    session = policy.session
-    if session is None:
-        return (), None
     if session.frequency is None:
         return session.unknown, None
     remaining = session.frequency.find_remaining_seconds(sign_in)
@@ -188,12 +189,10 @@ def _build_result(
     unmet: tuple[Missing, ...],
     too_old: tuple[Missing, ...],
 ) -> PolicyResult:
-    if verdict is _OFF:
-        return PolicyResult(policy.name, KIND, "notEnabled", verdict.text)
     grant = policy.grant
     blocks = grant is not None and grant.blocks
     failed = bool(blocks or unmet or too_old)
-    if policy.state is State.ON:
+    if policy.state is _STATE_ON:
         # unknown: it demands nothing that is missing, and whether it applies at all nobody can tell.
         word = "failure" if failed else "success" if verdict.applies else "unknown"
     elif failed:
@@ -222,4 +221,4 @@ def _describe(
         return "; ".join(
             [*(each.text for each in too_old), *([joint.join(each.text for each in unmet)] if unmet else [])]
         )
-    return "; ".join(check.text for check in checks if check.missing is None) or "demands no control"
+    return "; ".join([check.text for check in checks if check.missing is None]) or "demands no control"

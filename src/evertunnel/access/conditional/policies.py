@@ -5,19 +5,22 @@ met where that restricts, a control of that kind is never met. Fields that carry
 annotations) have no effect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from evertunnel.access.conditional import location_condition, users
+from evertunnel.access.conditional.applications import Applications
 from evertunnel.access.conditional.conditions import build_unknown, read_conditions
 from evertunnel.access.conditional.grant_controls import PATH as GRANT_PATH
 from evertunnel.access.conditional.grant_controls import GrantControls, read_grant_controls
 from evertunnel.access.conditional.locations import NamedLocation
 from evertunnel.access.conditional.session_controls import SessionControls, read_session_controls
+from evertunnel.access.conditional.sign_in import SignIn
 from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength
-from evertunnel.access.conditional.verdicts import Condition, Notes, Verdict
+from evertunnel.access.conditional.users import Users
+from evertunnel.access.conditional.verdicts import MATCHES, Condition, Notes, Verdict
 from evertunnel.access.documents import PolicyError, is_set, list_unknown, read_object, read_text, read_texts
 from evertunnel.model import PolicyResult
 
@@ -32,6 +35,7 @@ _INERT = (
     "deletedDateTime",
 )
 _PARTS = ("state", "conditions", "grantControls", "sessionControls")
+_Ask = Callable[[SignIn], Verdict]
 
 
 class State(StrEnum):
@@ -42,11 +46,16 @@ class State(StrEnum):
     REPORT_ONLY = "enabledForReportingButNotEnforced"
 
 
+_NOT_APPLIED = {State.ON: "notApplied", State.OFF: "notEnabled", State.REPORT_ONLY: "reportOnlyNotApplied"}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AccessPolicy:
     """A compiled policy. `grant` and `session` are None where nothing of that kind is demanded.
 
-    `unevaluable` and `without_meaning` are pairs of JSON path and reason.
+    `checks` are its conditions but for one that matches everybody, `vpn_checks` besides without one that matches the
+    VPN: asking them at every decision would cost more than those that tell policies apart. `unevaluable`
+    and `without_meaning` are pairs of JSON path and reason.
     """
 
     name: str
@@ -56,15 +65,22 @@ class AccessPolicy:
     session: SessionControls | None
     unevaluable: tuple[tuple[str, str], ...] = ()
     without_meaning: tuple[tuple[str, str], ...] = ()
+    checks: tuple[_Ask, ...] = field(init=False, repr=False)
+    vpn_checks: tuple[_Ask, ...] = field(init=False, repr=False)
     # There are few verdicts, and most policies do not apply to most sign-ins: each such result is built once.
     _not_applied: dict[Verdict, PolicyResult] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        asked = [each for each in self.conditions if not (isinstance(each, Users) and each.includes_everybody)]
+        object.__setattr__(self, "checks", tuple(each.check for each in asked))
+        telling = [each for each in asked if not (isinstance(each, Applications) and each.vpn is MATCHES)]
+        object.__setattr__(self, "vpn_checks", tuple(each.check for each in telling))
+
     def get_not_applied(self, verdict: Verdict) -> PolicyResult:
-        """The result where a condition does not match."""
+        """The result where a condition does not match, or the policy is off."""
         result = self._not_applied.get(verdict)
         if result is None:
-            word = "reportOnlyNotApplied" if self.state is State.REPORT_ONLY else "notApplied"
-            result = self._not_applied[verdict] = PolicyResult(self.name, KIND, word, verdict.text)
+            result = self._not_applied[verdict] = PolicyResult(self.name, KIND, _NOT_APPLIED[self.state], verdict.text)
         return result
 
 

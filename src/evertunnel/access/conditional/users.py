@@ -68,6 +68,12 @@ class Users:
     exclude_roles: frozenset[str]
     exclude_guests: tuple[Guests, ...]
 
+    @property
+    def includes_everybody(self) -> bool:
+        """Whether it matches whoever there is."""
+        excluded = self.exclude_users or self.exclude_groups or self.exclude_roles or self.exclude_guests
+        return self.everybody and not self.exclude_everybody and not excluded
+
     def check(self, sign_in: SignIn) -> Verdict:
         """Exclusions first, then the cheap inclusions."""
         person = sign_in.user
