@@ -23,6 +23,7 @@ from evertunnel.access.documents import (
 PATH = "$.conditions.applications"
 # Words of Graph that can only mean other applications.
 _OTHER = frozenset({"none", "office365", "microsoftadminportals"})
+_KNOWN = _OTHER | VPN_NAMES | {"all"}
 _FIELDS = (
     "includeApplications",
     "excludeApplications",
@@ -79,6 +80,10 @@ def read_applications(value: Any, resolved: Mapping[str, str], notes: Notes) -> 
     include = _name(texts, resolved)
     excluded = read_texts(document.get("excludeApplications"), f"{PATH}.excludeApplications")
     exclude = _name(excluded, resolved)
+    for index, text in enumerate(excluded):
+        if text.lower() not in _KNOWN and text not in resolved:
+            why = "is an application we do not know, so it excludes nothing here: write VPN if it is the VPN"
+            notes.without_meaning.append((f"{PATH}.excludeApplications[{index}]", why))
     if not include and not include_unknown:
         if actions:
             return Fixed(_USER_ACTIONS)

@@ -280,6 +280,17 @@ def test_session_controls_are_enough_to_demand() -> None:
     assert [path for path, _reason in list_without_meaning(policy)] == ["$.sessionControls.persistentBrowser"]
 
 
+def test_an_application_we_do_not_know_excludes_nothing_and_is_told() -> None:
+    applications = {"includeApplications": ["All"], "excludeApplications": ["Office365", "a-1", "a-2"]}
+    document = make_document("block", applications=applications)
+    assert applies_to_tunnels(document)
+    policy = compile_access_policy(document, {"a-1": "Salesforce"})
+    assert [path for path, _reason in list_without_meaning(policy)] == [
+        "$.conditions.applications.excludeApplications[2]"
+    ]
+    assert not applies_to_tunnels(document, {"a-2": "VPN"})
+
+
 def test_locations_and_strengths_are_listed_to_be_looked_up_and_what_needs_no_looking_up_is_not() -> None:
     document = make_document("mfa")
     places = {"includeLocations": ["All", "AllTrusted", "Office"], "excludeLocations": ["l-2"]}
