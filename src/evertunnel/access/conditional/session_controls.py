@@ -44,7 +44,7 @@ class SignInFrequency:
     missing: Missing
 
     def find_remaining_seconds(self, sign_in: SignIn) -> int | None:
-        """How long the sign-in still counts, at most 0 when it does not; None is without end.
+        """How long the sign-in still counts, 0 when it does not; None is without end.
 
         A time that is not known counts as over.
         """

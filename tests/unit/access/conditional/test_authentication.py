@@ -161,6 +161,13 @@ def test_days_are_longer_than_hours_and_the_shortest_of_all_policies_counts() ->
     assert find_lifetime(sign_in(7200), daily, HOURLY) == 0
 
 
+def test_a_year_is_the_longest() -> None:
+    assert find_lifetime(sign_in(0), HOURLY | {"type": "days", "value": 365}) == 365 * 86_400
+    for wrong in ({"type": "days", "value": 366}, {"value": 365 * 24 + 1}, {"value": 0}, {"value": -1}):
+        with pytest.raises(PolicyError, match="at most 365 days"):
+            find_lifetime(sign_in(0), HOURLY | wrong)
+
+
 def test_without_sign_in_frequency_there_is_no_bound() -> None:
     found = evaluate(sign_in(None), make_policy("compliantDevice"))
     assert (found.refusal, found.lifetime_seconds) == (None, None)

@@ -149,6 +149,16 @@ def test_the_location_that_excluded_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "why"),
+    [("branch", "the address is not known"), ("home", "the country is not known"), ("network", "we know nothing of")],
+)
+def test_why_a_location_cannot_be_told_is_said(place: str, why: str) -> None:
+    document = make_policy("block", locations={"includeLocations": [place]})
+    detail = evaluate(make_sign_in(address=None, country=None), document).results[0].detail
+    assert detail.startswith(f"locations: whether it is in {place!r} cannot be told: {why}")
+
+
+@pytest.mark.parametrize(
     ("text", "address"),
     [("192.0.2.7", "192.0.2.7"), ("192.0.2.7[4500]", "192.0.2.7"), ("2001:db8::7[500]", "2001:db8::7"),
      ("fe80::1%eth0", "fe80::1"), ("::ffff:192.0.2.7", "192.0.2.7")],
