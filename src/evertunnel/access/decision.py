@@ -6,10 +6,11 @@ from typing import Any
 
 from evertunnel.access.conditional.evaluation import evaluate_access_policies
 from evertunnel.access.conditional.policies import AccessPolicy
-from evertunnel.access.conditional.sign_in import Known, Person, SignIn, read_address
+from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn, read_address
 from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts, find_device_fact
 from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
 from evertunnel.model import (
+    AuthenticationMethod,
     Certificate,
     CertificateKind,
     CertificateStatus,
@@ -28,6 +29,7 @@ TUNNEL_KINDS = {
 # What Windows, macOS and telephones sign in with for a tunnel: a program that can carry a second factor, no browser.
 # No flow from another device leads here.
 _CLIENT_APP = "mobileAppsAndDesktopClients"
+_METHODS = {AuthenticationMethod.PASSWORD.value: "password", AuthenticationMethod.TOTP.value: "softwareOath"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,21 @@ def build_sign_in(facts: Facts) -> SignIn:
         device=_build_device(facts, compliant),
         compliant=compliant,
         domain_joined=Known(*find_device_fact(facts, DOMAIN_JOINED)),
-        methods=known.methods,
+        methods=_build_methods(facts),
         terms_accepted=known.terms_accepted,
         password_changed=known.password_changed,
-        authenticated_at=known.authenticated_at,
+        authenticated_at=facts.signed_in_at,
         tunnel=facts.tunnel is not None,
         established=facts.established,
     )
+
+
+def _build_methods(facts: Facts) -> tuple[MethodUse, ...]:
+    """Those of the sign-in, all passed at its time. One that Graph has no word for counts for nothing."""
+    at = facts.signed_in_at
+    if at is None:
+        return ()
+    return tuple(MethodUse(_METHODS[name], at) for name in facts.authentication_methods if name in _METHODS)
 
 
 def _build_device(facts: Facts, compliant: Known) -> Mapping[str, Any] | None:

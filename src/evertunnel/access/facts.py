@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from evertunnel.access.conditional.sign_in import MethodUse
 from evertunnel.model import Certificate, Device, Fact, Gateway, TunnelKind, User
 
 # The fact conditional access asks for with the control compliantDevice.
@@ -20,8 +19,7 @@ class SignInFacts:
 
     `country` is what the client's address was looked up to be (conditional.sign_in has a word for none at all), `roles`
     and `kind` (member, or of which guests) are of the user, `device` are properties that device filters ask for
-    besides those we know ourselves. `methods` are the authentication methods passed, `authenticated_at` the last time
-    the user signed in, `terms_accepted` the ids of terms of use.
+    besides those we know ourselves, `terms_accepted` the ids of terms of use.
     """
 
     platform: str | None = None
@@ -33,8 +31,6 @@ class SignInFacts:
     kind: str | None = None
     tenant: str | None = None
     device: Mapping[str, Any] = field(default_factory=dict)
-    methods: tuple[MethodUse, ...] = ()
-    authenticated_at: datetime | None = None
     password_changed: bool | None = None
     terms_accepted: frozenset[str] = frozenset()
 
@@ -47,9 +43,9 @@ class Facts:
     """One request for access. `tunnel` is None when a short-lived certificate is asked for, not a tunnel.
 
     `user_denial` and `device_denial` are the reasons of standing denials, empty when there is none.
-    `device_facts` holds, by name, what each source says of the device; `sign_in` what is known of the rest that
-    conditional access asks for. `established` says that the tunnel is up
-    already: then the end of its certificate no longer matters, everything else does.
+    `device_facts` holds, by name, what each source says of the device; `sign_in` the rest that conditional access asks
+    for. `established` says that the tunnel is up already: then the end of its certificate no longer matters,
+    everything else does.
     `authentication_methods` (model.AuthenticationMethod) are those of the sign-in at `signed_in_at`, this one's or that
     of the short-lived certificate; empty when nobody signed in.
     """
