@@ -45,8 +45,9 @@ class Devices:
         return _FIELD if self.narrowed else MATCHES
 
     def _is_told(self, device: Mapping[str, Any]) -> bool:
-        if not all(name in device for name in self.filter.properties):
-            return False
+        for name in self.filter.properties:
+            if name not in device:
+                return False
         if not self.needs_availability or device.get("isCompliant") is True:
             return True
         return all(name in device for name in _AVAILABILITY)

@@ -22,9 +22,12 @@ BLOCKED = 53003
 _STATE_ON, _STATE_OFF = State.ON, State.OFF
 _OFF = Verdict(False, "policyNotEnabled", "switched off")
 
+# What grant controls said, and those that are missing.
+_Said = tuple[tuple[Check, ...], tuple[Missing, ...]]
 # What came of one policy: why it does not apply or what of it is unknown, what its grant controls said, and what is
 # missing of those and of its session controls.
 _Ruling = tuple[AccessPolicy, Verdict, tuple[Check, ...], tuple[Missing, ...], tuple[Missing, ...]]
+_NOTHING_SAID: _Said = ((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
     rulings: list[_Ruling] = []
     missing: list[tuple[Missing, str]] = []
     checks: dict[Control, Check] = {}
+    # Most policies demand one of few things.
+    grants: dict[tuple[bool, tuple[Control, ...]], _Said] = {}
     blocker = ""
     lifetime: int | None = None
     applied = satisfied = 0
@@ -121,7 +126,12 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
                 applied += 1
                 blocker = blocker or policy.name
             continue
-        made, unmet = _check_grant(grant, sign_in, checks) if grant is not None else ((), ())
+        made, unmet = _NOTHING_SAID
+        if grant is not None:
+            said = grants.get(grant.key)
+            if said is None:
+                said = grants[grant.key] = _check_grant(grant, sign_in, checks)
+            made, unmet = said
         too_old, remaining = _check_session(policy.session, sign_in) if policy.session is not None else ((), None)
         rulings.append((policy, verdict, made, unmet, too_old))
         if policy.state is not _STATE_ON:
@@ -139,9 +149,7 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
     return Evaluation(refusal, code, distinct, lifetime, applied, satisfied, tuple(rulings))
 
 
-def _check_grant(
-    grant: GrantControls, sign_in: SignIn, known: dict[Control, Check]
-) -> tuple[tuple[Check, ...], tuple[Missing, ...]]:
+def _check_grant(grant: GrantControls, sign_in: SignIn, known: dict[Control, Check]) -> _Said:
     """What each control said, and those that are missing: all of them, or any where the operator is OR."""
     made = []
     for control in grant.controls:

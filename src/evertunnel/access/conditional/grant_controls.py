@@ -77,11 +77,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GrantControls:
-    """What a policy demands: `blocks`, or all or any of its controls, which stand in Entra's order."""
+    """What a policy demands: `blocks`, or all or any of its controls, which stand in Entra's order.
+
+    Policies with the same `key` demand the same.
+    """
 
     blocks: bool
     require_all: bool
     controls: tuple[Control, ...]
+    key: tuple[bool, tuple[Control, ...]]
 
 
 def _judge_multifactor(sign_in: SignIn) -> tuple[bool, str]:
@@ -172,7 +176,8 @@ def _build(operator: Any, names: tuple[str, ...], controls: list[Control]) -> Gr
     if not controls and "block" not in names:
         return None
     ordered = tuple(sorted(controls, key=lambda control: control.rank))
-    return GrantControls("block" in names, operator != "OR", ordered)
+    require_all = operator != "OR"
+    return GrantControls("block" in names, require_all, ordered, (require_all, ordered))
 
 
 def _build_terms(agreement: str) -> Control:
