@@ -19,7 +19,7 @@ class SignInFacts:
 
     `country` is what the client's address was looked up to be (conditional.sign_in has a word for none at all), `roles`
     and `kind` (member, or of which guests) are of the user, `device` are properties that device filters ask for
-    besides those we know ourselves, `terms_accepted` the ids of terms of use.
+    besides those we know ourselves (None is null, what is absent is unknown), `terms_accepted` the ids of terms of use.
     """
 
     platform: str | None = None

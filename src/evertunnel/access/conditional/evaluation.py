@@ -8,19 +8,18 @@ Words are made when somebody reads them: a decision over sessions that are up ne
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evertunnel.access.conditional.grant_controls import Check, Control, GrantControls, Missing
 from evertunnel.access.conditional.policies import KIND, AccessPolicy, State
 from evertunnel.access.conditional.session_controls import SessionControls
 from evertunnel.access.conditional.sign_in import VPN, SignIn
-from evertunnel.access.conditional.verdicts import MATCHES, NO_USER, Verdict
+from evertunnel.access.conditional.verdicts import MATCHES, NO_USER, OFF, Verdict
 from evertunnel.model import PolicyResult, Reason
 
 BLOCKED = 53003
 # Looking a member up in its enumeration costs as much as asking a condition.
-_STATE_ON, _STATE_OFF = State.ON, State.OFF
-_OFF = Verdict(False, "policyNotEnabled", "switched off")
+_STATE_ON = State.ON
 
 # What grant controls said, and those that are missing.
 _Said = tuple[tuple[Check, ...], tuple[Missing, ...]]
@@ -90,63 +89,72 @@ class Evaluation:
 
 def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) -> Evaluation:
     """Evaluate every policy, although one blocks: the record shows them all."""
+    total = _Total(sign_in)
+    if sign_in.user is None:
+        return total.build([(policy, OFF if policy.is_off else NO_USER, (), (), ()) for policy in policies])
     rulings: list[_Ruling] = []
-    missing: list[tuple[Missing, str]] = []
-    checks: dict[Control, Check] = {}
-    # Most policies demand one of few things.
-    grants: dict[tuple[bool, tuple[Control, ...]], _Said] = {}
-    blocker = ""
-    lifetime: int | None = None
-    applied = satisfied = 0
-    nobody = sign_in.user is None
     vpn = sign_in.applications is VPN
     for policy in policies:
         verdict = MATCHES
-        if policy.state is _STATE_OFF:
-            verdict = _OFF
-        elif nobody:
-            verdict = NO_USER
+        for check in policy.vpn_checks if vpn else policy.checks:
+            found = check(sign_in)
+            if found is MATCHES:
+                continue
+            if found.applies is False:
+                rulings.append((policy, found, (), (), ()))
+                break
+            if verdict is MATCHES:
+                verdict = found
         else:
-            # The first condition that does not match, else the first that is unknown.
-            for check in policy.vpn_checks if vpn else policy.checks:
-                found = check(sign_in)
-                if found is not MATCHES:
-                    if found.applies is False:
-                        verdict = found
-                        break
-                    if verdict is MATCHES:
-                        verdict = found
-        if verdict.applies is False:
-            rulings.append((policy, verdict, (), (), ()))
-            continue
-        grant = policy.grant
-        if grant is not None and grant.blocks:
-            rulings.append((policy, verdict, (), (), ()))
-            if policy.state is _STATE_ON:
-                applied += 1
-                blocker = blocker or policy.name
-            continue
+            rulings.append(total.add(policy, verdict))
+    return total.build(rulings)
+
+
+@dataclass(slots=True)
+class _Total:
+    """What the policies that apply, or may apply, come to."""
+
+    sign_in: SignIn
+    missing: list[tuple[Missing, str]] = field(default_factory=list)
+    blocker: str = ""
+    lifetime_seconds: int | None = None
+    applied: int = 0
+    satisfied: int = 0
+    # Most policies demand one of few things: what was said of them before is said again.
+    checks: dict[Control, Check] = field(default_factory=dict)
+    grants: dict[tuple[bool, tuple[Control, ...]], _Said] = field(default_factory=dict)
+
+    def add(self, policy: AccessPolicy, verdict: Verdict) -> _Ruling:
+        """Judge a policy, and count it if it is on."""
+        grant, session = policy.grant, policy.session
+        is_on = policy.state is _STATE_ON
+        self.applied += is_on
         made, unmet = _NOTHING_SAID
         if grant is not None:
-            said = grants.get(grant.key)
+            if grant.blocks:
+                self.blocker = self.blocker or (policy.name if is_on else "")
+                return policy, verdict, (), (), ()
+            said = self.grants.get(grant.key)
             if said is None:
-                said = grants[grant.key] = _check_grant(grant, sign_in, checks)
+                said = self.grants[grant.key] = _check_grant(grant, self.sign_in, self.checks)
             made, unmet = said
-        too_old, remaining = _check_session(policy.session, sign_in) if policy.session is not None else ((), None)
-        rulings.append((policy, verdict, made, unmet, too_old))
-        if policy.state is not _STATE_ON:
-            continue
-        applied += 1
-        if unmet or too_old:
-            missing += [(each, policy.name) for each in (*too_old, *_choose(grant, unmet))]
-        elif grant is not None and verdict.applies:
-            satisfied += 1
-        if remaining is not None:
-            lifetime = remaining if lifetime is None else min(lifetime, remaining)
-    missing.sort(key=lambda item: item[0].rank)
-    refusal, code = _find_refusal(blocker, missing)
-    distinct = tuple(dict.fromkeys(each for each, _name in missing))
-    return Evaluation(refusal, code, distinct, lifetime, applied, satisfied, tuple(rulings))
+        too_old, remaining = _check_session(session, self.sign_in) if session is not None else ((), None)
+        if is_on:
+            if unmet or too_old:
+                self.missing += [(each, policy.name) for each in (*too_old, *_choose(grant, unmet))]
+            elif grant is not None and verdict.applies:
+                self.satisfied += 1
+            if remaining is not None:
+                known = self.lifetime_seconds
+                self.lifetime_seconds = remaining if known is None else min(known, remaining)
+        return policy, verdict, made, unmet, too_old
+
+    def build(self, rulings: Sequence[_Ruling]) -> Evaluation:
+        """The outcome of all."""
+        self.missing.sort(key=lambda item: item[0].rank)
+        refusal, code = _find_refusal(self.blocker, self.missing)
+        distinct = tuple(dict.fromkeys(each for each, _name in self.missing))
+        return Evaluation(refusal, code, distinct, self.lifetime_seconds, self.applied, self.satisfied, tuple(rulings))
 
 
 def _check_grant(grant: GrantControls, sign_in: SignIn, known: dict[Control, Check]) -> _Said:

@@ -20,7 +20,7 @@ from evertunnel.access.conditional.session_controls import SessionControls, read
 from evertunnel.access.conditional.sign_in import SignIn
 from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength
 from evertunnel.access.conditional.users import Users
-from evertunnel.access.conditional.verdicts import MATCHES, Condition, Notes, Verdict
+from evertunnel.access.conditional.verdicts import MATCHES, OFF, Condition, Fixed, Notes, Verdict
 from evertunnel.access.documents import PolicyError, is_set, list_unknown, read_object, read_text, read_texts
 from evertunnel.model import PolicyResult
 
@@ -54,7 +54,8 @@ class AccessPolicy:
     """A compiled policy. `grant` and `session` are None where nothing of that kind is demanded.
 
     `checks` are its conditions but for one that matches everybody, `vpn_checks` besides without one that matches the
-    VPN: asking them at every decision would cost more than those that tell policies apart. `unevaluable`
+    VPN: asking them at every decision would cost more than those that tell policies apart. Of a policy that is off
+    they say so. `unevaluable`
     and `without_meaning` are pairs of JSON path and reason.
     """
 
@@ -71,10 +72,19 @@ class AccessPolicy:
     _not_applied: dict[Verdict, PolicyResult] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        if self.is_off:
+            object.__setattr__(self, "checks", (Fixed(OFF).check,))
+            object.__setattr__(self, "vpn_checks", self.checks)
+            return
         asked = [each for each in self.conditions if not (isinstance(each, Users) and each.includes_everybody)]
         object.__setattr__(self, "checks", tuple(each.check for each in asked))
         telling = [each for each in asked if not (isinstance(each, Applications) and each.vpn is MATCHES)]
         object.__setattr__(self, "vpn_checks", tuple(each.check for each in telling))
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it is switched off altogether."""
+        return self.state is State.OFF
 
     def get_not_applied(self, verdict: Verdict) -> PolicyResult:
         """The result where a condition does not match, or the policy is off."""

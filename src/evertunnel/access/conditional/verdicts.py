@@ -27,6 +27,7 @@ class Verdict:
 
 
 MATCHES = Verdict(True, "", "")
+OFF = Verdict(False, "policyNotEnabled", "switched off")
 NO_USER = Verdict(False, "users", "users: no user is involved")
 
 
