@@ -29,9 +29,9 @@ else
 	@$(SUDO) $(BIN)/python -m pytest $(ARGS)
 endif
 
-soak: $(VENV)/.test ## Twenty times the races and kills of `make test`, at most 20 minutes
-	@$(SUDO) env EVERTUNNEL_RACES=20000 EVERTUNNEL_KILLS=200 $(BIN)/python -m pytest -s \
-	  tests/flows/test_races.py tests/interop/eap/test_deaths.py
+soak: $(VENV)/.test ## Twenty times the races, kills and random policies of `make test`, at most 20 minutes
+	@$(SUDO) env EVERTUNNEL_RACES=20000 EVERTUNNEL_KILLS=200 EVERTUNNEL_POLICY_SETS=100000 $(BIN)/python -m pytest -s \
+	  tests/flows/test_races.py tests/interop/eap/test_deaths.py tests/unit/access/conditional/test_oracle.py
 
 check: $(VENV)/.test ## Formatting, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the formatting"; exit 1; }

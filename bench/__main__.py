@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests import postgresql
 
+from bench.access import measure_access
 from bench.denial import measure_denials
 from bench.eap_tls import Logins, Run, measure
 from bench.freeradius import PORT, FreeRADIUS
@@ -40,7 +41,7 @@ def main() -> None:
         tunnels = measure_tunnels(folder)
         print("ten thousand sessions", flush=True)
         many = measure_many_sessions(folder)
-    measured = Measured(logins, workers, growth, denials, many, tunnels, measure_profiles())
+    measured = Measured(logins, workers, growth, denials, many, tunnels, measure_profiles(), measure_access())
     print(write_report(measured, clock.now()))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bench.access import POLICIES
 from bench.denial import Denial
 from bench.eap_tls import Logins, Run
 from bench.many_sessions import MANY, TUNNELS, ManySessions
@@ -21,6 +22,7 @@ _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _BAR_SQLITE, _BAR_POSTGRESQL = 0.65, 0.75
 _BAR_WORKERS = 1.15
 _BAR_GROWTH_MB = 5
+_BAR_DECISION = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Measured:
     many: ManySessions
     tunnels: tuple[Tunnels, Tunnels]
     profiles: tuple[float, float]
+    access: tuple[float, float]
 
 
 def write_report(measured: Measured, now: datetime) -> str:
@@ -55,9 +58,20 @@ Compare the ratio: absolute times of one machine say little about another, and t
 
 A user tunnel with twenty routes, per minute of CPU: **{measured.profiles[0]:,.0f}** written as ProfileXML,
 **{measured.profiles[1]:,.0f}** read back and linted.
-"""
+
+{_describe_access(*measured.access)}"""
     _PAGE.write_text(text, encoding="utf-8")
     return text
+
+
+def _describe_access(decided: float, recorded: float) -> str:
+    return f"""\
+## Conditional access
+
+{POLICIES} policies, 20 of which apply, decided for one sign-in: **{decided:.0f}** microseconds of CPU on one core \
+(at most {_BAR_DECISION}: {_say(decided <= _BAR_DECISION)}); {recorded:.0f} with each policy's result in words, as an \
+attempt records them.
+"""
 
 
 def _describe_workers(workers: Mapping[Setting, Sequence[Run]], logins: int, growth_mb: float) -> str:

@@ -124,7 +124,14 @@ class Reason(StrEnum):
     NETWORK_POLICY_DENIES = "network_policy_denies"
     NO_ACCESS_POLICY = "no_access_policy"
     BLOCKED_BY_ACCESS_POLICY = "blocked_by_access_policy"
+    SIGN_IN_TOO_OLD = "sign_in_too_old"
+    MFA_REQUIRED = "mfa_required"
+    AUTHENTICATION_TOO_WEAK = "authentication_too_weak"
     DEVICE_NOT_COMPLIANT = "device_not_compliant"
+    DEVICE_NOT_DOMAIN_JOINED = "device_not_domain_joined"
+    PASSWORD_CHANGE_REQUIRED = "password_change_required"  # noqa: S105
+    TERMS_OF_USE_NOT_ACCEPTED = "terms_of_use_not_accepted"
+    ACCESS_CONTROL_UNKNOWN = "access_control_unknown"
     METHOD_REFUSED = "method_refused"
     TLS_FAILED = "tls_failed"
     CLIENT_STOPPED = "client_stopped"
@@ -218,13 +225,17 @@ class PolicyResult:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Outcome, the reason that decided, every policy's result, and settings to enforce when granted."""
+    """Outcome, the reason that decided, every policy's result, and settings to enforce when granted.
+
+    `lifetime_seconds` is how long what was granted may last before the person must sign in again; None is no bound.
+    """
 
     outcome: Outcome
     reason: Reason
     detail: str
     results: tuple[PolicyResult, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    lifetime_seconds: int | None = None
 
     @property
     def granted(self) -> bool:

@@ -1,13 +1,16 @@
 """The decision: denials, then who and what, then network policies, then conditional access. No default accepts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evertunnel.access.conditional.evaluation import evaluate_access_policies
 from evertunnel.access.conditional.policies import AccessPolicy
-from evertunnel.access.facts import Facts
+from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn, read_address
+from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts, find_device_fact
 from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
 from evertunnel.model import (
+    AuthenticationMethod,
     Certificate,
     CertificateKind,
     CertificateStatus,
@@ -23,6 +26,10 @@ TUNNEL_KINDS = {
     TunnelKind.USER: frozenset({CertificateKind.USER, CertificateKind.SHORT_LIVED}),
     TunnelKind.DEVICE: frozenset({CertificateKind.DEVICE}),
 }
+# What Windows, macOS and telephones sign in with for a tunnel: a program that can carry a second factor, no browser.
+# No flow from another device leads here.
+_CLIENT_APP = "mobileAppsAndDesktopClients"
+_METHODS = {AuthenticationMethod.PASSWORD.value: "password", AuthenticationMethod.TOTP.value: "softwareOath"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def decide_tunnel(policies: Policies, facts: Facts) -> Decision:
             f"network policy {policy.name!r} demands a certificate with usage {wanted}",
             results,
         )
-    evaluation = evaluate_access_policies(policies.access, facts)
+    evaluation = evaluate_access_policies(policies.access, build_sign_in(facts))
     results.extend(evaluation.results)
     if evaluation.refusal:
         return _refuse(*evaluation.refusal, results)
@@ -60,7 +67,8 @@ def decide_tunnel(policies: Policies, facts: Facts) -> Decision:
         Reason.GRANTED,
         f"network policy {policy.name!r} grants",
         tuple(results),
-        policy.settings,
+        _bound(policy.settings, evaluation.lifetime_seconds),
+        evaluation.lifetime_seconds,
     )
 
 
@@ -69,7 +77,7 @@ def decide_certificate(policies: Policies, facts: Facts) -> Decision:
     refusal = _find_standing_refusal(facts)
     if refusal:
         return _refuse(*refusal)
-    evaluation = evaluate_access_policies(policies.access, facts)
+    evaluation = evaluate_access_policies(policies.access, build_sign_in(facts))
     if evaluation.refusal:
         return _refuse(*evaluation.refusal, evaluation.results)
     if not evaluation.satisfied:
@@ -78,7 +86,66 @@ def decide_certificate(policies: Policies, facts: Facts) -> Decision:
             "no conditional access policy that is switched on applies, so nothing vouches for this sign-in",
             evaluation.results,
         )
-    return Decision(Outcome.GRANTED, Reason.GRANTED, "conditional access is satisfied", evaluation.results)
+    return Decision(
+        Outcome.GRANTED,
+        Reason.GRANTED,
+        "conditional access is satisfied",
+        evaluation.results,
+        lifetime_seconds=evaluation.lifetime_seconds,
+    )
+
+
+def build_sign_in(facts: Facts) -> SignIn:
+    """The facts as conditional access policies see them. What is unknown stays unknown."""
+    known = facts.sign_in
+    user = facts.user
+    compliant = Known(*find_device_fact(facts, COMPLIANT))
+    return SignIn(
+        at=facts.at,
+        user=Person(user.id, user.name, user.groups, known.roles, known.kind, known.tenant) if user else None,
+        client_app=_CLIENT_APP,
+        platform=known.platform,
+        address=read_address(facts.client_address),
+        country=known.country,
+        sign_in_risk=known.sign_in_risk,
+        user_risk=known.user_risk,
+        insider_risk=known.insider_risk,
+        transfer_method="none",
+        device=_build_device(facts, compliant),
+        compliant=compliant,
+        domain_joined=Known(*find_device_fact(facts, DOMAIN_JOINED)),
+        methods=_build_methods(facts),
+        terms_accepted=known.terms_accepted,
+        password_changed=known.password_changed,
+        authenticated_at=facts.signed_in_at,
+        tunnel=facts.tunnel is not None,
+        established=facts.established,
+    )
+
+
+def _build_methods(facts: Facts) -> tuple[MethodUse, ...]:
+    """Those of the sign-in, all passed at its time. One that Graph has no word for counts for nothing."""
+    at = facts.signed_in_at
+    if at is None:
+        return ()
+    return tuple(MethodUse(_METHODS[name], at) for name in facts.authentication_methods if name in _METHODS)
+
+
+def _build_device(facts: Facts, compliant: Known) -> Mapping[str, Any] | None:
+    """A device on record is registered. Its name and compliance are ours to say; its id may be a directory's."""
+    if facts.device is None:
+        return None
+    device = {"deviceId": facts.device.id, **facts.sign_in.device, "displayName": facts.device.name}
+    device.pop("isCompliant", None)
+    return device if compliant.value is None else {**device, "isCompliant": compliant.value}
+
+
+def _bound(settings: Mapping[str, Any], lifetime_seconds: int | None) -> Mapping[str, Any]:
+    """A tunnel ends when its person must sign in again, if nothing ends it sooner."""
+    if lifetime_seconds is None:
+        return settings
+    timeout = settings.get("session_timeout_seconds", lifetime_seconds)
+    return {**settings, "session_timeout_seconds": min(timeout, lifetime_seconds)}
 
 
 def _find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:

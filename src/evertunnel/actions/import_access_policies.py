@@ -42,6 +42,8 @@ def insert_access_policy(tx: Transaction, document: Mapping[str, Any], *, actor:
     _verify_plain(document)
     resolved: dict[str, str] = {}
     for path, kind, text in list_references(document):
+        if kind not in (SubjectKind.USER, SubjectKind.GROUP):
+            continue  # none is stored, so compiling tells where it stands
         row = people.find_subject(tx.connection, SubjectKind(kind), text)
         if row is None:
             raise PolicyError(path, f"there is no {kind} with the id or name {text!r}")

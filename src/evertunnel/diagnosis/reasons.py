@@ -163,6 +163,45 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Exclude the user or group from that policy, or switch it to report-only.",
         65,
     ),
+    Reason.SIGN_IN_TOO_OLD: Explanation(
+        "Conditional access demands a newer sign-in (Entra shows 70043 or 50078 for this), or it is not known when the "
+        "user last signed in.",
+        "Sign in again: the client then gets a new certificate. If it comes too often, raise the sign-in frequency of "
+        "the policy.",
+        65,
+    ),
+    Reason.MFA_REQUIRED: Explanation(
+        "Conditional access demands a second factor, and none is known to be passed (Entra shows 50076 for this).",
+        "Sign in with a second factor, or exclude the user or group from that policy.",
+        65,
+    ),
+    Reason.AUTHENTICATION_TOO_WEAK: Explanation(
+        "Conditional access demands stronger authentication than was used (Entra shows 50074 for this).",
+        "Sign in with one of the combinations the policy's authentication strength allows.",
+        65,
+    ),
+    Reason.DEVICE_NOT_DOMAIN_JOINED: Explanation(
+        "Conditional access demands a device joined to the domain, and this one is not known to be (Entra shows 53001 "
+        "for this).",
+        "Join the device to the domain, and see that whoever reports its facts says so.",
+        65,
+    ),
+    Reason.PASSWORD_CHANGE_REQUIRED: Explanation(
+        "Conditional access demands a new password, and none is known to be set (Entra shows 50135 for this).",
+        "Set a new password: evertunnel user change USER --password.",
+        33,
+    ),
+    Reason.TERMS_OF_USE_NOT_ACCEPTED: Explanation(
+        "Conditional access demands terms of use that the user is not known to have accepted (Entra shows 50158 for "
+        "this).",
+        "Have the user accept them, or exclude the user or group from that policy.",
+        65,
+    ),
+    Reason.ACCESS_CONTROL_UNKNOWN: Explanation(
+        "A conditional access policy demands something that we have no means for, so nobody can meet it.",
+        "Take that control out of the policy, or let it stand beside one that can be met with the operator OR.",
+        65,
+    ),
     Reason.DEVICE_NOT_COMPLIANT: Explanation(
         "Conditional access demands a compliant device, and this one is not known to be (Entra shows 53000 for this).",
         "Mend what the compliance source complains of, then report it: evertunnel device report DEVICE --compliant.",

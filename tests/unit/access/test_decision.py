@@ -1,14 +1,15 @@
 """The decision: what is asked in which order, what refuses, and that nothing grants by default."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from evertunnel.access.conditional.policies import compile_access_policy
-from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
-from evertunnel.access.facts import Facts
+from evertunnel.access.conditional.sign_in import Person
+from evertunnel.access.decision import Policies, build_sign_in, decide_certificate, decide_tunnel
+from evertunnel.access.facts import Facts, SignInFacts
 from evertunnel.access.network_policies import compile_network_policy
 from evertunnel.model import CertificateKind, CertificateStatus, Outcome, Reason, TunnelKind
 from tests.unit.access.samples import (
@@ -227,3 +228,86 @@ def test_no_certificate_while_one_policy_that_applies_is_not_satisfied() -> None
     policies = make_policies(access=(DEMAND, make_document("block", name="block")))
     assert decide_certificate(policies, ask(COMPLIANT)).reason is Reason.BLOCKED_BY_ACCESS_POLICY
     assert decide_certificate(make_policies(access=(DEMAND,)), ask()).reason is Reason.DEVICE_NOT_COMPLIANT
+
+
+FREQUENCY = {"isEnabled": True, "type": "hours", "value": 1, "frequencyInterval": "timeBased"}
+OFTEN = {**make_document("compliantDevice", name="often"), "sessionControls": {"signInFrequency": FREQUENCY}}
+TEN_MINUTES_AGO = NOW - timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(("timeout", "bound"), [(None, 3000), (600, 600), (9000, 3000)])
+def test_a_tunnel_ends_when_its_person_must_sign_in_again(timeout: int | None, bound: int) -> None:
+    grant = GRANT if timeout is None else GRANT | {"settings": {"session_timeout_seconds": timeout}}
+    decision = decide_tunnel(make_policies(grant, access=(OFTEN,)), ask(COMPLIANT, signed_in_at=TEN_MINUTES_AGO))
+    assert (decision.settings, decision.lifetime_seconds) == ({"session_timeout_seconds": bound}, 3000)
+
+
+def test_a_certificate_lasts_until_its_person_must_sign_in_again() -> None:
+    decision = decide_certificate(
+        make_policies(access=(OFTEN,)), ask(COMPLIANT, tunnel=None, signed_in_at=TEN_MINUTES_AGO)
+    )
+    assert (decision.granted, decision.lifetime_seconds) == (True, 3000)
+
+
+def test_whoever_must_sign_in_again_is_refused_also_while_the_tunnel_is_up() -> None:
+    for facts in (ask(COMPLIANT), ask(COMPLIANT, signed_in_at=NOW - timedelta(hours=1))):
+        for established in (False, True):
+            decision = decide_tunnel(make_policies(GRANT, access=(OFTEN,)), replace(facts, established=established))
+            assert decision.reason is Reason.SIGN_IN_TOO_OLD
+
+
+def test_what_nobody_told_stays_unknown() -> None:
+    built = build_sign_in(ask())
+    assert (built.platform, built.country, built.sign_in_risk, built.user_risk) == (None, None, None, None)
+    assert (built.authenticated_at, built.methods, built.compliant.value, built.domain_joined.value) == (
+        None, (), None, None,
+    )  # fmt: skip
+    assert built.user is not None
+    assert (built.user.roles, built.user.kind) == (None, None)
+    assert build_sign_in(ask(device=None)).device is None
+
+
+def test_a_sign_in_is_built_from_what_is_known() -> None:
+    joined = replace(say("true"), name="domain_joined")
+    told = SignInFacts(
+        platform="windows", country="DE", sign_in_risk="low", roles=frozenset({"r"}), kind="member",
+        device={"deviceId": "entra", "displayName": "forged", "isCompliant": True, "trustType": "ServerAD"},
+    )  # fmt: skip
+    facts = ask(client_address="192.0.2.7[4500]", sign_in=told, signed_in_at=TEN_MINUTES_AGO)
+    facts = replace(facts, device_facts={"compliant": (say("false"),), "domain_joined": (joined,)}, established=True)
+    built = build_sign_in(facts)
+    assert (str(built.address), built.platform, built.country, built.sign_in_risk) == (
+        "192.0.2.7", "windows", "DE", "low",
+    )  # fmt: skip
+    assert built.user == Person("u1", "alice@corp.example", frozenset({"g1"}), frozenset({"r"}), "member")
+    # The name and whether it is compliant are ours to say.
+    assert built.device == {
+        "deviceId": "entra", "displayName": LAPTOP.name, "isCompliant": False, "trustType": "ServerAD",
+    }  # fmt: skip
+    assert (built.compliant.value, built.domain_joined.value) == (False, True)
+    assert (built.methods, built.authenticated_at) == ((), TEN_MINUTES_AGO)
+    assert (built.tunnel, built.established) == (True, True)
+    assert build_sign_in(replace(facts, tunnel=None)).tunnel is False
+
+
+@pytest.mark.parametrize(
+    ("methods", "signed_in_at", "granted"),
+    [
+        (("password", "totp"), NOW, True),
+        (("password",), NOW, False),
+        (("totp",), NOW, False),
+        (("password", "fido2"), NOW, False),
+        (("password", "totp"), None, False),
+        ((), None, False),
+    ],
+    ids=["both", "password", "code", "a method nobody checks", "nobody knows when", "nobody signed in"],
+)
+def test_a_second_factor_is_a_code_beside_the_password(
+    methods: tuple[str, ...], signed_in_at: datetime | None, granted: bool
+) -> None:
+    policies = make_policies(GRANT, access=(make_document("mfa"),))
+    decision = decide_tunnel(policies, ask(authentication_methods=methods, signed_in_at=signed_in_at))
+    assert decision.reason is (Reason.GRANTED if granted else Reason.MFA_REQUIRED)
+    assert (
+        decide_certificate(policies, ask(authentication_methods=methods, signed_in_at=signed_in_at)).granted is granted
+    )

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from evertunnel.access.conditional.policies import State, compile_access_policy, list_references
+from evertunnel.access.conditional.policies import State, compile_access_policy, list_references, list_unevaluable
 from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import compile_network_policy, find_unmatched_condition
 from evertunnel.model import TunnelKind
-from tests.unit.access.samples import NOW, make_document, make_facts
+from tests.unit.access.samples import NOW, make_document, make_facts, say
 
 WORDS = st.sampled_from(
     ["", "All", "None", "all", "VPN", "grant", "deny", "user", "device", "u1", "g1", "enabled", "disabled", "block",
@@ -111,8 +111,7 @@ def test_a_changed_access_policy_is_refused_or_never_vouches_for_a_device_nothin
         event("refused")
         return
     event("taken")
-    assert policy.controls
-    assert set(policy.controls) <= {"block", "compliantDevice"}
+    assert policy.grant is not None
     assert not decide_certificate(Policies((), (policy,)), make_facts(tunnel=None)).granted
 
 
@@ -128,19 +127,36 @@ def test_any_json_is_a_policy_or_a_policy_error(document: Any) -> None:
 
 
 INERT = ("id", "description", "templateId", "createdDateTime", "modifiedDateTime", "deletedDateTime")
+DEMAND = put(FULL, ("grantControls", "builtInControls"), ["compliantDevice"])
+DEMANDED = compile_access_policy(DEMAND, RESOLVED)
+# Keys of Graph that FULL has no need of.
+LATER = ("sessionControls", "platforms", "locations", "devices", "clientApplications", "termsOfUse")
 CONTAINERS = [(), ("conditions",), ("conditions", "users"), ("conditions", "applications"), ("grantControls",)]
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda path: ".".join(("$", *path)))
 @given(key=st.text(min_size=1, max_size=12), value=st.integers() | st.just(True) | st.text(min_size=1) | st.just([0]))
-def test_a_key_nobody_evaluates_is_refused_wherever_it_stands(container: tuple[str, ...], key: str, value: Any) -> None:
-    place: Any = FULL
+def test_a_key_nobody_evaluates_is_told_wherever_it_stands_and_vouches_for_nobody(
+    container: tuple[str, ...], key: str, value: Any
+) -> None:
+    place: Any = DEMAND
     for name in container:
         place = place[name]
-    assume(key not in place and key not in INERT and "@odata" not in key)
-    with pytest.raises(PolicyError) as caught:
-        compile_access_policy(put(FULL, (*container, key), value), RESOLVED)
-    assert caught.value.path == ".".join(("$", *container, key))
+    assume(
+        key not in place
+        and key not in INERT
+        and "@odata" not in key
+        and key not in LATER
+        and not key.startswith("exclude")
+    )
+    path = ".".join(("$", *container, key))
+    policy = compile_access_policy(put(DEMAND, (*container, key), value), RESOLVED)
+    assert path in dict(list_unevaluable(policy))
+    facts = make_facts(say("true"), tunnel=None)
+    assert decide_certificate(Policies((), (DEMANDED,)), facts).granted
+    decision = decide_certificate(Policies((), (policy,)), facts)
+    # Somebody else is included for certain whatever a key that includes says.
+    assert decision.granted == (container in (("conditions", "users"), ("conditions", "applications")))
 
 
 @given(st.lists(NETWORK, max_size=4), st.lists(st.tuples(st.sampled_from(State), st.booleans()), max_size=4))

@@ -45,7 +45,7 @@ def test_a_policy_is_taken_however_it_is_wrapped(installation: Installation, dat
     [
         (block(state="on"), "$.state"),
         ([block("a"), block("b", state="on")], "$[1].state"),
-        ({"value": [block("a"), block("b", sessionControls={"x": 1})]}, "$.value[1].sessionControls"),
+        ({"value": [block("a"), block("b", sessionControls=[1])]}, "$.value[1].sessionControls"),
         ([block("a"), 7], "$[1]"),
         (7, "$"),
         (None, "$"),

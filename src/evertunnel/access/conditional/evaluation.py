@@ -1,83 +1,240 @@
-"""Evaluating conditional access policies: applicability, controls, and one result a policy (Entra's words)."""
+"""Evaluating conditional access policies: applicability, controls, and one result a policy (Entra's words).
+
+All conditions of a policy are ANDed, all policies that apply must be satisfied, block wins (reference: 1.7). What
+cannot be evaluated restricts: a policy that may apply counts as applying. It does not vouch, though: `satisfied`
+counts policies that apply for certain, are on, and had a grant control met.
+
+Words are made when somebody reads them: a decision over sessions that are up needs none.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from evertunnel.access.conditional.policies import AccessPolicy, State
-from evertunnel.access.facts import COMPLIANT, Facts, find_device_fact
+from evertunnel.access.conditional.grant_controls import Check, Control, GrantControls, Missing
+from evertunnel.access.conditional.policies import KIND, AccessPolicy, State
+from evertunnel.access.conditional.session_controls import SessionControls
+from evertunnel.access.conditional.sign_in import VPN, SignIn
+from evertunnel.access.conditional.verdicts import MATCHES, NO_USER, OFF, Verdict
 from evertunnel.model import PolicyResult, Reason
 
-KIND = "access"
+BLOCKED = 53003
+# Looking a member up in its enumeration costs as much as asking a condition.
+_STATE_ON = State.ON
+
+# What grant controls said, and those that are missing.
+_Said = tuple[tuple[Check, ...], tuple[Missing, ...]]
+# What came of one policy: why it does not apply or what of it is unknown, what its grant controls said, and what is
+# missing of those and of its session controls.
+_Ruling = tuple[AccessPolicy, Verdict, tuple[Check, ...], tuple[Missing, ...], tuple[Missing, ...]]
+_NOTHING_SAID: _Said = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutcome:
+    """What one policy said. `condition` is Graph's word for the one that decided, empty when all match for certain.
+
+    `missing` are the controls still to be met: all of them, or any where the policy's operator is OR.
+    """
+
+    result: PolicyResult
+    applies: bool | None
+    condition: str
+    missing: tuple[Missing, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What all policies together say. `refusal` is None when every policy that applies is satisfied."""
+    """What all policies together say. `refusal` is None when every policy that applies is satisfied.
 
-    results: tuple[PolicyResult, ...]
+    `error_code` is what Entra would show, 0 for none. `missing` are the controls still to be met, in Entra's order;
+    of a policy that wants any of several, the first. `lifetime_seconds` is how long what is granted may last at most;
+    None is no bound. `applied` counts policies that are on and apply or may apply.
+    """
+
     refusal: tuple[Reason, str] | None
+    error_code: int
+    missing: tuple[Missing, ...]
+    lifetime_seconds: int | None
+    applied: int
     satisfied: int
+    rulings: tuple[_Ruling, ...]
+
+    @property
+    def status(self) -> str:
+        """Entra's conditionalAccessStatus: success, failure or notApplied."""
+        if self.refusal is not None:
+            return "failure"
+        return "success" if self.applied else "notApplied"
+
+    @property
+    def results(self) -> tuple[PolicyResult, ...]:
+        """Each policy's result, in their order."""
+        return tuple(
+            [
+                policy.get_not_applied(verdict)
+                if verdict.applies is False
+                else _build_result(policy, verdict, checks, unmet, too_old)
+                for policy, verdict, checks, unmet, too_old in self.rulings
+            ]
+        )
+
+    @property
+    def outcomes(self) -> tuple[PolicyOutcome, ...]:
+        """Each policy's result with the condition that decided and the controls missing, in their order."""
+        return tuple(
+            PolicyOutcome(result, ruling[1].applies, ruling[1].condition, (*ruling[4], *ruling[3]))
+            for result, ruling in zip(self.results, self.rulings, strict=True)
+        )
 
 
-def evaluate_access_policies(policies: Sequence[AccessPolicy], facts: Facts) -> Evaluation:
-    """Every policy's result, and the refusal that counts: block first, then the first control not met."""
-    results = []
-    refusals: list[tuple[Reason, str]] = []
-    satisfied = 0
+def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) -> Evaluation:
+    """Evaluate every policy, although one blocks: the record shows them all."""
+    total = _Total(sign_in)
+    if sign_in.user is None:
+        return total.build([(policy, OFF if policy.is_off else NO_USER, (), (), ()) for policy in policies])
+    rulings: list[_Ruling] = []
+    vpn = sign_in.applications is VPN
     for policy in policies:
-        if policy.state is State.OFF:
-            results.append(PolicyResult(policy.name, KIND, "notEnabled", "switched off"))
-            continue
-        report_only = policy.state is State.REPORT_ONLY
-        missing = _find_unmet_condition(policy, facts)
-        if missing:
-            word = "reportOnlyNotApplied" if report_only else "notApplied"
-            results.append(PolicyResult(policy.name, KIND, word, missing))
-            continue
-        refusal, detail = _check_controls(policy, facts)
-        if refusal is None:
-            word = "reportOnlySuccess" if report_only else "success"
-            satisfied += not report_only
+        verdict = MATCHES
+        for check in policy.vpn_checks if vpn else policy.checks:
+            found = check(sign_in)
+            if found is MATCHES:
+                continue
+            if found.applies is False:
+                rulings.append((policy, found, (), (), ()))
+                break
+            if verdict is MATCHES:
+                verdict = found
         else:
-            word = "reportOnlyFailure" if report_only else "failure"
-            if not report_only:
-                refusals.append((refusal, f"conditional access policy {policy.name!r}: {detail}"))
-        results.append(PolicyResult(policy.name, KIND, word, detail))
-    refusals.sort(key=lambda refusal: refusal[0] is not Reason.BLOCKED_BY_ACCESS_POLICY)
-    return Evaluation(tuple(results), refusals[0] if refusals else None, satisfied)
+            rulings.append(total.add(policy, verdict))
+    return total.build(rulings)
 
 
-def _find_unmet_condition(policy: AccessPolicy, facts: Facts) -> str:
-    """Why the policy does not apply; empty when it does. Exclude beats include."""
-    if not policy.applies_to_tunnels:
-        return "applications: it is not about the VPN"
-    if facts.user is None:
-        return "users: no user is involved"
-    if policy.excludes_all_users or facts.user.id in policy.exclude_users:
-        return "users: the user is excluded"
-    if not policy.exclude_groups.isdisjoint(facts.user.groups):
-        return "users: a group of the user is excluded"
-    included = (
-        policy.all_users
-        or facts.user.id in policy.include_users
-        or not policy.include_groups.isdisjoint(facts.user.groups)
-    )
-    return "" if included else "users: the user is not included"
+@dataclass(slots=True)
+class _Total:
+    """What the policies that apply, or may apply, come to."""
+
+    sign_in: SignIn
+    missing: list[tuple[Missing, str]] = field(default_factory=list)
+    blocker: str = ""
+    lifetime_seconds: int | None = None
+    applied: int = 0
+    satisfied: int = 0
+    # Most policies demand one of few things: what was said of them before is said again.
+    checks: dict[Control, Check] = field(default_factory=dict)
+    grants: dict[tuple[bool, tuple[Control, ...]], _Said] = field(default_factory=dict)
+
+    def add(self, policy: AccessPolicy, verdict: Verdict) -> _Ruling:
+        """Judge a policy, and count it if it is on."""
+        grant, session = policy.grant, policy.session
+        is_on = policy.state is _STATE_ON
+        self.applied += is_on
+        made, unmet = _NOTHING_SAID
+        if grant is not None:
+            if grant.blocks:
+                self.blocker = self.blocker or (policy.name if is_on else "")
+                return policy, verdict, (), (), ()
+            said = self.grants.get(grant.key)
+            if said is None:
+                said = self.grants[grant.key] = _check_grant(grant, self.sign_in, self.checks)
+            made, unmet = said
+        too_old, remaining = _check_session(session, self.sign_in) if session is not None else ((), None)
+        if is_on:
+            if unmet or too_old:
+                self.missing += [(each, policy.name) for each in (*too_old, *_choose(grant, unmet))]
+            elif grant is not None and verdict.applies:
+                self.satisfied += 1
+            if remaining is not None:
+                known = self.lifetime_seconds
+                self.lifetime_seconds = remaining if known is None else min(known, remaining)
+        return policy, verdict, made, unmet, too_old
+
+    def build(self, rulings: Sequence[_Ruling]) -> Evaluation:
+        """The outcome of all."""
+        self.missing.sort(key=lambda item: item[0].rank)
+        refusal, code = _find_refusal(self.blocker, self.missing)
+        distinct = tuple(dict.fromkeys(each for each, _name in self.missing))
+        return Evaluation(refusal, code, distinct, self.lifetime_seconds, self.applied, self.satisfied, tuple(rulings))
 
 
-def _check_controls(policy: AccessPolicy, facts: Facts) -> tuple[Reason | None, str]:
-    unmet: list[tuple[Reason, str]] = []
-    met: list[str] = []
-    for control in policy.controls:
-        if control == "block":
-            return Reason.BLOCKED_BY_ACCESS_POLICY, "blocks access"
-        compliant, source = find_device_fact(facts, COMPLIANT)
-        if compliant:
-            met.append(f"device is compliant ({source})")
-        elif compliant is None:
-            unmet.append((Reason.DEVICE_NOT_COMPLIANT, f"device is not known to be compliant ({source})"))
-        else:
-            unmet.append((Reason.DEVICE_NOT_COMPLIANT, f"device is not compliant ({source})"))
-    if unmet and (policy.require_all or not met):
-        return unmet[0]
-    return None, "; ".join(met)
+def _check_grant(grant: GrantControls, sign_in: SignIn, known: dict[Control, Check]) -> _Said:
+    """What each control said, and those that are missing: all of them, or any where the operator is OR."""
+    made = []
+    for control in grant.controls:
+        check = known.get(control)
+        if check is None:
+            check = known[control] = control.check(sign_in)
+        made.append(check)
+    unmet = tuple([check.missing for check in made if check.missing is not None])
+    if not grant.require_all and len(unmet) < len(made):
+        unmet = ()
+    return tuple(made), unmet
+
+
+def _check_session(session: SessionControls, sign_in: SignIn) -> tuple[tuple[Missing, ...], int | None]:
+    """What is missing, and how many seconds the sign-in still counts."""
+    if session.frequency is None:
+        return session.unknown, None
+    remaining = session.frequency.find_remaining_seconds(sign_in)
+    if remaining == 0:
+        return (session.frequency.missing, *session.unknown), None
+    return session.unknown, remaining
+
+
+def _choose(grant: GrantControls | None, unmet: tuple[Missing, ...]) -> Sequence[Missing]:
+    """All that is missing; of controls that are alternatives, the first in Entra's order that somebody could meet."""
+    if not unmet or grant is None or grant.require_all:
+        return unmet
+    return (min(unmet, key=lambda each: (not each.evaluable, each.rank)),)
+
+
+def _find_refusal(blocker: str, missing: Sequence[tuple[Missing, str]]) -> tuple[tuple[Reason, str] | None, int]:
+    if blocker:
+        text = f"conditional access policy {blocker!r}: blocks access"
+        return (Reason.BLOCKED_BY_ACCESS_POLICY, text), BLOCKED
+    if not missing:
+        return None, 0
+    first, name = missing[0]
+    return (first.reason, f"conditional access policy {name!r}: {first.text}"), first.error_code
+
+
+def _build_result(
+    policy: AccessPolicy,
+    verdict: Verdict,
+    checks: tuple[Check, ...],
+    unmet: tuple[Missing, ...],
+    too_old: tuple[Missing, ...],
+) -> PolicyResult:
+    grant = policy.grant
+    blocks = grant is not None and grant.blocks
+    failed = bool(blocks or unmet or too_old)
+    if policy.state is _STATE_ON:
+        # unknown: it demands nothing that is missing, and whether it applies at all nobody can tell.
+        word = "failure" if failed else "success" if verdict.applies else "unknown"
+    elif failed:
+        prompts = not blocks and _is_interactive(grant, unmet) and all(each.interactive for each in too_old)
+        word = "reportOnlyInterrupted" if prompts else "reportOnlyFailure"
+    else:
+        word = "reportOnlySuccess"
+    detail = "blocks access" if blocks else _describe(grant, checks, unmet, too_old)
+    if verdict.applies is None:
+        detail = f"{verdict.text}, so it counts as applying: {detail}"
+    return PolicyResult(policy.name, KIND, word, detail)
+
+
+def _is_interactive(grant: GrantControls | None, unmet: tuple[Missing, ...]) -> bool:
+    """Whether asking the person could meet what is missing."""
+    if grant is None or grant.require_all or not unmet:
+        return all(each.interactive for each in unmet)
+    return any(each.interactive for each in unmet)
+
+
+def _describe(
+    grant: GrantControls | None, checks: tuple[Check, ...], unmet: tuple[Missing, ...], too_old: tuple[Missing, ...]
+) -> str:
+    if unmet or too_old:
+        joint = "; " if grant is None or grant.require_all else "; or "
+        return "; ".join(
+            [*(each.text for each in too_old), *([joint.join(each.text for each in unmet)] if unmet else [])]
+        )
+    return "; ".join([check.text for check in checks if check.missing is None]) or "demands no control"

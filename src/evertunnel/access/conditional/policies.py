@@ -1,19 +1,30 @@
-"""Reading a conditionalAccessPolicy (Graph v1.0). What cannot be evaluated yet is refused with its JSON path.
+"""Reading a conditionalAccessPolicy (Graph v1.0), the whole object. Wrong types and words are refused with their path.
 
-Fields that carry no condition (ids, names, dates, OData annotations) are kept as they are and have no effect.
+What cannot be evaluated is read all the same and listed, so that import can say it: a condition of that kind counts as
+met where that restricts, a control of that kind is never met. Fields that carry no condition (ids, names, dates, OData
+annotations) have no effect.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from evertunnel.access.documents import PolicyError, read_object, read_text, read_texts
+from evertunnel.access.conditional import location_condition, users
+from evertunnel.access.conditional.applications import Applications
+from evertunnel.access.conditional.conditions import build_unknown, read_conditions
+from evertunnel.access.conditional.grant_controls import PATH as GRANT_PATH
+from evertunnel.access.conditional.grant_controls import GrantControls, read_grant_controls
+from evertunnel.access.conditional.locations import NamedLocation
+from evertunnel.access.conditional.session_controls import SessionControls, read_session_controls
+from evertunnel.access.conditional.sign_in import SignIn
+from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength
+from evertunnel.access.conditional.users import Users
+from evertunnel.access.conditional.verdicts import MATCHES, OFF, Condition, Fixed, Notes, Verdict
+from evertunnel.access.documents import PolicyError, is_set, list_unknown, read_object, read_text, read_texts
+from evertunnel.model import PolicyResult
 
-# The application our tunnels are. "VPN Server" is what Entra names the service principal of its VPN certificates.
-APPLICATIONS = frozenset({"evertunnel", "vpn", "vpn server"})
-# Words of Graph that can only mean other applications. An id could be anybody's, ours in Entra included.
-_OTHER_APPLICATIONS = frozenset({"none", "office365", "microsoftadminportals"})
+KIND = "access"
 _INERT = (
     "id",
     "displayName",
@@ -23,8 +34,8 @@ _INERT = (
     "modifiedDateTime",
     "deletedDateTime",
 )
-_USER_FIELDS = ("includeUsers", "excludeUsers", "includeGroups", "excludeGroups")
-_CONTROLS = ("block", "compliantDevice")
+_PARTS = ("state", "conditions", "grantControls", "sessionControls")
+_Ask = Callable[[SignIn], Verdict]
 
 
 class State(StrEnum):
@@ -35,129 +46,131 @@ class State(StrEnum):
     REPORT_ONLY = "enabledForReportingButNotEnforced"
 
 
-@dataclass(frozen=True, slots=True)
+_NOT_APPLIED = {State.ON: "notApplied", State.OFF: "notEnabled", State.REPORT_ONLY: "reportOnlyNotApplied"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AccessPolicy:
-    """A compiled policy. Sets hold ids; `all_users` is the word All."""
+    """A compiled policy. `grant` and `session` are None where nothing of that kind is demanded.
+
+    `checks` are its conditions but for one that matches everybody, `vpn_checks` besides without one that matches the
+    VPN: asking them at every decision would cost more than those that tell policies apart. Of a policy that is off
+    they say so. `unevaluable`
+    and `without_meaning` are pairs of JSON path and reason.
+    """
 
     name: str
     state: State
-    all_users: bool
-    include_users: frozenset[str]
-    include_groups: frozenset[str]
-    exclude_users: frozenset[str]
-    exclude_groups: frozenset[str]
-    excludes_all_users: bool
-    applies_to_tunnels: bool
-    require_all: bool
-    controls: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    grant: GrantControls | None
+    session: SessionControls | None
+    unevaluable: tuple[tuple[str, str], ...] = ()
+    without_meaning: tuple[tuple[str, str], ...] = ()
+    checks: tuple[_Ask, ...] = field(init=False, repr=False)
+    vpn_checks: tuple[_Ask, ...] = field(init=False, repr=False)
+    # There are few verdicts, and most policies do not apply to most sign-ins: each such result is built once.
+    _not_applied: dict[Verdict, PolicyResult] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.is_off:
+            object.__setattr__(self, "checks", (Fixed(OFF).check,))
+            object.__setattr__(self, "vpn_checks", self.checks)
+            return
+        asked = [each for each in self.conditions if not (isinstance(each, Users) and each.includes_everybody)]
+        object.__setattr__(self, "checks", tuple(each.check for each in asked))
+        telling = [each for each in asked if not (isinstance(each, Applications) and each.vpn is MATCHES)]
+        object.__setattr__(self, "vpn_checks", tuple(each.check for each in telling))
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it is switched off altogether."""
+        return self.state is State.OFF
+
+    def get_not_applied(self, verdict: Verdict) -> PolicyResult:
+        """The result where a condition does not match, or the policy is off."""
+        result = self._not_applied.get(verdict)
+        if result is None:
+            result = self._not_applied[verdict] = PolicyResult(self.name, KIND, _NOT_APPLIED[self.state], verdict.text)
+        return result
 
 
-def compile_access_policy(document: Any, resolved: Mapping[str, str]) -> AccessPolicy:
-    """Read a policy. `resolved` maps every user and group it names to an id. Raises PolicyError."""
+def compile_access_policy(
+    document: Any,
+    resolved: Mapping[str, str],
+    *,
+    locations: Mapping[str, NamedLocation] | None = None,
+    strengths: Mapping[str, AuthenticationStrength] | None = None,
+) -> AccessPolicy:
+    """Read a policy. Raises PolicyError.
+
+    `resolved` maps every user and group it names to an id, and may map ids of applications to VPN or another name.
+    `locations` and `strengths` hold all there are, by id and by name: AllTrusted means all of them that are trusted.
+    """
     policy = read_object(document, "$")
-    _refuse_unless_empty(policy, "$", (*_INERT, "state", "conditions", "grantControls"))
+    notes = Notes([], [])
     name = read_text(policy.get("displayName"), "$.displayName")
     state = State(read_text(policy.get("state"), "$.state", choices=[state.value for state in State]))
-    conditions = read_object(policy.get("conditions"), "$.conditions")
-    _refuse_unless_empty(conditions, "$.conditions", ("users", "applications", "clientAppTypes"))
-    users = read_object(conditions.get("users"), "$.conditions.users")
-    _refuse_unless_empty(users, "$.conditions.users", _USER_FIELDS)
-    include_users = read_texts(users.get("includeUsers"), "$.conditions.users.includeUsers")
-    exclude_users = read_texts(users.get("excludeUsers"), "$.conditions.users.excludeUsers")
-    include_groups = read_texts(users.get("includeGroups"), "$.conditions.users.includeGroups")
-    exclude_groups = read_texts(users.get("excludeGroups"), "$.conditions.users.excludeGroups")
-    if not include_users and not include_groups:
-        raise PolicyError("$.conditions.users", "names nobody: set includeUsers or includeGroups")
-    client_apps = read_texts(conditions.get("clientAppTypes"), "$.conditions.clientAppTypes")
-    if client_apps and "all" not in client_apps:
-        raise PolicyError("$.conditions.clientAppTypes", "only ['all'] can be evaluated so far")
-    operator, controls = _read_grant_controls(policy.get("grantControls"))
+    conditions = read_conditions(policy.get("conditions"), resolved, locations or {}, notes)
+    unknown = build_unknown(list_unknown(policy, "$", (*_INERT, *_PARTS)), notes)
+    grant = read_grant_controls(policy.get("grantControls"), strengths or {}, notes)
+    session, has_session = read_session_controls(policy.get("sessionControls"), notes)
+    if grant is None and not has_session:
+        path = f"{GRANT_PATH}.builtInControls" if isinstance(policy.get("grantControls"), Mapping) else GRANT_PATH
+        raise PolicyError(path, "demands nothing: name at least one control")
     return AccessPolicy(
-        name=name,
-        state=state,
-        all_users="All" in include_users,
-        include_users=_resolve(include_users, resolved, "$.conditions.users.includeUsers"),
-        include_groups=_resolve(include_groups, resolved, "$.conditions.users.includeGroups"),
-        exclude_users=_resolve(exclude_users, resolved, "$.conditions.users.excludeUsers"),
-        exclude_groups=_resolve(exclude_groups, resolved, "$.conditions.users.excludeGroups"),
-        excludes_all_users="All" in exclude_users,
-        applies_to_tunnels=_applies_to_tunnels(conditions.get("applications")),
-        require_all=operator == "AND",
-        controls=controls,
+        name,
+        state,
+        (*conditions, *unknown),
+        grant,
+        session,
+        tuple(notes.unevaluable),
+        tuple(notes.without_meaning),
     )
 
 
+def list_unevaluable(policy: AccessPolicy) -> tuple[tuple[str, str], ...]:
+    """What of a policy cannot be evaluated, as pairs of JSON path and reason.
+
+    While the policy is on, such a condition counts as met where that restricts and such a control is never met.
+    """
+    return policy.unevaluable
+
+
+def list_without_meaning(policy: AccessPolicy) -> tuple[tuple[str, str], ...]:
+    """What of a policy has no effect on a VPN, as pairs of JSON path and reason."""
+    return policy.without_meaning
+
+
 def list_references(document: Any) -> list[tuple[str, str, str]]:
-    """Every user and group a policy names, as (path, kind, text), for the caller to resolve."""
+    """Everything a policy names that the caller has to resolve, as (path, kind, text).
+
+    Kinds are user, group, location and strength. A strength that the policy holds itself, or a built-in one, is none.
+    """
     policy = read_object(document, "$")
     conditions = read_object(policy.get("conditions"), "$.conditions")
-    users = read_object(conditions.get("users"), "$.conditions.users")
+    named = read_object(conditions.get("users"), users.PATH)
     found = []
-    for field in _USER_FIELDS:
-        path = f"$.conditions.users.{field}"
-        kind = "group" if field.endswith("Groups") else "user"
-        for index, text in enumerate(read_texts(users.get(field), path)):
-            if kind == "user" and text in ("All", "None"):
-                continue
-            found.append((f"{path}[{index}]", kind, text))
+    for name in users.TEXT_FIELDS:
+        kind, words = ("group", ()) if name.endswith("Groups") else ("user", users.WORDS)
+        found += _list_texts(named, f"{users.PATH}.{name}", kind, words)
+    if is_set(conditions.get("locations")):
+        places = read_object(conditions["locations"], location_condition.PATH)
+        words = (*location_condition.WORDS, location_condition.MFA_TRUSTED_ADDRESSES)
+        for name in location_condition.FIELDS:
+            found += _list_texts(places, f"{location_condition.PATH}.{name}", "location", words)
+    grant = policy.get("grantControls")
+    wanted = read_object(grant, GRANT_PATH).get("authenticationStrength") if is_set(grant) else None
+    if is_set(wanted):
+        path = f"{GRANT_PATH}.authenticationStrength"
+        strength = read_object(wanted, path)
+        text = read_text(strength.get("id"), f"{path}.id")
+        if text.lower() not in BUILT_IN and not is_set(strength.get("allowedCombinations")):
+            found.append((f"{path}.id", "strength", text))
     return found
 
 
-def _read_grant_controls(value: Any) -> tuple[str, tuple[str, ...]]:
-    path = "$.grantControls"
-    grant = read_object(value, path)
-    _refuse_unless_empty(grant, path, ("operator", "builtInControls"))
-    controls = read_texts(grant.get("builtInControls"), f"{path}.builtInControls")
-    if not controls:
-        raise PolicyError(f"{path}.builtInControls", "demands nothing: name at least one control")
-    for index, control in enumerate(controls):
-        if control not in _CONTROLS:
-            raise PolicyError(
-                f"{path}.builtInControls[{index}]",
-                f"{control!r} cannot be evaluated yet; known are {', '.join(_CONTROLS)}",
-            )
-    if "block" in controls and len(controls) > 1:
-        raise PolicyError(f"{path}.builtInControls", "block stands alone")
-    operator = "OR" if len(controls) == 1 and grant.get("operator") is None else grant.get("operator")
-    return read_text(operator, f"{path}.operator", choices=("AND", "OR")), controls
-
-
-def _applies_to_tunnels(value: Any) -> bool:
-    path = "$.conditions.applications"
-    applications = read_object(value, path)
-    _refuse_unless_empty(applications, path, ("includeApplications", "excludeApplications"))
-    texts = read_texts(applications.get("includeApplications"), f"{path}.includeApplications")
-    include = {text.lower() for text in texts}
-    exclude = {
-        text.lower() for text in read_texts(applications.get("excludeApplications"), f"{path}.excludeApplications")
-    }
-    if not include:
-        raise PolicyError(f"{path}.includeApplications", 'names no application: use ["All"] or ["VPN"]')
-    wanted = APPLICATIONS | {"all"}
-    for index, text in enumerate(texts if not include & wanted else ()):
-        if text.lower() not in _OTHER_APPLICATIONS:
-            # Taken for another application, a policy that blocks the VPN would silently block nothing.
-            problem = (
-                f"{text!r} is an application we do not know: write VPN if it is the VPN, else leave the policy out"
-            )
-            raise PolicyError(f"{path}.includeApplications[{index}]", problem)
-    return bool(include & wanted) and not exclude & wanted
-
-
-def _resolve(texts: tuple[str, ...], resolved: Mapping[str, str], path: str) -> frozenset[str]:
-    ids = set()
-    for index, text in enumerate(texts):
-        if path.endswith("Users") and text in ("All", "None"):
-            continue
-        if text not in resolved:
-            raise PolicyError(f"{path}[{index}]", f"{text!r} is neither the id nor the name of one we know")
-        ids.add(resolved[text])
-    return frozenset(ids)
-
-
-def _refuse_unless_empty(document: Mapping[str, Any], path: str, known: tuple[str, ...]) -> None:
-    """Everything set that we do not evaluate would be a condition silently dropped: refuse it."""
-    for key, value in document.items():
-        if key in known or "@odata" in key or value is None or value is False or value in ([], {}, ""):
-            continue
-        raise PolicyError(f"{path}.{key}", "cannot be evaluated yet; remove it or leave the policy out")
+def _list_texts(
+    document: Mapping[str, Any], path: str, kind: str, words: tuple[str, ...]
+) -> list[tuple[str, str, str]]:
+    texts = read_texts(document.get(path.rpartition(".")[2]), path)
+    return [(f"{path}[{index}]", kind, text) for index, text in enumerate(texts) if text not in words]

@@ -6,6 +6,7 @@ import pytest
 
 from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
 from evertunnel.access.conditional.policies import compile_access_policy
+from evertunnel.access.decision import build_sign_in
 from evertunnel.access.facts import Facts
 from evertunnel.model import Fact, Reason
 from tests.unit.access.samples import make_document, make_facts, say
@@ -16,7 +17,9 @@ NOT_COMPLIANT = say("false")
 
 
 def evaluate(facts: Facts, *documents: dict[str, Any]) -> Evaluation:
-    return evaluate_access_policies([compile_access_policy(document, RESOLVED) for document in documents], facts)
+    return evaluate_access_policies(
+        [compile_access_policy(document, RESOLVED) for document in documents], build_sign_in(facts)
+    )
 
 
 def results(found: Evaluation) -> list[str]:
@@ -157,7 +160,8 @@ def test_every_policy_is_evaluated_although_one_blocks() -> None:
 
 
 def test_no_policy_at_all_refuses_nothing_and_vouches_for_nothing() -> None:
-    assert evaluate(make_facts()) == Evaluation((), None, 0)
+    found = evaluate(make_facts())
+    assert (found.results, found.refusal, found.satisfied, found.status) == ((), None, 0, "notApplied")
 
 
 def test_satisfied_counts_the_policies_that_vouch() -> None:

@@ -1,13 +1,21 @@
-"""Reading conditional access policies: what Graph writes is taken, what cannot be evaluated is refused at its place."""
+"""Reading conditional access policies: what Graph writes is taken, what is wrong is refused at its place."""
 
 import copy
 from typing import Any
 
 import pytest
 
-from evertunnel.access.conditional.policies import State, compile_access_policy, list_references
+from evertunnel.access.conditional.evaluation import evaluate_access_policies
+from evertunnel.access.conditional.policies import (
+    State,
+    compile_access_policy,
+    list_references,
+    list_unevaluable,
+    list_without_meaning,
+)
+from evertunnel.access.decision import build_sign_in
 from evertunnel.access.documents import PolicyError
-from tests.unit.access.samples import make_document
+from tests.unit.access.samples import make_document, make_facts
 
 RESOLVED = {"alice@corp.example": "u1", "Sales": "g1", "bob@corp.example": "u2"}
 
@@ -72,29 +80,24 @@ def change(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return changed
 
 
+def applies_to_tunnels(document: dict[str, Any], resolved: dict[str, str] | None = None) -> bool:
+    policy = compile_access_policy(document, resolved or {})
+    return evaluate_access_policies([policy], build_sign_in(make_facts())).applied == 1
+
+
 def test_a_policy_as_graph_exports_it_is_read() -> None:
     policy = compile_access_policy(EXPORTED, RESOLVED)
-    assert (policy.name, policy.state, policy.controls) == (
-        "Compliant devices for VPN", State.ON, ("compliantDevice",),
-    )  # fmt: skip
-    assert (policy.include_users, policy.include_groups) == ({"u1"}, {"g1"})
-    assert policy.applies_to_tunnels
-    assert not (policy.all_users or policy.exclude_users or policy.exclude_groups or policy.require_all)
+    assert (policy.name, policy.state) == ("Compliant devices for VPN", State.ON)
+    assert policy.grant is not None
+    assert [control.name for control in policy.grant.controls] == ["compliantDevice"]
+    assert not (policy.grant.blocks or policy.grant.require_all)
+    assert (policy.unevaluable, policy.without_meaning, policy.session) == ((), (), None)
+    assert len(policy.conditions) == 2  # users and applications: what is not configured costs nothing
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_every_state_is_read(state: State) -> None:
     assert compile_access_policy(make_document("block", state=state.value), {}).state is state
-
-
-def test_the_word_all_includes_or_excludes_everybody() -> None:
-    policy = compile_access_policy(make_document("block", users={"includeUsers": ["All"], "excludeUsers": ["All"]}), {})
-    assert policy.all_users and policy.excludes_all_users
-
-
-def test_the_word_none_names_nobody() -> None:
-    policy = compile_access_policy(make_document("block", users={"includeUsers": ["None"]}), {})
-    assert not (policy.all_users or policy.include_users or policy.include_groups)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +115,7 @@ def test_the_word_none_names_nobody() -> None:
     ],
 )
 def test_applications_tell_whether_it_is_about_tunnels(applications: dict[str, Any], applies: bool) -> None:
-    policy = compile_access_policy(make_document("block", applications=applications), {})
-    assert policy.applies_to_tunnels is applies
+    assert applies_to_tunnels(make_document("block", applications=applications)) is applies
 
 
 @pytest.mark.parametrize("application", ["b71a1b0f-7e0f-4a0b-9c39-3d1f3c2e5a10", "VNP"])
@@ -123,60 +125,34 @@ def test_an_application_that_could_be_ours_is_refused_and_not_taken_for_another(
         compile_access_policy(make_document("block", applications=applications), {})
     assert caught.value.path == "$.conditions.applications.includeApplications[1]"
     beside = {"includeApplications": [application, "VPN"], "excludeApplications": [application]}
-    assert compile_access_policy(make_document("block", applications=beside), {}).applies_to_tunnels
+    assert applies_to_tunnels(make_document("block", applications=beside))
+
+
+def test_the_id_of_an_application_is_the_one_that_was_told() -> None:
+    document = make_document("block", applications={"includeApplications": ["a-1"]})
+    assert applies_to_tunnels(document, {"a-1": "VPN"})
+    assert not applies_to_tunnels(document, {"a-1": "Salesforce"})
 
 
 def test_one_control_needs_no_operator() -> None:
     document = change(make_document("compliantDevice"), "$.grantControls", {"builtInControls": ["compliantDevice"]})
-    assert compile_access_policy(document, {}).controls == ("compliantDevice",)
+    grant = compile_access_policy(document, {}).grant
+    assert grant is not None
+    assert [control.name for control in grant.controls] == ["compliantDevice"]
 
 
-# Everything Graph can say that we do not evaluate, with a value as it would stand there.
-CANNOT: dict[str, Any] = {
-    "$.sessionControls": {"signInFrequency": {"value": 1, "type": "hours", "isEnabled": True}},
-    "$.partialEnablementStrategy": "x",
-    "$.conditions.userRiskLevels": ["high"],
-    "$.conditions.signInRiskLevels": ["medium"],
-    "$.conditions.servicePrincipalRiskLevels": ["high"],
-    "$.conditions.insiderRiskLevels": "elevated",
-    "$.conditions.agentIdRiskLevels": "high",
-    "$.conditions.platforms": {"includePlatforms": ["windows"]},
-    "$.conditions.locations": {"includeLocations": ["AllTrusted"]},
-    "$.conditions.devices": {"deviceFilter": {"mode": "include", "rule": 'device.model -eq "x"'}},
-    "$.conditions.deviceStates": {"includeStates": ["All"]},
-    "$.conditions.clientApplications": {"includeServicePrincipals": ["All"]},
-    "$.conditions.authenticationFlows": {"transferMethods": "deviceCodeFlow"},
-    "$.conditions.times": {"includedRanges": []},
-    "$.conditions.applications.includeUserActions": ["urn:user:registerdevice"],
-    "$.conditions.applications.includeAuthenticationContextClassReferences": ["c1"],
-    "$.conditions.applications.applicationFilter": {"mode": "include", "rule": "x"},
-    "$.conditions.users.includeRoles": ["62e90394-69f5-4237-9190-012177145e10"],
-    "$.conditions.users.excludeRoles": ["62e90394-69f5-4237-9190-012177145e10"],
-    "$.conditions.users.includeGuestsOrExternalUsers": {"guestOrExternalUserTypes": "b2bCollaborationGuest"},
-    "$.conditions.users.excludeGuestsOrExternalUsers": {"guestOrExternalUserTypes": "internalGuest"},
-    "$.grantControls.customAuthenticationFactors": ["x"],
-    "$.grantControls.termsOfUse": ["x"],
-    "$.grantControls.authenticationStrength": {"id": "00000000-0000-0000-0000-000000000002"},
-}
-
-
-@pytest.mark.parametrize("path", CANNOT)
-def test_what_cannot_be_evaluated_is_refused_with_its_path(path: str) -> None:
-    with pytest.raises(PolicyError, match="cannot be evaluated yet") as caught:
-        compile_access_policy(change(EXPORTED, path, CANNOT[path]), RESOLVED)
-    assert caught.value.path == path
-
-
-CONTROLS = ["mfa", "domainJoinedDevice", "approvedApplication", "compliantApplication", "passwordChange",
-            "unknownFutureValue", "riskRemediation", "BLOCK"]  # fmt: skip
-
-
-@pytest.mark.parametrize("control", CONTROLS)
-def test_a_control_we_cannot_check_is_refused_even_beside_one_we_can(control: str) -> None:
+@pytest.mark.parametrize("control", ["unknownFutureValue", "BLOCK", "", "compliantdevice"])
+def test_a_control_that_is_no_word_of_graph_is_refused_even_beside_one_that_is(control: str) -> None:
     document = change(EXPORTED, "$.grantControls.builtInControls", ["compliantDevice", control])
     with pytest.raises(PolicyError) as caught:
         compile_access_policy(document, RESOLVED)
     assert caught.value.path == "$.grantControls.builtInControls[1]"
+
+
+def test_a_word_that_was_hidden_at_export_is_told_how_to_get() -> None:
+    document = change(EXPORTED, "$.grantControls.builtInControls", ["unknownFutureValue"])
+    with pytest.raises(PolicyError, match="Prefer: include-unknown-enum-members"):
+        compile_access_policy(document, RESOLVED)
 
 
 WRONG: dict[str, Any] = {
@@ -193,17 +169,73 @@ WRONG: dict[str, Any] = {
     "$.conditions.applications": None,
     "$.conditions.applications.includeApplications": [],
     "$.conditions.applications.excludeApplications[0]": [None],
-    "$.conditions.clientAppTypes": ["browser", "mobileAppsAndDesktopClients"],
+    "$.conditions.clientAppTypes[1]": ["browser", "telnet"],
+    "$.conditions.platforms": ["windows"],
+    "$.conditions.platforms.includePlatforms[0]": {"includePlatforms": ["Windows"]},
+    "$.conditions.platforms.includePlatforms": {"excludePlatforms": ["windows"]},
+    "$.conditions.locations.includeLocations": {"excludeLocations": ["AllTrusted"]},
+    "$.conditions.locations.includeLocations[0]": {"includeLocations": ["nowhere"]},
+    "$.conditions.locations.excludeLocations[0]": {"includeLocations": ["All"], "excludeLocations": ["nowhere"]},
+    "$.conditions.signInRiskLevels": "high",
+    "$.conditions.signInRiskLevels[0]": ["High"],
+    "$.conditions.userRiskLevels[0]": [3],
+    "$.conditions.servicePrincipalRiskLevels[0]": ["hidden"],
+    "$.conditions.insiderRiskLevels": "minor,great",
+    "$.conditions.authenticationFlows": "deviceCodeFlow",
+    "$.conditions.authenticationFlows.transferMethods": {"transferMethods": ["deviceCodeFlow"]},
+    "$.conditions.devices": "all",
+    "$.conditions.devices.deviceFilter": {"deviceFilter": "x"},
+    "$.conditions.devices.deviceFilter.mode": {"deviceFilter": {"mode": "Include", "rule": "x"}},
+    "$.conditions.devices.deviceFilter.rule": {"deviceFilter": {"mode": "include", "rule": None}},
+    "$.conditions.clientApplications": "x",
+    "$.conditions.users.includeRoles": "x",
+    "$.conditions.users.includeGuestsOrExternalUsers.guestOrExternalUserTypes": {"externalTenants": None, "x": 1},
+    "$.conditions.users.excludeGuestsOrExternalUsers.guestOrExternalUserTypes": {"guestOrExternalUserTypes": "guest"},
+    "$.conditions.users.excludeGuestsOrExternalUsers.externalTenants.members": {
+        "guestOrExternalUserTypes": "internalGuest",
+        "externalTenants": {"membershipKind": "enumerated"},
+    },
+    "$.conditions.applications.applicationFilter.mode": {"mode": "x", "rule": "y"},
     "$.grantControls": None,
     "$.grantControls.operator": "XOR",
+    "$.grantControls.termsOfUse": "x",
+    "$.grantControls.customAuthenticationFactors[0]": [None],
+    "$.grantControls.authenticationStrength": "x",
+    "$.grantControls.authenticationStrength.id": {"displayName": "x"},
+    "$.grantControls.authenticationStrength.allowedCombinations[0]": {
+        "id": "s",
+        "displayName": "s",
+        "allowedCombinations": ["password,hope"],
+    },
+    "$.sessionControls": [1],
+    "$.sessionControls.signInFrequency": {"signInFrequency": 4},
+    "$.sessionControls.signInFrequency.isEnabled": {"signInFrequency": {"isEnabled": "yes"}},
+    "$.sessionControls.signInFrequency.type": {"signInFrequency": {"isEnabled": True, "value": 1}},
+    "$.sessionControls.signInFrequency.value": {"signInFrequency": {"isEnabled": True, "type": "days", "value": True}},
+    "$.sessionControls.signInFrequency.frequencyInterval": {"signInFrequency": {"frequencyInterval": "never"}},
+    "$.sessionControls.signInFrequency.authenticationType": {"signInFrequency": {"authenticationType": "third"}},
     "$.grantControls.builtInControls": [],
 }
 
 
+# Where the wrong value is put: what is inside an object is wrong in the object.
+OBJECTS = {
+    "platforms", "locations", "devices", "authenticationFlows", "includeGuestsOrExternalUsers",
+    "excludeGuestsOrExternalUsers", "applicationFilter", "authenticationStrength", "sessionControls",
+}  # fmt: skip
+
+
+def find_changed(path: str) -> str:
+    parts = path.partition("[")[0].split(".")
+    for index, part in enumerate(parts):
+        if part in OBJECTS:
+            return ".".join(parts[: index + 1])
+    return ".".join(parts)
+
+
 @pytest.mark.parametrize("path", WRONG)
 def test_what_is_wrong_is_refused_with_its_path(path: str) -> None:
-    place = path.partition("[")[0]
-    document = WRONG[path] if path == "$" else change(EXPORTED, place, WRONG[path])
+    document = None if path == "$" else change(EXPORTED, find_changed(path), WRONG[path])
     with pytest.raises(PolicyError) as caught:
         compile_access_policy(document, RESOLVED)
     assert caught.value.path == path
@@ -225,6 +257,56 @@ def test_two_controls_need_an_operator() -> None:
     with pytest.raises(PolicyError) as caught:
         compile_access_policy(document, {})
     assert caught.value.path == "$.grantControls.operator"
+
+
+@pytest.mark.parametrize(
+    ("grant", "session", "path"),
+    [
+        (None, None, "$.grantControls"),
+        ({"operator": "OR", "builtInControls": []}, {}, "$.grantControls.builtInControls"),
+        (None, {"signInFrequency": None, "persistentBrowser": None}, "$.grantControls"),
+    ],
+)
+def test_a_policy_that_demands_nothing_is_refused(grant: Any, session: Any, path: str) -> None:
+    with pytest.raises(PolicyError, match="demands nothing") as caught:
+        compile_access_policy(change(EXPORTED, "$.grantControls", grant) | {"sessionControls": session}, RESOLVED)
+    assert caught.value.path == path
+
+
+def test_session_controls_are_enough_to_demand() -> None:
+    session = {"persistentBrowser": {"isEnabled": True, "mode": "never"}, "signInFrequency": None}
+    policy = compile_access_policy(change(EXPORTED, "$.grantControls", None) | {"sessionControls": session}, RESOLVED)
+    assert (policy.grant, policy.session, list_unevaluable(policy)) == (None, None, ())
+    assert [path for path, _reason in list_without_meaning(policy)] == ["$.sessionControls.persistentBrowser"]
+
+
+def test_an_application_we_do_not_know_excludes_nothing_and_is_told() -> None:
+    applications = {"includeApplications": ["All"], "excludeApplications": ["Office365", "a-1", "a-2"]}
+    document = make_document("block", applications=applications)
+    assert applies_to_tunnels(document)
+    policy = compile_access_policy(document, {"a-1": "Salesforce"})
+    assert [path for path, _reason in list_without_meaning(policy)] == [
+        "$.conditions.applications.excludeApplications[2]"
+    ]
+    assert not applies_to_tunnels(document, {"a-2": "VPN"})
+
+
+def test_locations_and_strengths_are_listed_to_be_looked_up_and_what_needs_no_looking_up_is_not() -> None:
+    document = make_document("mfa")
+    places = {"includeLocations": ["All", "AllTrusted", "Office"], "excludeLocations": ["l-2"]}
+    document["conditions"]["locations"] = places
+    document["grantControls"]["authenticationStrength"] = {"id": "s-1"}
+    assert list_references(document) == [
+        ("$.conditions.locations.includeLocations[2]", "location", "Office"),
+        ("$.conditions.locations.excludeLocations[0]", "location", "l-2"),
+        ("$.grantControls.authenticationStrength.id", "strength", "s-1"),
+    ]
+    for held in (
+        {"id": "00000000-0000-0000-0000-000000000004"},
+        {"id": "s-1", "displayName": "s", "allowedCombinations": ["fido2"]},
+    ):
+        document["grantControls"]["authenticationStrength"] = held
+        assert len(list_references(document)) == 2
 
 
 def test_everybody_a_policy_names_is_listed_to_be_looked_up_and_the_special_words_are_not() -> None:
