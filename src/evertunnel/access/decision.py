@@ -42,11 +42,11 @@ class Policies:
 
 def decide_tunnel(policies: Policies, facts: Facts) -> Decision:
     """May this tunnel come up, or stay up?"""
-    refusal = _find_standing_refusal(facts) or _find_certificate_refusal(facts)
+    refusal = find_standing_refusal(facts) or find_certificate_refusal(facts)
     if refusal:
         return _refuse(*refusal)
     results: list[PolicyResult] = []
-    policy = _find_network_policy(policies.network, facts, results)
+    policy = find_network_policy(policies.network, facts, results)
     if policy is None:
         return _refuse(Reason.NO_NETWORK_POLICY, "no network policy matches", results)
     if not policy.grant:
@@ -74,7 +74,7 @@ def decide_tunnel(policies: Policies, facts: Facts) -> Decision:
 
 def decide_certificate(policies: Policies, facts: Facts) -> Decision:
     """May a short-lived certificate be issued? Only when at least one conditional access policy applies and all do."""
-    refusal = _find_standing_refusal(facts)
+    refusal = find_standing_refusal(facts)
     if refusal:
         return _refuse(*refusal)
     evaluation = evaluate_access_policies(policies.access, build_sign_in(facts))
@@ -148,7 +148,8 @@ def _bound(settings: Mapping[str, Any], lifetime_seconds: int | None) -> Mapping
     return {**settings, "session_timeout_seconds": min(timeout, lifetime_seconds)}
 
 
-def _find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:
+def find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:
+    """What refuses whoever it is and whatever policies say: a denial, or somebody who is disabled."""
     if facts.user_denial:
         return Reason.USER_DENIED, f"the user is denied: {facts.user_denial}"
     if facts.device_denial:
@@ -160,7 +161,8 @@ def _find_standing_refusal(facts: Facts) -> tuple[Reason, str] | None:
     return None
 
 
-def _find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
+def find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
+    """What refuses this certificate on this tunnel, whatever policies say."""
     certificate = facts.certificate
     if facts.gateway is not None and not facts.gateway.enabled:
         return Reason.GATEWAY_DISABLED, f"the gateway {facts.gateway.name} is disabled or was removed"
@@ -199,9 +201,10 @@ def _find_assignment_refusal(facts: Facts, certificate: Certificate) -> tuple[Re
     return None
 
 
-def _find_network_policy(
+def find_network_policy(
     policies: Sequence[NetworkPolicy], facts: Facts, results: list[PolicyResult]
 ) -> NetworkPolicy | None:
+    """The first policy whose conditions all match; what each one said on the way goes into `results`."""
     for policy in policies:
         if not policy.enabled:
             results.append(PolicyResult(policy.name, "network", "notEnabled", "switched off"))

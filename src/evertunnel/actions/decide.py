@@ -44,6 +44,11 @@ class Decider:
             self._compile()
         return changes
 
+    @property
+    def policies(self) -> Policies:
+        """All policies, compiled."""
+        return self._policies
+
     def find_certificate(self, authority: Authority, serial: int) -> Certificate | None:
         """What we know of a serial of ours."""
         return self._snapshot.certificates.get((authority, serial))

@@ -27,6 +27,7 @@ from evertunnel.web.api import (
     profiles,
     sessions,
     users,
+    what_if,
 )
 from evertunnel.web.api.context import APIContext
 
@@ -37,7 +38,20 @@ _STATUS: dict[type[DomainError], int] = {
     AccessDeniedError: 403,
     UnavailableError: 503,
 }
-_NOUNS = (users, groups, devices, certificates, policies, gateways, profiles, sessions, attempts, denials, audit)
+_NOUNS = (
+    users,
+    groups,
+    devices,
+    certificates,
+    policies,
+    what_if,
+    gateways,
+    profiles,
+    sessions,
+    attempts,
+    denials,
+    audit,
+)
 
 
 def build_app(context: APIContext) -> FastAPI:

@@ -1,0 +1,98 @@
+"""What would come of a sign-in or a tunnel, and everything that stands in its way, not only what refuses first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
+from evertunnel.access.conditional.sign_in import MethodUse
+from evertunnel.access.decision import (
+    Policies,
+    build_sign_in,
+    decide_certificate,
+    decide_tunnel,
+    find_certificate_refusal,
+    find_network_policy,
+    find_standing_refusal,
+)
+from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts
+from evertunnel.model import Decision, Fact, PolicyResult, Reason
+
+SOURCE = "supposed"
+
+
+@dataclass(frozen=True, slots=True)
+class Supposition:
+    """What to take for true instead of what is known. None, and what is left out, stays as it is known.
+
+    Words are Graph's: `platform` windows, `sign_in_risk` high, `methods` password, softwareOath and the like.
+    `device` holds properties that device filters ask for.
+    """
+
+    address: str | None = None
+    country: str | None = None
+    platform: str | None = None
+    compliant: bool | None = None
+    domain_joined: bool | None = None
+    sign_in_risk: str | None = None
+    user_risk: str | None = None
+    insider_risk: str | None = None
+    methods: tuple[str, ...] | None = None
+    signed_in_at: datetime | None = None
+    device: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What would come of it. `decision` is what a login would get; the rest is told whatever refuses first.
+
+    `obstacles` are denials and what is wrong with user, device or certificate.
+    """
+
+    decision: Decision
+    obstacles: tuple[tuple[Reason, str], ...]
+    network: tuple[PolicyResult, ...]
+    access: Evaluation
+
+
+def suppose(facts: Facts, supposition: Supposition) -> Facts:
+    """The facts with what is supposed in place of what is known."""
+    told = {COMPLIANT: supposition.compliant, DOMAIN_JOINED: supposition.domain_joined}
+    device_facts = dict(facts.device_facts)
+    for name, value in told.items():
+        if value is not None:
+            device_facts[name] = (Fact(name, "true" if value else "false", SOURCE, facts.at),)
+    known = facts.sign_in
+    given = {
+        name: value
+        for name in ("country", "platform", "sign_in_risk", "user_risk", "insider_risk")
+        if (value := getattr(supposition, name)) is not None
+    }
+    signed_in_at = supposition.signed_in_at or facts.at
+    if supposition.methods is not None:
+        given["methods"] = tuple(MethodUse(name, signed_in_at) for name in supposition.methods)
+    if supposition.methods is not None or supposition.signed_in_at is not None:
+        given["authenticated_at"] = signed_in_at
+    return replace(
+        facts,
+        client_address=facts.client_address if supposition.address is None else supposition.address,
+        device_facts=device_facts,
+        sign_in=replace(known, device={**known.device, **supposition.device}, **given),
+    )
+
+
+def look_ahead(policies: Policies, facts: Facts) -> Prospect:
+    """Decide as for a login, or as for a certificate where `facts` name no tunnel, and look at everything."""
+    decide = decide_certificate if facts.tunnel is None else decide_tunnel
+    network: list[PolicyResult] = []
+    refusals = [find_standing_refusal(facts)]
+    if facts.tunnel is not None:
+        refusals.append(find_certificate_refusal(facts))
+        find_network_policy(policies.network, facts, network)
+    return Prospect(
+        decide(policies, facts),
+        tuple(refusal for refusal in refusals if refusal is not None),
+        tuple(network),
+        evaluate_access_policies(policies.access, build_sign_in(facts)),
+    )

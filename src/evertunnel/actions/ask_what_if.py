@@ -1,0 +1,97 @@
+"""Ask what would come of a sign-in or a tunnel now. Changes nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from evertunnel.access.facts import Facts
+from evertunnel.access.what_if import Prospect, Supposition, look_ahead, suppose
+from evertunnel.actions.decide import Decider
+from evertunnel.errors import InvalidInputError
+from evertunnel.model import (
+    Authority,
+    Certificate,
+    CertificateKind,
+    CertificateStatus,
+    Device,
+    SubjectKind,
+    TunnelKind,
+    User,
+)
+from evertunnel.storage import gateways, people
+from evertunnel.storage.store import Store
+
+_LIFE = timedelta(hours=1)
+_AUTHORITIES = {
+    CertificateKind.USER: Authority.ISSUING,
+    CertificateKind.SHORT_LIVED: Authority.ACCESS,
+    CertificateKind.DEVICE: Authority.DEVICE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who does what, by names. `tunnel` None asks for a short-lived certificate.
+
+    A tunnel is asked for with a good certificate of the kind `certificate`, whether or not there is one.
+    """
+
+    user: str | None = None
+    device: str | None = None
+    gateway: str | None = None
+    tunnel: TunnelKind | None = TunnelKind.USER
+    certificate: CertificateKind | None = None
+
+
+def ask_what_if(store: Store, question: Question, supposition: Supposition, *, now: datetime) -> Prospect:
+    """Raises NotFoundError, InvalidInputError."""
+    decider, facts = gather(store, question, now=now)
+    return look_ahead(decider.policies, suppose(facts, supposition))
+
+
+def gather(store: Store, question: Question, *, now: datetime) -> tuple[Decider, Facts]:
+    """What is known now of those a question names. Raises NotFoundError, InvalidInputError."""
+    if question.tunnel is TunnelKind.DEVICE and question.device is None:
+        raise InvalidInputError("a device tunnel is a device's: name one")
+    if question.tunnel is not TunnelKind.DEVICE and question.user is None:
+        raise InvalidInputError("name the user who signs in")
+    decider = Decider()
+    with store.read() as connection:
+        decider.refresh(connection)
+        user = device = gateway = None
+        if question.user is not None and question.tunnel is not TunnelKind.DEVICE:
+            user = decider.find_user(people.get_subject(connection, SubjectKind.USER, question.user).id)
+        if question.device is not None:
+            device = decider.find_device(people.get_subject(connection, SubjectKind.DEVICE, question.device).id)
+        if question.gateway is not None:
+            gateway = decider.find_gateway(gateways.get_gateway(connection, question.gateway).id)
+    certificate = None
+    if question.tunnel is not None:
+        certificate = _suppose_certificate(question, user, device, now)
+    facts = decider.gather_facts(
+        at=now,
+        tunnel=question.tunnel,
+        gateway=gateway,
+        user=user,
+        device=device,
+        certificate=certificate,
+    )
+    return decider, facts
+
+
+def _suppose_certificate(question: Question, user: User | None, device: Device | None, now: datetime) -> Certificate:
+    kind = question.certificate
+    if kind is None:
+        short_lived = CertificateKind.SHORT_LIVED if device is not None else CertificateKind.USER
+        kind = CertificateKind.DEVICE if question.tunnel is TunnelKind.DEVICE else short_lived
+    if kind not in _AUTHORITIES:
+        raise InvalidInputError(f"a {kind.value} certificate opens no tunnel")
+    return Certificate(
+        id="",
+        authority=_AUTHORITIES[kind],
+        serial=0,
+        kind=kind,
+        status=CertificateStatus.VALID,
+        not_after=now + _LIFE,
+        user_id=user.id if user else None,
+        device_id=device.id if device else None,
+    )

@@ -1,0 +1,137 @@
+"""What would come of a sign-in or a tunnel: our own question with everything in the answer, and Graph's."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+
+from evertunnel.access.conditional.evaluate_request import build_evaluate_answer, read_evaluate_request
+from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
+from evertunnel.access.conditional.sign_in import VPN, VPN_NAMES
+from evertunnel.access.decision import build_sign_in
+from evertunnel.access.what_if import Prospect, Supposition, suppose
+from evertunnel.actions.ask_what_if import Question, ask_what_if, gather
+from evertunnel.diagnosis.reasons import explain
+from evertunnel.model import CertificateKind, TunnelKind
+from evertunnel.storage import tables
+from evertunnel.web.api.context import Context
+
+router = APIRouter(prefix="/v1/policies", tags=["policies"])
+
+
+class WhatIf(BaseModel):
+    """Who does what, and what to suppose instead of what is known. `tunnel` null asks for a short-lived certificate."""
+
+    model_config = ConfigDict(extra="forbid")
+    user: str | None = None
+    device: str | None = None
+    gateway: str | None = None
+    tunnel: TunnelKind | None = TunnelKind.USER
+    certificate: CertificateKind | None = None
+    address: str | None = None
+    country: str | None = None
+    platform: str | None = None
+    compliant: bool | None = None
+    domain_joined: bool | None = None
+    sign_in_risk: str | None = None
+    user_risk: str | None = None
+    insider_risk: str | None = None
+    methods: list[str] | None = None
+    signed_in_at: datetime | None = None
+    device_properties: dict[str, Any] = Field(default_factory=dict)
+
+
+@router.post("/what-if")
+def what_if(body: WhatIf, context: Context) -> dict[str, Any]:
+    """Everything that would decide, whatever refuses first. Nothing is recorded or changed."""
+    prospect = ask_what_if(
+        context.store,
+        Question(body.user, body.device, body.gateway, body.tunnel, body.certificate),
+        Supposition(
+            address=body.address,
+            country=body.country,
+            platform=body.platform,
+            compliant=body.compliant,
+            domain_joined=body.domain_joined,
+            sign_in_risk=body.sign_in_risk,
+            user_risk=body.user_risk,
+            insider_risk=body.insider_risk,
+            methods=None if body.methods is None else tuple(body.methods),
+            signed_in_at=body.signed_in_at,
+            device=body.device_properties,
+        ),
+        now=context.clock(),
+    )
+    return _describe(prospect, body)
+
+
+@router.post("/access/evaluate")
+def evaluate(body: Annotated[Any, Body()], context: Context) -> dict[str, Any]:
+    """As Graph's identity/conditionalAccess/evaluate: which policies apply to a sign-in, and why the others do not."""
+    request = read_evaluate_request(body)
+    supposition = Supposition(
+        address=request.address,
+        country=request.country,
+        platform=request.platform,
+        compliant=request.compliant,
+        sign_in_risk=request.sign_in_risk,
+        user_risk=request.user_risk,
+        insider_risk=request.insider_risk,
+        device=request.device,
+    )
+    decider, facts = gather(context.store, Question(user=request.user, tunnel=None), now=context.clock())
+    sign_in = build_sign_in(suppose(facts, supposition))
+    names = frozenset(name.lower() for name in request.applications)
+    sign_in = replace(sign_in, applications=VPN if names & VPN_NAMES else names)
+    if request.client_app is not None:
+        sign_in = replace(sign_in, client_app=request.client_app)
+    if request.transfer_method is not None:
+        sign_in = replace(sign_in, transfer_method=request.transfer_method)
+    evaluation = evaluate_access_policies(decider.policies.access, sign_in)
+    with context.store.read() as connection:
+        rows = connection.execute(select(tables.access_policies.c.name, tables.access_policies.c.document))
+        documents = {row.name: row.document for row in rows}
+    outcomes = [outcome for outcome in evaluation.outcomes if outcome.result.policy in documents]
+    return build_evaluate_answer(
+        [documents[outcome.result.policy] for outcome in outcomes], outcomes, applied_only=request.applied_only
+    )
+
+
+def _describe(prospect: Prospect, question: WhatIf) -> dict[str, Any]:
+    decision = prospect.decision
+    explanation = explain(decision.reason, user=question.user, device=question.device, gateway=question.gateway)
+    return {
+        "outcome": decision.outcome.value,
+        "reason": decision.reason.value,
+        "detail": decision.detail,
+        "cause": explanation.cause,
+        "fix": explanation.fix,
+        "obstacles": [{"reason": reason.value, "detail": detail} for reason, detail in prospect.obstacles],
+        "network": [
+            {"policy": result.policy, "result": result.result, "detail": result.detail} for result in prospect.network
+        ],
+        "access": _describe_access(prospect.access),
+    }
+
+
+def _describe_access(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "status": evaluation.status,
+        "error_code": evaluation.error_code,
+        "lifetime_seconds": evaluation.lifetime_seconds,
+        "missing": [missing.control for missing in evaluation.missing],
+        "policies": [
+            {
+                "policy": outcome.result.policy,
+                "result": outcome.result.result,
+                "detail": outcome.result.detail,
+                "applies": outcome.applies,
+                "condition": outcome.condition,
+                "missing": [missing.control for missing in outcome.missing],
+            }
+            for outcome in evaluation.outcomes
+        ],
+    }
