@@ -253,7 +253,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The record of one try to connect. `methods` are those that succeeded at a sign-in that was part of it."""
+    """The record of one try to connect. `methods` are those that succeeded at a sign-in that was part of it.
+
+    `facts` are what was decided from, as access.recorded_facts writes them; None where nothing was decided.
+    """
 
     id: str
     at: datetime
@@ -272,6 +275,7 @@ class Attempt:
     steps: tuple[Step, ...] = ()
     results: tuple[PolicyResult, ...] = ()
     methods: tuple[str, ...] = ()
+    facts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

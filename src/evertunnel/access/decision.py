@@ -77,6 +77,9 @@ def decide_certificate(policies: Policies, facts: Facts) -> Decision:
     refusal = find_standing_refusal(facts)
     if refusal:
         return _refuse(*refusal)
+    user, device = facts.user, facts.device
+    if user is not None and device is not None and user.id not in device.users:
+        return _refuse(Reason.DEVICE_NOT_ASSIGNED, f"{device.name} is not assigned to {user.name}")
     evaluation = evaluate_access_policies(policies.access, build_sign_in(facts))
     if evaluation.refusal:
         return _refuse(*evaluation.refusal, evaluation.results)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from evertunnel.access.facts import Facts
+from evertunnel.access.recorded_facts import encode_facts
 from evertunnel.actions.decide import Decider
 from evertunnel.model import (
     Attempt,
@@ -55,8 +56,8 @@ def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple
 
 def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[Decision, Attempt]:
     """Decide and record the result; a grant opens a pending session. The decider is at this transaction's epoch."""
-    _, decision = decide_login(decider, login, now=tx.now)
-    attempt = build_attempt(login, decision)
+    facts, decision = decide_login(decider, login, now=tx.now)
+    attempt = build_attempt(login, decision, facts)
     if decision.granted:
         attempt = replace(attempt, session_id=new_id())
         sessions.insert_session_later(tx, _build_session(attempt, login, tx.now))
@@ -71,7 +72,7 @@ def record_failure(tx: Transaction, login: LoginFacts, decision: Decision) -> At
     return attempt
 
 
-def build_attempt(login: LoginFacts, decision: Decision) -> Attempt:
+def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = None) -> Attempt:
     """The record of a login. Owner and device come from the certificate, never from what was claimed."""
     certificate = login.certificate
     return Attempt(
@@ -90,6 +91,7 @@ def build_attempt(login: LoginFacts, decision: Decision) -> Attempt:
         duration_ms=login.duration_ms,
         steps=login.steps,
         results=decision.results,
+        facts=encode_facts(facts) if facts is not None else None,
     )
 
 

@@ -13,12 +13,19 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
+from evertunnel.errors import InvalidInputError
 from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, Reason, TunnelKind, User
 from evertunnel.pki.kinds import KINDS
 from evertunnel.storage import snapshot
 from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
 
 _USAGES = {kind: frozenset(usage.dotted_string for usage in rules.usages) for kind, rules in KINDS.items()}
+
+
+def read_policies(connection: Connection) -> Policies:
+    """All policies as stored, compiled, and nothing else. Raises InvalidInputError when one cannot be read."""
+    decider = Decider()
+    return decider.load_policies(connection)
 
 
 class Decider:
@@ -124,6 +131,14 @@ class Decider:
     def decide_certificate(self, facts: Facts) -> Decision:
         """May a short-lived certificate be issued?"""
         return self._explain(decide_certificate(self._policies, facts))
+
+    def load_policies(self, connection: Connection) -> Policies:
+        """Read policies alone. Raises InvalidInputError when one cannot be read."""
+        snapshot.load_policies(connection, self._snapshot)
+        self._compile()
+        if self._broken_policy:
+            raise InvalidInputError(self._broken_policy)
+        return self._policies
 
     def _find_denial(self, subject_id: str | None, at: datetime) -> str:
         for denial in self._snapshot.denials.get(subject_id or "", ()):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from evertunnel.access.facts import Facts
+from evertunnel.access.recorded_facts import encode_facts
 from evertunnel.actions.decide import Decider
 from evertunnel.model import (
     Attempt,
@@ -66,7 +68,7 @@ def open_device_session(tx: Transaction, decider: Decider, gateway: Gateway, rep
         )
     else:
         decision = decider.decide_tunnel(facts)
-    attempt = build_device_attempt(tx, gateway, report, decision, certificate)
+    attempt = build_device_attempt(tx, gateway, report, decision, certificate, facts)
     if decision.granted:
         session = _build_session(tx, attempt, gateway, report)
         sessions.insert_sessions(tx, [session])
@@ -84,6 +86,7 @@ def build_device_attempt(
     report: TunnelReport,
     decision: Decision,
     certificate: Certificate | None,
+    facts: Facts | None = None,
 ) -> Attempt:
     """The record of a device tunnel, from the gateway's story of it. We decide when the story is over."""
     story = [Step(step.at_ms, step.text[:300]) for step in report.story[-_STEPS_AT_MOST:]]
@@ -104,6 +107,7 @@ def build_device_attempt(
         duration_ms=decided_ms,
         steps=(*story, Step(decided_ms, decision.detail[:300])),
         results=decision.results,
+        facts=encode_facts(facts) if facts is not None else None,
     )
 
 

@@ -17,6 +17,9 @@ from evertunnel.storage import people, tables
 from evertunnel.storage.snapshot import ACCESS_POLICIES
 from evertunnel.storage.store import Store, Transaction, new_id
 
+# How an administrator says it.
+STATES = {"on": State.ON, "off": State.OFF, "report-only": State.REPORT_ONLY}
+
 _policies = tables.access_policies
 
 
@@ -25,7 +28,7 @@ def import_access_policies(store: Store, data: Any, *, actor: str, now: datetime
 
     Raises PolicyError with the JSON path in the file; then nothing was imported.
     """
-    documents, prefix = _split(data)
+    documents, prefix = list_documents(data)
     names = []
     with store.write(now) as tx:
         for index, document in enumerate(documents):
@@ -64,15 +67,14 @@ def insert_access_policy(tx: Transaction, document: Mapping[str, Any], *, actor:
 
 def switch_access_policy(store: Store, name: str, state: str, *, actor: str, now: datetime) -> None:
     """Set a policy's state: on, off or report-only. Live sessions it would refuse end. Raises NotFoundError."""
-    states = {"on": State.ON, "off": State.OFF, "report-only": State.REPORT_ONLY}
-    if state not in states:
+    if state not in STATES:
         raise InvalidInputError(f"{state!r} is not on, off or report-only")
     with store.write(now) as tx:
         row = _get(tx, name)
-        document = {**row.document, "state": states[state].value}
+        document = {**row.document, "state": STATES[state].value}
         tx.connection.execute(update(_policies).where(_policies.c.id == row.id).values(document=document))
         tx.raise_epoch(ACCESS_POLICIES, row.id)
-        tx.record(AuditEntry(Audit.ACCESS_POLICY_CHANGE, actor, row.name, row.id, {"state": states[state].value}))
+        tx.record(AuditEntry(Audit.ACCESS_POLICY_CHANGE, actor, row.name, row.id, {"state": STATES[state].value}))
 
 
 def remove_access_policy(store: Store, name: str, *, actor: str, now: datetime) -> None:
@@ -110,7 +112,7 @@ def _get(tx: Transaction, name: str) -> Any:
     return row
 
 
-def _split(data: Any) -> tuple[Sequence[Any], str]:
+def list_documents(data: Any) -> tuple[Sequence[Any], str]:
     """The policies of a file and how their JSON paths begin."""
     if isinstance(data, list):
         return data, "$[{}]"

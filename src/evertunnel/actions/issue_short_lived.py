@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from evertunnel.access.facts import Facts
+from evertunnel.access.recorded_facts import encode_facts
 from evertunnel.actions.check_code import Unseal, check_code
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Issued, Signer, Wanted, fetch_certificate, grant_certificate
@@ -117,7 +118,7 @@ def issue_short_lived(
             if right:
                 methods += (AuthenticationMethod.TOTP.value,)
                 note("the code of the authenticator app is right")
-        decision = refusal or _decide(decider, user, device, request, methods, tx.now)
+        decision, facts = (refusal, None) if refusal else _decide(decider, user, device, request, methods, tx.now)
         attempt = Attempt(
             id=new_id(),
             at=tx.now,
@@ -133,6 +134,7 @@ def issue_short_lived(
             steps=(*steps, Step(round((time.monotonic() - began) * 1000, 1), decision.detail)),
             results=decision.results,
             methods=methods,
+            facts=encode_facts(facts) if facts is not None else None,
         )
         certificate_id = ""
         if decision.granted:
@@ -208,12 +210,12 @@ def _decide(
     request: ShortLivedRequest,
     methods: tuple[str, ...],
     now: datetime,
-) -> Decision:
+) -> tuple[Decision, Facts | None]:
     if user is None:
-        return Decision(Outcome.REFUSED, Reason.USER_UNKNOWN, "the user is gone")
+        return Decision(Outcome.REFUSED, Reason.USER_UNKNOWN, "the user is gone"), None
     if device is None:
-        return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "the device is gone")
-    facts: Facts = decider.gather_facts(
+        return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "the device is gone"), None
+    facts = decider.gather_facts(
         at=now,
         tunnel=None,
         user=user,
@@ -222,14 +224,7 @@ def _decide(
         methods=methods,
         signed_in_at=now,
     )
-    decision = decider.decide_certificate(facts)
-    if user.id not in device.users and not (facts.user_denial or facts.device_denial):
-        return Decision(
-            Outcome.REFUSED,
-            Reason.DEVICE_NOT_ASSIGNED,
-            f"{device.name} is not assigned to {user.name}",
-        )
-    return decision
+    return decider.decide_certificate(facts), facts
 
 
 def _count_failed_sign_ins(store: Store, certificate: Certificate | None, now: datetime) -> int:

@@ -8,12 +8,14 @@ import typer
 
 from evertunnel.cli.client import API
 from evertunnel.cli.output import demand, fail, print_json, print_table, say
+from evertunnel.cli.replay import replay
 from evertunnel.cli.what_if import what_if
 
 app = typer.Typer(no_args_is_help=True, help="Network policies and conditional access policies.")
 network_app = typer.Typer(no_args_is_help=True, help="Network policies: ordered, the first match decides.")
 access_app = typer.Typer(no_args_is_help=True, help="Conditional access policies: all that apply must be satisfied.")
 app.command("what-if")(what_if)
+access_app.command("replay")(replay)
 app.add_typer(network_app, name="network")
 app.add_typer(access_app, name="access")
 

@@ -46,7 +46,7 @@ def what_if(
     Example: evertunnel policy what-if --user alice@corp.example --device laptop1 --country FR --not-compliant
     """
     if graph is not None:
-        print_json(API(context).post("policies", "access", "evaluate", body=_read(graph)))
+        print_json(API(context).post("policies", "access", "evaluate", body=read_json(graph)))
         return
     tunnels = {"user-tunnel": "user", "device-tunnel": "device", "certificate": None}
     if what not in tunnels:
@@ -95,7 +95,8 @@ def _show(found: dict[str, Any]) -> None:
         say(f"What to do: {found['fix']}")
 
 
-def _read(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """A JSON file, or one line that says what is wrong with it, and the end."""
     try:
         return json_module.loads(file.read_bytes())
     except json_module.JSONDecodeError as error:

@@ -36,6 +36,34 @@ def list_attempts(
     return list(connection.execute(statement))
 
 
+def list_in_order(
+    connection: Connection, *, since: datetime | None, until: datetime | None, after: str | None, limit: int
+) -> list[AnyRow]:
+    """The oldest first, from `since` and before `until`, behind the one that `after` names (`name_place`)."""
+    statement = _select().order_by(_attempts.c.at, _attempts.c.id).limit(limit)
+    if since is not None:
+        statement = statement.where(_attempts.c.at >= since)
+    if until is not None:
+        statement = statement.where(_attempts.c.at < until)
+    if after is not None:
+        at, _, attempt_id = after.partition("/")
+        try:
+            moment: datetime | None = datetime.fromisoformat(at)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise InvalidInputError(f"{after!r} names no place in the attempts")
+        statement = statement.where(
+            (_attempts.c.at > moment) | ((_attempts.c.at == moment) & (_attempts.c.id > attempt_id))
+        )
+    return list(connection.execute(statement))
+
+
+def name_place(row: AnyRow) -> str:
+    """Where a list of attempts goes on after this one."""
+    return f"{row.at.isoformat()}/{row.id}"
+
+
 def count_failures(
     connection: Connection, *, device_id: str | None, reasons: Collection[Reason], since: datetime
 ) -> int:

@@ -129,7 +129,7 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
 def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     _load_certificates(connection, snapshot)
     _load_people(connection, snapshot)
-    _load_policies(connection, snapshot)
+    load_policies(connection, snapshot)
     _load_gateways(connection, snapshot)
 
 
@@ -159,7 +159,7 @@ def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[Any
         for row in connection.execute(select(*_CERTIFICATE_COLUMNS).where(tables.certificates.c.id == certificate_id)):
             _put_certificate(snapshot, row)
     if NETWORK_POLICIES in ids or ACCESS_POLICIES in ids:
-        _load_policies(connection, snapshot)
+        load_policies(connection, snapshot)
     if GATEWAY in ids:
         _load_gateways(connection, snapshot)
 
@@ -223,7 +223,8 @@ def _load_facts(connection: Connection, snapshot: Snapshot, device_id: str | Non
         known[row.name] = (*known.get(row.name, ()), fact)
 
 
-def _load_policies(connection: Connection, snapshot: Snapshot) -> None:
+def load_policies(connection: Connection, snapshot: Snapshot) -> None:
+    """Policies alone."""
     network = select(tables.network_policies).order_by(tables.network_policies.c.position)
     snapshot.network = [(row.name, row.document) for row in connection.execute(network)]
     access = select(tables.access_policies).order_by(tables.access_policies.c.name)

@@ -1,0 +1,154 @@
+"""The facts of an attempt as its record keeps them, so that other policies can be tried on it later.
+
+Whatever a decision looked at goes in, and nothing that is empty: most attempts keep some hundred octets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from evertunnel.access.conditional.sign_in import MethodUse
+from evertunnel.access.facts import Facts, SignInFacts
+from evertunnel.model import (
+    Authority,
+    Certificate,
+    CertificateKind,
+    CertificateStatus,
+    Device,
+    Fact,
+    Gateway,
+    TunnelKind,
+    User,
+)
+
+_SETS = frozenset({"roles", "terms_accepted"})
+_PLAIN = tuple(each.name for each in fields(SignInFacts) if each.name not in {*_SETS, "methods", "authenticated_at"})
+
+
+def encode_facts(facts: Facts) -> dict[str, Any]:
+    """As JSON. The time and the client's address stand in the attempt itself."""
+    found: dict[str, Any] = {}
+    if facts.tunnel is not None:
+        found["tunnel"] = facts.tunnel.value
+    if (user := facts.user) is not None:
+        found["user"] = [user.id, user.name, user.enabled, list(user.groups)]
+    if (device := facts.device) is not None:
+        assigned = user is not None and user.id in device.users
+        found["device"] = [device.id, device.name, device.enabled, list(device.groups), assigned]
+    if (gateway := facts.gateway) is not None:
+        found["gateway"] = [gateway.id, gateway.name, gateway.enabled]
+    if (certificate := facts.certificate) is not None:
+        found["certificate"] = [
+            certificate.id,
+            certificate.authority.value,
+            certificate.kind.value,
+            certificate.status.value,
+            _encode_time(certificate.not_after),
+        ]
+        found["usages"] = list(facts.certificate_usages)
+    if facts.user_denial or facts.device_denial:
+        found["denials"] = [facts.user_denial, facts.device_denial]
+    if facts.device_facts:
+        found["facts"] = {
+            name: [
+                [
+                    fact.value,
+                    fact.source,
+                    _encode_time(fact.observed_at),
+                    fact.expires_at and _encode_time(fact.expires_at),
+                ]
+                for fact in told
+            ]
+            for name, told in facts.device_facts.items()
+        }
+    if facts.signed_in_at is not None:
+        found["signed_in"] = [_encode_time(facts.signed_in_at), *facts.authentication_methods]
+    if facts.sign_in != _NOTHING:
+        found["sign_in"] = _encode_sign_in(facts.sign_in)
+    return found
+
+
+def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str) -> Facts:
+    """The same again. Whatever later versions leave out is unknown."""
+    user, device, gateway, certificate = (found.get(name) for name in ("user", "device", "gateway", "certificate"))
+    denials = found.get("denials") or ["", ""]
+    signed_in = found.get("signed_in")
+    return Facts(
+        at=at,
+        tunnel=TunnelKind(found["tunnel"]) if "tunnel" in found else None,
+        gateway=Gateway(gateway[0], gateway[1], "", gateway[2]) if gateway else None,
+        user=User(user[0], user[1], user[2], frozenset(user[3])) if user else None,
+        device=Device(
+            device[0], device[1], device[2], frozenset(device[3]), frozenset({user[0]} if device[4] and user else ())
+        )
+        if device
+        else None,
+        certificate=_decode_certificate(certificate, user, device) if certificate else None,
+        certificate_usages=frozenset(found.get("usages", ())),
+        user_denial=denials[0],
+        device_denial=denials[1],
+        device_facts={
+            name: tuple(
+                Fact(name, value, source, _decode_time(seen), None if until is None else _decode_time(until))
+                for value, source, seen, until in told
+            )
+            for name, told in found.get("facts", {}).items()
+        },
+        client_address=client_address,
+        sign_in=_decode_sign_in(found["sign_in"]) if "sign_in" in found else _NOTHING,
+        signed_in_at=_decode_time(signed_in[0]) if signed_in else None,
+        authentication_methods=tuple(signed_in[1:]) if signed_in else (),
+    )
+
+
+_NOTHING = SignInFacts()
+
+
+def _encode_sign_in(known: SignInFacts) -> dict[str, Any]:
+    found = {name: value for name in _PLAIN if (value := getattr(known, name)) != getattr(_NOTHING, name)}
+    for name in _SETS:
+        if (value := getattr(known, name)) != getattr(_NOTHING, name):
+            found[name] = sorted(value)
+    if known.methods:
+        found["methods"] = [
+            [use.name, _encode_time(use.at), use.issuer_ski, sorted(use.policy_oids), use.aaguid]
+            for use in known.methods
+        ]
+    if known.authenticated_at is not None:
+        found["authenticated_at"] = _encode_time(known.authenticated_at)
+    return found
+
+
+def _decode_sign_in(found: Mapping[str, Any]) -> SignInFacts:
+    given: dict[str, Any] = {name: found[name] for name in _PLAIN if name in found}
+    given |= {name: frozenset(found[name]) for name in _SETS if name in found}
+    if "methods" in found:
+        given["methods"] = tuple(
+            MethodUse(name, _decode_time(at), ski, frozenset(oids), aaguid)
+            for name, at, ski, oids, aaguid in found["methods"]
+        )
+    if "authenticated_at" in found:
+        given["authenticated_at"] = _decode_time(found["authenticated_at"])
+    return SignInFacts(**given)
+
+
+def _decode_certificate(row: list[Any], user: list[Any] | None, device: list[Any] | None) -> Certificate:
+    return Certificate(
+        id=row[0],
+        authority=Authority(row[1]),
+        serial=0,
+        kind=CertificateKind(row[2]),
+        status=CertificateStatus(row[3]),
+        not_after=_decode_time(row[4]),
+        user_id=user[0] if user else None,
+        device_id=device[0] if device else None,
+    )
+
+
+def _encode_time(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _decode_time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

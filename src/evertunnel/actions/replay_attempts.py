@@ -1,0 +1,121 @@
+"""Try a draft of the conditional access policies on recorded attempts. Nothing is changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, select, update
+
+from evertunnel.access.decision import Policies
+from evertunnel.access.recorded_facts import decode_facts
+from evertunnel.access.replay import Difference, RecordedAttempt, replay
+from evertunnel.actions.decide import read_policies
+from evertunnel.actions.import_access_policies import STATES, insert_access_policy, list_documents
+from evertunnel.errors import InvalidInputError, NotFoundError
+from evertunnel.model import Outcome, Reason
+from evertunnel.storage import attempts, tables
+from evertunnel.storage.store import Store, Transaction
+from evertunnel.storage.tables import AnyRow
+
+_policies = tables.access_policies
+# They were refused before any policy was asked, and no policy would have been.
+_NOT_ASKED = frozenset({Reason.IDENTITY_MISMATCH.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the policies would be: `documents` (Graph JSON) replace those of the same names or come beside them.
+
+    `states` sets policies on, off or report-only, by name. `alone`: the documents instead of all there are.
+    """
+
+    documents: Any = None
+    states: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What came of some attempts. `after` is where the next page begins; None when there is none.
+
+    `skipped` were decided from nothing that was kept: a failed handshake, a record from before facts were kept.
+    """
+
+    looked_at: int
+    skipped: int
+    differences: tuple[Difference, ...]
+    after: str | None
+
+
+class _Undo(Exception):  # noqa: N818  no error
+    """Nothing of a draft stays."""
+
+
+def build_draft(store: Store, draft: Draft, *, now: datetime) -> Policies:
+    """The policies as they would stand: imported as ever, in a transaction that is undone.
+
+    Raises PolicyError, NotFoundError, InvalidInputError.
+    """
+    try:
+        with store.write(now) as tx:
+            _put_in_place(tx, draft)
+            policies = read_policies(tx.connection)
+            raise _Undo
+    except _Undo:
+        return policies
+
+
+def replay_page(
+    store: Store,
+    policies: Policies,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: str | None = None,
+    limit: int,
+) -> Page:
+    """Try policies on the next attempts, the oldest first. Raises InvalidInputError for an `after` that is none."""
+    with store.read() as connection:
+        rows = attempts.list_in_order(connection, since=since, until=until, after=after, limit=limit)
+    recorded = [found for row in rows if (found := _read(row)) is not None]
+    return Page(
+        len(rows),
+        len(rows) - len(recorded),
+        tuple(replay(policies, recorded)),
+        attempts.name_place(rows[-1]) if len(rows) == limit else None,
+    )
+
+
+def _put_in_place(tx: Transaction, draft: Draft) -> None:
+    documents, _ = list_documents(draft.documents) if draft.documents is not None else ((), "")
+    if draft.alone:
+        tx.connection.execute(delete(_policies))
+    for document in documents:
+        name = document.get("displayName") if isinstance(document, Mapping) else None
+        tx.connection.execute(delete(_policies).where(_policies.c.name == name))
+        insert_access_policy(tx, document, actor="replay")
+    for name, state in draft.states.items():
+        row = tx.connection.execute(select(_policies).where(_policies.c.name == name)).first()
+        if row is None:
+            raise NotFoundError(f"there is no conditional access policy {name!r} in the draft")
+        if state not in STATES:
+            raise InvalidInputError(f"{state!r} is not {', '.join(STATES)}")
+        document = {**row.document, "state": STATES[state].value}
+        tx.connection.execute(update(_policies).where(_policies.c.id == row.id).values(document=document))
+
+
+def _read(row: AnyRow) -> RecordedAttempt | None:
+    """None: it was refused before policies were asked, or its facts were not kept."""
+    found = orjson.loads(row.story).get("facts")
+    if found is None or row.reason in _NOT_ASKED:
+        return None
+    return RecordedAttempt(
+        row.id,
+        row.at,
+        row.outcome == Outcome.GRANTED.value,
+        row.reason,
+        row.detail,
+        decode_facts(found, at=row.at, client_address=row.client_address),
+    )

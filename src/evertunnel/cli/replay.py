@@ -1,0 +1,96 @@
+"""evertunnel policy access replay."""
+
+import sys
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evertunnel.cli.client import API
+from evertunnel.cli.output import fail, print_json, print_table, say, short_time
+from evertunnel.cli.what_if import read_json
+
+_SHOWN = 50
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, with every attempt that differs.")]
+
+
+def replay(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="Graph JSON of the draft.")] = None,
+    *,
+    on: Annotated[list[str] | None, typer.Option(help="A policy to be on in the draft.")] = None,
+    off: Annotated[list[str] | None, typer.Option(help="A policy to be off.")] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="The file instead of all policies, not beside them.")] = False,
+    since: Annotated[datetime | None, typer.Option(help="From this time (UTC) on.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Before this time (UTC).")] = None,
+    json: JSON = False,
+) -> None:
+    """Try a draft of the conditional access policies on recorded attempts, with the facts as they were then.
+
+    Policies of the file replace those of the same name. Nothing is changed.
+
+    Example: evertunnel policy access replay --on "Block by country" --since 2026-11-15
+    """
+    if file is None and not on and not off:
+        fail("name a draft: a file, --on POLICY or --off POLICY")
+    if alone and file is None:
+        fail("--alone needs a file")
+    body: dict[str, Any] = {
+        "documents": None if file is None else read_json(file),
+        "states": dict.fromkeys(on or [], "on") | dict.fromkeys(off or [], "off"),
+        "alone": alone,
+        "since": _name(since),
+        "until": _name(until),
+    }
+    api = API(context)
+    looked_at = skipped = 0
+    differences: list[dict[str, Any]] = []
+    while True:
+        page = api.post("policies", "access", "replay", body=body)
+        looked_at += page["looked_at"]
+        skipped += page["skipped"]
+        differences += page["differences"]
+        if page["after"] is None:
+            break
+        body["after"] = page["after"]
+        if sys.stderr.isatty():
+            typer.echo(f"\r{looked_at:,} attempts, {len(differences):,} differ", err=True, nl=False)
+    if json:
+        print_json({"looked_at": looked_at, "skipped": skipped, "differences": differences})
+        return
+    _show(looked_at, skipped, differences)
+
+
+def _show(looked_at: int, skipped: int, differences: list[dict[str, Any]]) -> None:
+    refused = [row for row in differences if row["was"] == "granted"]
+    say(
+        f"{looked_at:,} attempts: {len(refused):,} would newly be refused, "
+        f"{len(differences) - len(refused):,} newly granted"
+        + (f"; {skipped:,} ended before any policy was asked or kept no facts." if skipped else ".")
+    )
+    if refused:
+        people = Counter(row["user"] or row["device"] for row in refused)
+        say("Newly refused: " + ", ".join(f"{name} ({times})" for name, times in people.most_common(10)))
+    print_table(
+        [row | {"at": short_time(row["at"])} for row in differences[:_SHOWN]],
+        {
+            "attempt": "ATTEMPT",
+            "at": "AT (UTC)",
+            "what": "WHAT",
+            "user": "USER",
+            "device": "DEVICE",
+            "was": "WAS",
+            "would_be": "WOULD BE",
+            "detail": "DETAIL",
+        },
+        empty="Nothing would end otherwise.",
+    )
+    if len(differences) > _SHOWN:
+        say(f"{len(differences) - _SHOWN:,} more: --json shows all.")
+
+
+def _name(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat() + "+00:00"
