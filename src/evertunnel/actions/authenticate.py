@@ -1,7 +1,7 @@
 """Somebody finished EAP-TLS, or failed to: decide, and record the attempt and the session it may open."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from evertunnel.access.facts import Facts
 from evertunnel.access.recorded_facts import encode_facts
@@ -22,6 +22,18 @@ from evertunnel.model import (
 from evertunnel.storage import sessions
 from evertunnel.storage.store import Transaction, new_id
 
+# A decision of the same epoch is made anew after this, for facts may have run out.
+_FRESH = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided when the key was proven, from what, and at which epoch."""
+
+    epoch: int
+    facts: Facts
+    decision: Decision
+
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
@@ -35,6 +47,7 @@ class LoginFacts:
     certificate: Certificate | None
     steps: tuple[Step, ...]
     duration_ms: float
+    decided: Decided | None = None
 
 
 def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple[Facts, Decision]:
@@ -56,7 +69,7 @@ def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple
 
 def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[Decision, Attempt]:
     """Decide and record the result; a grant opens a pending session. The decider is at this transaction's epoch."""
-    facts, decision = decide_login(decider, login, now=tx.now)
+    facts, decision = _find_decision(decider, login, tx.now) or decide_login(decider, login, now=tx.now)
     attempt = build_attempt(login, decision, facts)
     if decision.granted:
         attempt = replace(attempt, session_id=new_id())
@@ -67,9 +80,17 @@ def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[
 
 def record_failure(tx: Transaction, login: LoginFacts, decision: Decision) -> Attempt:
     """Record an attempt that ended before there was anything to decide, or was refused on the way."""
-    attempt = build_attempt(login, decision)
+    attempt = build_attempt(login, decision, login.decided.facts if login.decided else None)
     tx.record_attempt(attempt)
     return attempt
+
+
+def _find_decision(decider: Decider, login: LoginFacts, now: datetime) -> tuple[Facts, Decision] | None:
+    """The one that was made, if nothing changed and no time passed since."""
+    decided = login.decided
+    if decided is None or decided.epoch != decider.epoch or not timedelta(0) <= now - decided.facts.at < _FRESH:
+        return None
+    return decided.facts, decided.decision
 
 
 def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = None) -> Attempt:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from evertunnel.actions.authenticate import LoginFacts
+from evertunnel.actions.authenticate import Decided, LoginFacts
 from evertunnel.model import Certificate, Decision, Gateway, Step
 from evertunnel.protocols.eap.conversation import Accepted, Conversation
 from evertunnel.protocols.radius.duplicates import Remembered
@@ -19,7 +19,7 @@ class Login:
     """One conversation and its story so far. `began_uptime` is seconds of a clock that never jumps.
 
     `proven` says that the key of `certificate` was proven; else it is only what was shown. `remembered` is our last
-    question, in case the gateway did not hear it.
+    question, in case the gateway did not hear it; `decided` what came of the first look at policies.
     """
 
     gateway: Gateway
@@ -34,6 +34,7 @@ class Login:
     proven: bool = False
     refusal: Decision | None = None
     remembered: "Remembered[Reply] | None" = None
+    decided: Decided | None = None
 
     def note(self, text: str, uptime: float) -> None:
         """Add a rung to the ladder; a client that goes on for ever does not fill our memory."""
@@ -57,6 +58,7 @@ class Login:
             certificate=self.certificate,
             steps=tuple(self.steps),
             duration_ms=(uptime - self.began_uptime) * 1000,
+            decided=self.decided,
         )
 
 
@@ -91,7 +93,7 @@ class Verdict:
     def keep_sent(self, data: bytes) -> None:
         """It was recorded. For a repetition keep what is decided and refused by; thousands wait for one in vain."""
         self.sent = data
-        self.accepted = self.login.remembered = None
+        self.accepted = self.login.remembered = self.login.decided = None
         if self.exchange is not None:
             self.exchange.request = self.exchange.request.without_details()
 

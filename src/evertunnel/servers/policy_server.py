@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, ip_address
 
 import structlog
 
-from evertunnel.actions.authenticate import decide_login
+from evertunnel.actions.authenticate import Decided, decide_login
 from evertunnel.actions.decide import Decider
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Gateway, Outcome, Reason
@@ -252,12 +252,13 @@ class PolicyServer:
                 return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=login.refusal)
 
     def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Refused:
-        """The key is proven. A no is said here, before any success; a yes is decided once more when it is recorded."""
+        """The key is proven. A no is said here, before any success; a yes is looked at again when it is recorded."""
         login = exchange.login
         login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
         login.proven = login.certificate is not None
         login.note(f"{due.peer.version}: the client proved the key of its certificate", exchange.uptime)
         facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
+        login.decided = Decided(self._decider.epoch, facts, decision)
         if facts.user is not None:
             login.note(f"the certificate belongs to {facts.user.name}", exchange.uptime)
         if decision.granted:

@@ -1,17 +1,22 @@
 """A login that proved a certificate: decided afresh, recorded, and a grant opens a session."""
 
+import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from evertunnel.actions.authenticate import LoginFacts, decide_login, record_failure, record_login
+from evertunnel.actions.authenticate import Decided, LoginFacts, decide_login, record_failure, record_login
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
+from evertunnel.actions.import_access_policies import import_access_policies
+from evertunnel.actions.report_device import report_device
 from evertunnel.model import Attempt, Decision, Outcome, Reason, Step, SubjectKind
 from evertunnel.storage import tables
 from tests.installation import ALICE, LAPTOP, Installation
+from tests.unit.access.samples import make_document
 
 
 @pytest.fixture
@@ -78,6 +83,51 @@ def test_what_was_found_valid_at_the_handshake_is_looked_at_again(open_door: Ins
     assert login.certificate is not None and login.certificate.status.value == "valid"
     open_door.do(deny, SubjectKind.DEVICE, LAPTOP, reason="stolen", revoke=revoke)
     assert record(open_door, login)[0].reason is Reason.DEVICE_DENIED
+
+
+def decide_before(installation: Installation, login: LoginFacts, **age: float) -> LoginFacts:
+    """As the policy server does when the key is proven, some time before the record."""
+    facts, decision = decide_login(installation.decider, login, now=installation.now - timedelta(**age))
+    return replace(login, decided=Decided(installation.decider.epoch, facts, decision))
+
+
+def test_a_decision_of_this_epoch_and_second_is_the_one_that_is_recorded(open_door: Installation) -> None:
+    login = decide_before(open_door, make_login(open_door), milliseconds=400)
+    assert login.decided is not None
+    told = replace(login.decided.decision, detail="the very same")
+    decision, attempt = record(open_door, replace(login, decided=replace(login.decided, decision=told)))
+    assert (decision.granted, attempt.detail) == (True, "the very same")
+
+
+def test_a_decision_does_not_outlive_a_denial(open_door: Installation) -> None:
+    login = decide_before(open_door, make_login(open_door))
+    open_door.do(deny, SubjectKind.USER, ALICE, reason="left")
+    assert record(open_door, login)[0].reason is Reason.USER_DENIED
+
+
+@pytest.mark.parametrize("age", [1.0, 3600.0, -0.1])
+def test_a_decision_is_made_anew_when_time_passed_or_the_clock_went_back(open_door: Installation, age: float) -> None:
+    open_door.do(import_access_policies, make_document("compliantDevice"))
+    login = make_login(open_door)
+    open_door.do(report_device, LAPTOP, "compliant", value=True, source="mdm", life=timedelta(seconds=60))
+    open_door.refresh()
+    login = decide_before(open_door, login, seconds=age)
+    assert login.decided is not None
+    told = replace(login.decided.decision, detail="of another time")
+    attempt = record(open_door, replace(login, decided=replace(login.decided, decision=told)))[1]
+    assert attempt.detail != "of another time"
+
+
+def test_a_refusal_keeps_what_it_was_decided_from(open_door: Installation) -> None:
+    login = make_login(open_door)
+    open_door.do(deny, SubjectKind.USER, ALICE, reason="left")
+    open_door.refresh()
+    login = decide_before(open_door, login)
+    assert login.decided is not None
+    with open_door.store.write(open_door.now) as tx:
+        record_failure(tx, login, login.decided.decision)
+    (row,) = list_rows(open_door, "attempts")
+    assert json.loads(row.story)["facts"]["denials"] == ["left", ""]
 
 
 def test_a_certificate_that_is_gone_from_the_records_is_refused(open_door: Installation) -> None:

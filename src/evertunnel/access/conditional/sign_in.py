@@ -7,6 +7,7 @@ met where that restricts. Where something was looked for and is not there, a wor
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -106,6 +107,7 @@ class SignIn:
     established: bool = False
 
 
+@lru_cache(maxsize=4_096)
 def read_address(text: str) -> IPv4Address | IPv6Address | None:
     """A client's address; None if the text is none. strongSwan writes the port behind it in brackets.
 
