@@ -7,6 +7,7 @@ from typing import Any
 from evertunnel.access.conditional.evaluation import evaluate_access_policies
 from evertunnel.access.conditional.policies import AccessPolicy
 from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn, read_address
+from evertunnel.access.conditional.strengths import METHODS
 from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts, find_device_fact
 from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
 from evertunnel.model import (
@@ -29,6 +30,7 @@ TUNNEL_KINDS = {
 # What Windows, macOS and telephones sign in with for a tunnel: a program that can carry a second factor, no browser.
 # No flow from another device leads here.
 _CLIENT_APP = "mobileAppsAndDesktopClients"
+# Graph's words for how somebody signed in with us; other names are Graph's already, or nobody's.
 _METHODS = {AuthenticationMethod.PASSWORD.value: "password", AuthenticationMethod.TOTP.value: "softwareOath"}
 
 
@@ -131,7 +133,8 @@ def _build_methods(facts: Facts) -> tuple[MethodUse, ...]:
     at = facts.signed_in_at
     if at is None:
         return ()
-    return tuple(MethodUse(_METHODS[name], at) for name in facts.authentication_methods if name in _METHODS)
+    words = [_METHODS.get(name, name) for name in facts.authentication_methods]
+    return tuple(MethodUse(word, at) for word in words if word in METHODS)
 
 
 def _build_device(facts: Facts, compliant: Known) -> Mapping[str, Any] | None:

@@ -8,7 +8,6 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from evertunnel.access.conditional.sign_in import MethodUse
 from evertunnel.access.facts import Facts, SignInFacts
 from evertunnel.model import (
     Authority,
@@ -23,7 +22,7 @@ from evertunnel.model import (
 )
 
 _SETS = frozenset({"roles", "terms_accepted"})
-_PLAIN = tuple(each.name for each in fields(SignInFacts) if each.name not in {*_SETS, "methods", "authenticated_at"})
+_PLAIN = tuple(each.name for each in fields(SignInFacts) if each.name not in _SETS)
 
 
 def encode_facts(facts: Facts) -> dict[str, Any]:
@@ -110,26 +109,12 @@ def _encode_sign_in(known: SignInFacts) -> dict[str, Any]:
     for name in _SETS:
         if (value := getattr(known, name)) != getattr(_NOTHING, name):
             found[name] = sorted(value)
-    if known.methods:
-        found["methods"] = [
-            [use.name, _encode_time(use.at), use.issuer_ski, sorted(use.policy_oids), use.aaguid]
-            for use in known.methods
-        ]
-    if known.authenticated_at is not None:
-        found["authenticated_at"] = _encode_time(known.authenticated_at)
     return found
 
 
 def _decode_sign_in(found: Mapping[str, Any]) -> SignInFacts:
     given: dict[str, Any] = {name: found[name] for name in _PLAIN if name in found}
     given |= {name: frozenset(found[name]) for name in _SETS if name in found}
-    if "methods" in found:
-        given["methods"] = tuple(
-            MethodUse(name, _decode_time(at), ski, frozenset(oids), aaguid)
-            for name, at, ski, oids, aaguid in found["methods"]
-        )
-    if "authenticated_at" in found:
-        given["authenticated_at"] = _decode_time(found["authenticated_at"])
     return SignInFacts(**given)
 
 

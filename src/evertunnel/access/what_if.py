@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
-from evertunnel.access.conditional.sign_in import MethodUse
 from evertunnel.access.decision import (
     Policies,
     build_sign_in,
@@ -69,16 +68,16 @@ def suppose(facts: Facts, supposition: Supposition) -> Facts:
         for name in ("country", "platform", "sign_in_risk", "user_risk", "insider_risk")
         if (value := getattr(supposition, name)) is not None
     }
-    signed_in_at = supposition.signed_in_at or facts.at
+    methods, signed_in_at = facts.authentication_methods, facts.signed_in_at
     if supposition.methods is not None:
-        given["methods"] = tuple(MethodUse(name, signed_in_at) for name in supposition.methods)
-    if supposition.methods is not None or supposition.signed_in_at is not None:
-        given["authenticated_at"] = signed_in_at
+        methods, signed_in_at = supposition.methods, facts.at
     return replace(
         facts,
         client_address=facts.client_address if supposition.address is None else supposition.address,
         device_facts=device_facts,
         sign_in=replace(known, device={**known.device, **supposition.device}, **given),
+        authentication_methods=methods,
+        signed_in_at=supposition.signed_in_at or signed_in_at,
     )
 
 

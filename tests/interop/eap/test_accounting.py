@@ -84,7 +84,13 @@ def test_what_was_not_granted_is_listed_as_such(live: Live, new_wire: NewWire) -
 def test_what_is_forged_or_of_a_stranger_gets_silence_and_the_port_goes_on(live: Live, new_wire: NewWire) -> None:
     wire, stranger = new_wire(port="accounting"), new_wire("127.0.0.2", port="accounting")
     good = peer.build(live.secret, peer.START, "forged")
-    for packet in (b"", bytes(20), good[:-1], good[:-1] + bytes((good[-1] ^ 1,)), peer.build(b"guessed", peer.START, "forged")):
+    for packet in (
+        b"",
+        bytes(20),
+        good[:-1],
+        good[:-1] + bytes((good[-1] ^ 1,)),
+        peer.build(b"guessed", peer.START, "forged"),
+    ):
         wire.send(packet)
     wire.send(radius.build_request(live.secret, []))
     stranger.send(good)

@@ -296,7 +296,7 @@ def test_a_sign_in_is_built_from_what_is_known() -> None:
         (("password", "totp"), NOW, True),
         (("password",), NOW, False),
         (("totp",), NOW, False),
-        (("password", "fido2"), NOW, False),
+        (("password", "horoscope"), NOW, False),
         (("password", "totp"), None, False),
         ((), None, False),
     ],

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evertunnel.access.conditional.sign_in import MethodUse
 from evertunnel.access.facts import Facts, SignInFacts
 from evertunnel.access.recorded_facts import decode_facts, encode_facts
 from evertunnel.model import (
@@ -31,7 +30,6 @@ TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.ju
 USERS = st.builds(User, st.sampled_from(["u1", "u2"]), TEXTS, st.booleans(), IDS)
 DEVICES = st.builds(Device, st.just("d1"), TEXTS, st.booleans(), IDS, st.sampled_from([frozenset(), frozenset({"u1"})]))
 FACTS = st.builds(Fact, st.just("compliant"), st.sampled_from(["true", "false"]), TEXTS, TIMES, st.none() | TIMES)
-METHODS = st.builds(MethodUse, st.sampled_from(["password", "fido2"]), TIMES, TEXTS, IDS, TEXTS)
 SIGN_INS = st.builds(
     SignInFacts,
     platform=st.none() | TEXTS,
@@ -39,8 +37,6 @@ SIGN_INS = st.builds(
     sign_in_risk=st.none() | TEXTS,
     roles=st.none() | IDS,
     device=st.dictionaries(TEXTS, st.none() | st.booleans() | TEXTS | st.lists(TEXTS, max_size=2), max_size=3),
-    methods=st.lists(METHODS, max_size=2).map(tuple),
-    authenticated_at=st.none() | TIMES,
     password_changed=st.none() | st.booleans(),
     terms_accepted=IDS,
 )
