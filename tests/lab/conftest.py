@@ -117,9 +117,9 @@ class Bench:
             connection.connect(str(self.lab.laptop_vici))
             vici_package.Session(connection).clear_creds()
 
-    def connect(self, *, second: bool = False) -> subprocess.Popen[str]:
+    def connect(self, *, second: bool = False, code: str = "") -> subprocess.Popen[str]:
         """Alice's user tunnel, up."""
-        process = self.lab.start_connect(second=second)
+        process = self.lab.start_connect(second=second, code=code)
         wait_for(
             "the user tunnel", lambda: self.lab.find_address(USER_TUNNEL) is not None or process.poll() is not None
         )

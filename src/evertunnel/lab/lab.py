@@ -215,7 +215,7 @@ class Lab:
         finally:
             vici.close()
 
-    def start_connect(self, *, second: bool = False) -> subprocess.Popen[str]:
+    def start_connect(self, *, second: bool = False, code: str = "") -> subprocess.Popen[str]:
         """`evertunnel connect` on the laptop, as alice, to the first gateway or the second."""
         command = [sys.executable, "-m", "evertunnel", "connect",
                    "--server", f"https://{PUBLIC_NAME}", "--server-address", GATEWAY_ADDRESS,
@@ -231,7 +231,7 @@ class Lab:
             text=True,
         )
         assert process.stdin is not None
-        process.stdin.write(PASSWORD + "\n")
+        process.stdin.write(f"{PASSWORD}\n{code}\n" if code else f"{PASSWORD}\n")
         process.stdin.close()
         process.stdin = None  # so that `communicate` reads only
         return process
