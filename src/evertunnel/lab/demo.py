@@ -18,6 +18,18 @@ _GONE_WITHIN_SECONDS = 10.0
 # The gate's answers count for three seconds.
 _ANSWER_LIVES_SECONDS = 3.5
 SECOND_TUNNEL = "lab-second-device-tunnel"
+_POLICY_NAME = "Nobody called alice"
+# As Entra exports it.
+_POLICY = {
+    "displayName": _POLICY_NAME,
+    "state": "enabledForReportingButNotEnforced",
+    "conditions": {
+        "users": {"includeUsers": [USER]},
+        "applications": {"includeApplications": ["VPN"]},
+        "clientAppTypes": ["all"],
+    },
+    "grantControls": {"operator": "OR", "builtInControls": ["block"]},
+}
 
 
 class Demo:
@@ -62,6 +74,9 @@ class Demo:
         self._step("laptop reported not compliant", "user tunnel gone, device tunnel up", self._lose_compliance)
         self._step("alice connects again", "refused: device_not_compliant", self._refused)
         self._step("compliant again; alice signs in", "certificate, tunnel up", self._sign_in)
+        self._step("a policy against her, report-only so far, is switched on", "user tunnel gone", self._switch_policy)
+        self._step("alice connects again", "refused: blocked_by_access_policy", self._refused)
+        self._step("the policy is removed; alice signs in", "certificate, tunnel up", self._remove_policy)
         self._step("deny user alice", "confirmed, tunnel gone", self._deny_user)
         self._step("alice connects again", "refused: user_denied", self._refused)
         self._step("allow user alice; she signs in", "certificate, tunnel up", self._allow_user)
@@ -148,6 +163,21 @@ class Demo:
         seconds = time.monotonic() - began
         device = "up" if self._is_listed("device") and self._lab.find_address(DEVICE_TUNNEL) else "gone too"
         return f"user tunnel gone ({seconds * 1000:.0f} ms with the command), device tunnel {device}"
+
+    def _switch_policy(self) -> str:
+        file = self._lab.folder / "policy.json"
+        file.write_text(json.dumps(_POLICY), encoding="utf-8")
+        self._lab.run("policy", "access", "import", str(file))
+        if self._user_tunnel_is_gone():
+            return "user tunnel gone although the policy only reports"
+        began = time.monotonic()
+        self._lab.run("policy", "access", "switch", _POLICY_NAME, "on")
+        wait_for("the end of the user tunnel", self._user_tunnel_is_gone, seconds=_GONE_WITHIN_SECONDS)
+        return f"user tunnel gone ({(time.monotonic() - began) * 1000:.0f} ms with the command)"
+
+    def _remove_policy(self) -> str:
+        self._lab.run("policy", "access", "remove", _POLICY_NAME)
+        return self._bring_up_user_tunnel()
 
     def _deny_user(self) -> str:
         done = self._lab.run("deny", "user", USER, "--reason", "demonstration", check=False)
