@@ -1,5 +1,6 @@
 """Remove a named location or an authentication strength that no policy names."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ def remove_policy_object(store: Store, kind: ObjectKind, name: str, *, actor: st
     """Remove one. Raises NotFoundError, InvalidInputError with the policies that name it."""
     with store.write(now) as tx:
         row = policy_objects.get_object(tx.connection, kind, name)
-        if policies := list_naming(tx.connection, kind, row):
+        if policies := list_naming(list_policies(tx.connection), kind, row):
             names = ", ".join(repr(each) for each in policies)
             raise InvalidInputError(
                 f"the {kind.words} {row.name!r} is named by conditional access policies: {names}; "
@@ -31,15 +32,18 @@ def remove_policy_object(store: Store, kind: ObjectKind, name: str, *, actor: st
         tx.record(AuditEntry(_AUDITS[kind], actor, row.name, row.id, {"document": row.document}))
 
 
-def list_naming(connection: Connection, kind: ObjectKind, row: AnyRow) -> list[str]:
-    """Names of the policies that name it, one that is trusted by AllTrusted as well."""
-    policies = tables.access_policies
-    rows = connection.execute(select(policies).order_by(policies.c.name))
+def list_policies(connection: Connection) -> Sequence[AnyRow]:
+    """All conditional access policies, by name."""
+    return connection.execute(select(tables.access_policies).order_by(tables.access_policies.c.name)).all()
+
+
+def list_naming(policies: Sequence[AnyRow], kind: ObjectKind, row: AnyRow) -> list[str]:
+    """Names of those that name it, one that is trusted by AllTrusted as well."""
     prefix = build_key(kind, "")
     trusted = kind is ObjectKind.LOCATION and row.document.get("isTrusted")
     return [
         policy.name
-        for policy in rows
+        for policy in policies
         if any(key.startswith(prefix) and object_id == row.id for key, object_id in policy.resolved.items())
         or (trusted and _names_all_trusted(policy.document))
     ]
