@@ -1,6 +1,5 @@
 """Reading JSON that administrators bring: a file or a folder of files, in the encodings that Windows writes."""
 
-import codecs
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from evertunnel.cli.output import fail
 _FILE_BYTES_AT_MOST = 4 * 1024 * 1024
 _ALL_BYTES_AT_MOST = 16 * 1024 * 1024
 _FILES_AT_MOST = 1000
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_json_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -31,14 +29,14 @@ def read_json(path: Path) -> Any:
             data = file.read(_FILE_BYTES_AT_MOST + 1)
         if len(data) > _FILE_BYTES_AT_MOST:
             fail(f"{path} is larger than {_FILE_BYTES_AT_MOST >> 20} MiB")
-        encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8-sig"
-        return json.loads(data.decode(encoding), object_pairs_hook=_refuse_twice)
+        # Bytes, because PowerShell writes UTF-16 where others write UTF-8, and JSON shows which.
+        return json.loads(data, object_pairs_hook=_refuse_twice)
     except json.JSONDecodeError as error:
         fail(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}")
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
-        fail(f"{path} cannot be read: it is neither UTF-8 nor UTF-16 with its mark ({error.reason})")
+        fail(f"{path} cannot be read: it is neither UTF-8 nor UTF-16 ({error.reason})")
     except (ValueError, RecursionError) as error:
         fail(f"{path} cannot be read: {error}")
 
