@@ -265,7 +265,11 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
     pages = RevocationPages(store, ocsp, clock.now).build_app()
     sign_in = installation.keystore.for_process("web-public").for_sign_in()
     enrolment = build_enrolment(
-        store, signer, lambda sealed, context: sign_in.unseal(sealed, context=context), clock.now, _find_countries(installation)
+        store,
+        signer,
+        lambda sealed, context: sign_in.unseal(sealed, context=context),
+        clock.now,
+        _find_countries(installation),
     )
     key = installation.keystore.load_key("web-public", "https")
     certificate = _find_server_certificate(installation, store, key, "web-public")
