@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from tests.installation import Installation
+from tests.installation import ALICE, Installation
 from tests.unit.access.samples import make_document
 from tests.unit.web.api.clients import build_client
 
@@ -55,3 +55,17 @@ def test_strengths_that_are_built_in_are_shown_as_graph_writes_them(client: Test
     assert row == client.get("/v1/policies/strengths/Phishing-resistant%20MFA").json()
     assert row["document"]["allowedCombinations"] == ["windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor"]
     assert client.delete("/v1/policies/strengths/Phishing-resistant%20MFA").status_code == 404
+
+
+@pytest.mark.parametrize(("address", "result"), [("192.0.2.7", "notApplied"), ("198.51.100.7", "failure")])
+def test_what_if_looks_up_the_country_of_an_address(installation: Installation, address: str, result: str) -> None:
+    installation.add_user()
+    countries = {"192.0.2.7": "DE", "198.51.100.7": "KP"}
+    with build_client(installation, find_country=lambda found: countries[str(found)]) as client:
+        body = {"template": "block-countries", "countries": ["KP"], "on": True}
+        assert client.post("/v1/policies/access/templates", json=body).status_code == 201
+        asked = {"user": ALICE, "address": address}
+        answer = client.post("/v1/policies/what-if", json=asked).json()
+        assert f"'{result}'" in str(answer)
+        supposed = client.post("/v1/policies/what-if", json={**asked, "country": "DE"}).json()
+        assert "'notApplied'" in str(supposed)
