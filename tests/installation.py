@@ -17,6 +17,7 @@ from evertunnel.actions.add_user import add_user
 from evertunnel.actions.create_installation import NewInstallation, create_installation
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Issued, Wanted, issue_certificate
+from evertunnel.authority_maker import AuthorityMaker
 from evertunnel.keystore import Keystore
 from evertunnel.model import Authority, Certificate, CertificateKind, Decision, TunnelKind
 from evertunnel.pki.issuance import PublicAddresses
@@ -50,6 +51,14 @@ class Clock:
         return self.moment
 
 
+class Keys(dict[str, PrivateKey]):
+    """The signer's keys without files."""
+
+    def keep(self, name: str, key: PrivateKey) -> None:
+        """As AuthorityKeys has it."""
+        self[name] = key
+
+
 @dataclass
 class Installation:
     """Everything a test needs, with short ways to add people and to decide."""
@@ -59,6 +68,7 @@ class Installation:
     keys: Mapping[Authority, PrivateKey]
     keystore: Keystore
     clock: Clock
+    maker: AuthorityMaker
     decider: Decider = field(default_factory=Decider)
 
     @property
@@ -159,7 +169,9 @@ def open_installation(url: str, folder: Path, keys: Mapping[Authority, PrivateKe
     keystore = Keystore(folder)
     if not (folder / "keys").exists():
         keystore.create(owners={}, group=os.getgid())
-    return Installation(store, LocalSigner(store, keys, ADDRESSES, clock), keys, keystore, clock)
+    held = Keys({str(name): key for name, key in keys.items()})
+    maker = AuthorityMaker(store, held, ADDRESSES, clock)
+    return Installation(store, LocalSigner(store, held, ADDRESSES, clock), held, keystore, clock, maker)
 
 
 def create(url: str) -> Mapping[Authority, PrivateKey]:

@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"backup_archive", "clock", "config", "config_text", "installation", "keystore", "pki", "sealed_keys"},
     "new_server_key": NOUNS | {"actions", "authority_keys", "clock", "installation", "pki", "signer", "storage"},
     "authority_keys": NOUNS | {"keystore", "pki"},
+    "authority_maker": NOUNS | {"authority_keys", "pki", "storage"},
     "root_key": NOUNS | {"clock", "installation", "keystore", "pki", "signer", "storage"},
     "signer": NOUNS | {"pki", "storage"},
     "signer_socket": NOUNS | {"signer"},

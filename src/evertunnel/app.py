@@ -22,6 +22,7 @@ from evertunnel import clock, preload
 from evertunnel.accounts import find_owners
 from evertunnel.actions.decide import Decider, FindCountry
 from evertunnel.authority_keys import AuthorityKeys
+from evertunnel.authority_maker import AuthorityMaker
 from evertunnel.config import split_endpoint, store_database_url
 from evertunnel.deadlines import keep_deadlines
 from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
@@ -47,6 +48,7 @@ from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
 from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
 from evertunnel.servers.sources import Sources
+from evertunnel.servers.tls_side import TLSSide
 from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
@@ -212,7 +214,8 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
     if len(names) < len(users):
         names = dict.fromkeys(names, "everything")
     names[0] = "everything"
-    server = SignerServer(listener, signer, names)
+    maker = AuthorityMaker(store, keys, installation.addresses, clock.now)
+    server = SignerServer(listener, signer, names, maker.make_authority)
     _start(server.serve_forever)
     stopped.wait()
 
@@ -233,7 +236,7 @@ def _run_radius(
         return TLSContext(
             chain=chain,
             key=key,
-            trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
+            trusted=[known[Authority.ISSUING], *decider.list_access_authorities()],
             is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
         )
 
@@ -241,10 +244,14 @@ def _run_radius(
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
     sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
-    server = PolicyServer(decider, build_tls(certificate.load()), unseal, place, sources)
+    tls = TLSSide(certificate.load(), build_tls)
+    server = PolicyServer(decider, tls.context, unseal, place, sources)
     server.load_gateways()
-    _start(certificate.keep, lambda chain: server.use_tls(build_tls(chain)), threading.Event())
-    recorder = Recorder(store, decider, on_gateways_changed=server.load_gateways)
+    tls.serve(server.use_tls)
+    _start(certificate.keep, tls.use_chain, threading.Event())
+    recorder = Recorder(
+        store, decider, on_gateways_changed=server.load_gateways, on_authorities_changed=tls.use_authorities
+    )
     accounting_port = AccountingPort(
         accounting.open(place),
         AccountingServer(store, server.find_gateway, place),
@@ -294,6 +301,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     context = APIContext(
         store=installation.open_store(),
         signer=signer,
+        maker=signer,
         list_keys=signer.list_keys,
         seal=lambda secret, context: keystore.seal(secret, context=context),
         seal_sign_in=lambda secret, context: sign_in.seal(secret, context=context),

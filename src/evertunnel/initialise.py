@@ -105,11 +105,11 @@ def _verify_options(options: InitOptions) -> None:
 def _fill(folder: StateFolder, options: InitOptions, owners: Owners) -> None:
     keystore: Keystore = folder.keystore
     keystore.create(owners=owners.users, group=owners.group)
-    authority_keys = {authority: generate_key(options.key_type) for authority in Authority}
+    authority_keys = {authority.value: generate_key(options.key_type) for authority in Authority}
     server_key_type = "p256" if options.key_type in ("p256", "p384") else "rsa3072"
     server_keys = {process: generate_key(server_key_type) for process in _SERVER_KEYS}
     for authority, key in authority_keys.items():
-        keystore.store_key("signer", authority.value, key)
+        keystore.store_key("signer", authority, key)
     for process, name in _SERVER_KEYS.items():
         keystore.store_key(process, name, server_keys[process])
     addresses = PublicAddresses(options.public_url.rstrip("/"))

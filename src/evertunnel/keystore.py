@@ -150,6 +150,14 @@ class Keystore:
         except OSError as error:
             raise UnavailableError(f"the key {path} cannot be read: {error.strerror}") from error
 
+    def list_keys(self, process: str) -> list[str]:
+        """The names of a process's private keys. Raises UnavailableError when the folder cannot be read."""
+        folder = self._folder / process
+        try:
+            return sorted(path.stem for path in folder.iterdir() if path.suffix == ".pem")
+        except OSError as error:
+            raise UnavailableError(f"the folder {folder} cannot be read: {error.strerror}") from error
+
     def replace_key(self, process: str, name: str, key: PrivateKey) -> None:
         """Keep a private key in the place of whatever is there; after a crash it is the one or the other."""
         folder = self._folder / process

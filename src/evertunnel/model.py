@@ -44,6 +44,15 @@ class Authority(StrEnum):
     ACCESS = "access"
 
 
+class AccessAuthorityState(StrEnum):
+    """WANTED waits for the signer to make it. STAGED is trusted and does not sign yet, the ACTIVE one signs."""
+
+    WANTED = "wanted"
+    STAGED = "staged"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
 class CertificateStatus(StrEnum):
     """GRANTED is a row the signer may sign; a certificate that left us is VALID, ON_HOLD or REVOKED."""
 
@@ -127,6 +136,7 @@ class Reason(StrEnum):
     SIGN_IN_TOO_OLD = "sign_in_too_old"
     MFA_REQUIRED = "mfa_required"
     AUTHENTICATION_TOO_WEAK = "authentication_too_weak"
+    LIFETIME_TOO_SHORT = "lifetime_too_short"
     DEVICE_NOT_COMPLIANT = "device_not_compliant"
     DEVICE_NOT_DOMAIN_JOINED = "device_not_domain_joined"
     PASSWORD_CHANGE_REQUIRED = "password_change_required"  # noqa: S105

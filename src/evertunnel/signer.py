@@ -23,7 +23,7 @@ from evertunnel.pki.kinds import KINDS, is_name_of_kind
 from evertunnel.pki.lint import LintError, verify_certificate
 from evertunnel.pki.names import verify_dns_name
 from evertunnel.pki.revocation import Revocation, build_revocation_list
-from evertunnel.storage import authorities, certificates, gateways
+from evertunnel.storage import access_authorities, authorities, certificates, gateways
 from evertunnel.storage.store import Store, Transaction, Watch
 from evertunnel.storage.tables import AnyRow
 
@@ -48,7 +48,7 @@ class LocalSigner:
     def __init__(
         self,
         store: Store,
-        keys: Mapping[Authority, PrivateKey],
+        keys: Mapping[str, PrivateKey],
         addresses: PublicAddresses,
         clock: Callable[[], datetime],
     ) -> None:
@@ -71,7 +71,7 @@ class LocalSigner:
             row = certificates.find_certificate(tx.connection, certificate_id)
             if row is None:
                 raise NotFoundError(f"no certificate {certificate_id!r} was granted")
-            kind, authority = CertificateKind(row.kind), Authority(row.authority)
+            kind, authority = CertificateKind(row.kind), authorities.read_authority(row.authority)
             if (kind, authority) not in allowed | renewed:
                 raise InvalidInputError(f"this process may not ask for {kind.value} certificates of that authority")
             grant = _read_grant(row)
@@ -83,10 +83,11 @@ class LocalSigner:
                 raise InvalidInputError(f"certificate {certificate_id} is {row.status}, not granted")
             self._verify_ceilings(tx, grant)
             _verify_gateway_name(tx, row, grant)
-            key = self._keys.get(authority)
+            _verify_signs(tx, row.authority)
+            key = self._keys.get(row.authority)
             if key is None:
-                raise UnavailableError(f"the key of the {authority.value} authority is not here")
-            issuer = authorities.load_authorities(tx.connection)[authority]
+                raise UnavailableError(f"the key of the {row.authority} authority is not here")
+            issuer = authorities.load_issuer(tx.connection, row.authority)
             certificate = build_certificate(grant, issuer=issuer, issuer_key=key, addresses=self._addresses)
             try:
                 verify_certificate(certificate, grant, issuer=issuer, addresses=self._addresses)
@@ -99,32 +100,32 @@ class LocalSigner:
             tx.raise_epoch("certificate", certificate_id)
         return der
 
-    def publish_revocations(self) -> list[Authority]:
+    def publish_revocations(self) -> list[str]:
         """Sign a new revocation list for each authority whose list is out of date. Returns those."""
         published = []
         now = self._clock()
-        for authority in list(self._keys):
+        for name in list(self._keys):
             with self._lock, self._store.read() as connection:
-                wanted = authorities.list_revocation_counts(connection).get(authority)
-                current = authorities.find_revocation_list(connection, authority)
+                wanted = authorities.list_revocation_counts(connection).get(name)
+                current = authorities.find_revocation_list(connection, name)
             if wanted is None:
                 continue
             if (
                 current is not None
                 and current.revocations == wanted
-                and now < current.this_update + _LIST_RENEWAL[authority]
+                and now < current.this_update + _LIST_RENEWAL[authorities.read_authority(name)]
             ):
                 continue
             try:
-                key = self._keys.get(authority)
+                key = self._keys.get(name)
             except UnavailableError as error:  # a damaged one must not keep the others from publishing
-                log.warning("cannot sign a revocation list", authority=authority.value, error=str(error))
+                log.warning("cannot sign a revocation list", authority=str(name), error=str(error))
                 continue
             if key is None:  # taken offline in this moment
                 continue
             with self._lock, self._store.write(now) as tx:
-                self._publish(tx, authority, key, _LIST_LIFETIME[authority])
-            published.append(authority)
+                self._publish(tx, name, key, _LIST_LIFETIME[authorities.read_authority(name)])
+            published.append(name)
         return published
 
     def publish_list(self, authority: Authority, lifetime: timedelta) -> None:
@@ -135,8 +136,8 @@ class LocalSigner:
         with self._lock, self._store.write(self._clock()) as tx:
             self._publish(tx, authority, key, lifetime)
 
-    def list_keys(self) -> list[Authority]:
-        """The authorities whose keys are here."""
+    def list_keys(self) -> list[str]:
+        """The names of the authorities whose keys are here."""
         return list(self._keys)
 
     def find_ending_lists(self) -> dict[Authority, datetime]:
@@ -147,7 +148,7 @@ class LocalSigner:
         soon = self._clock() + LIST_WARNING
         return {authority: row.next_update for authority, row in rows.items() if row and row.next_update < soon}
 
-    def _publish(self, tx: Transaction, authority: Authority, key: PrivateKey, lifetime: timedelta) -> None:
+    def _publish(self, tx: Transaction, authority: str, key: PrivateKey, lifetime: timedelta) -> None:
         current = authorities.find_revocation_list(tx.connection, authority)
         number = (current.number if current else 0) + 1
         next_update = tx.now + lifetime
@@ -156,7 +157,7 @@ class LocalSigner:
                 Revocation(int(row.serial, 16), row.revoked_at, row.revocation_reason or "unspecified")
                 for row in certificates.list_revoked(tx.connection, authority, tx.now)
             ],
-            issuer=authorities.load_authorities(tx.connection)[authority],
+            issuer=authorities.load_issuer(tx.connection, authority),
             issuer_key=key,
             number=number,
             this_update=tx.now - BACKDATE,
@@ -234,17 +235,27 @@ def _verify_gateway_name(tx: Transaction, row: AnyRow, grant: Grant) -> None:
         raise InvalidInputError(f"{grant.name} is not the public name of the gateway that the certificate is for")
 
 
+def _verify_signs(tx: Transaction, name: str) -> None:
+    """Raise InvalidInputError for an access authority that does not sign yet, or no more."""
+    if authorities.read_authority(name) is not Authority.ACCESS:
+        return
+    active = access_authorities.get_active(tx.connection).name
+    if name != active:
+        raise InvalidInputError(f"the access authority {name} signs nothing: the active one is {active}")
+
+
 def _read_grant(row: AnyRow) -> Grant:
     return Grant(
         certificate_id=row.id,
         kind=CertificateKind(row.kind),
-        authority=Authority(row.authority),
+        authority=authorities.read_authority(row.authority),
         serial=int(row.serial, 16),
         name=row.subject_name,
         dns_names=tuple(row.dns_names),
         public_key_der=row.public_key_der,
         not_before=row.not_before,
         not_after=row.not_after,
+        sid=row.sid or "",
     )
 
 
@@ -258,7 +269,7 @@ def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.
             if due or watch.changed() or uptime - checked > _CHECK_SECONDS:
                 checked = uptime
                 for authority in signer.publish_revocations():
-                    log.info("revocation list published", authority=authority.value)
+                    log.info("revocation list published", authority=str(authority))
                 due = False
             if uptime - warned > _WARN_SECONDS:
                 warned = uptime

@@ -9,7 +9,7 @@ import socket
 import socketserver
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ RENEWED: dict[str, Allowed] = dict.fromkeys(
     ("radius", "web-public"), frozenset({(CertificateKind.POLICY_SERVER, Authority.ISSUING)})
 )
 
+# And who may have an access authority made that is wanted. It signs nothing before it is activated.
+MAKERS = frozenset({"web-admin", "everything"})
+
 _ERRORS: dict[str, type[DomainError]] = {
     "not found": NotFoundError,
     "invalid": InvalidInputError,
@@ -69,11 +72,20 @@ class SignerClient:
                 raise _ERRORS.get(kind, UnavailableError)(problem)
         raise UnavailableError("the signer's answer cannot be understood")
 
-    def list_keys(self) -> list[Authority]:
-        """The authorities whose keys the signer has. Raises UnavailableError."""
+    def make_authority(self, name: str) -> None:
+        """Have an access authority made that is wanted. Raises what the signer raised, or UnavailableError."""
+        match self._ask({"make": name}):
+            case {"made": str(made)} if made == name:
+                return
+            case {"kind": str(kind), "error": str(problem)}:
+                raise _ERRORS.get(kind, UnavailableError)(problem)
+        raise UnavailableError("the signer's answer cannot be understood")
+
+    def list_keys(self) -> list[str]:
+        """The names of the authorities whose keys the signer has. Raises UnavailableError."""
         match self._ask({"keys": "list"}):
             case {"keys": [*names]}:
-                return [authority for authority in Authority if authority.value in names]
+                return [str(name) for name in names]
         raise UnavailableError("the signer's answer cannot be understood")
 
     def _ask(self, request: dict[str, str]) -> Any:
@@ -88,18 +100,29 @@ class SignerClient:
             raise UnavailableError(f"the signer cannot be reached: {error}") from error
 
 
+def _make_none(name: str) -> None:
+    raise UnavailableError(f"no authority is made here: {name[:80]!r}")
+
+
 class SignerServer(socketserver.ThreadingUnixStreamServer):
     """Answers on a socket that is bound already."""
 
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, signer: LocalSigner, users: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        signer: LocalSigner,
+        users: Mapping[int, str],
+        make_authority: Callable[[str], None] = _make_none,
+    ) -> None:
         """`users` maps user ids to process names."""
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.signer = signer
         self.users = users
+        self.make_authority = make_authority
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         """A caller that went away before its answer; the default prints a traceback to standard error."""
@@ -120,9 +143,11 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             request = json.loads(self.rfile.readline(_MAXIMUM_LINE_BYTES))
             if request == {"keys": "list"}:  # no secret: which of them are here is told to every process of ours
-                return {"keys": [authority.value for authority in self.server.signer.list_keys()]}
+                return {"keys": [str(name) for name in self.server.signer.list_keys()]}
+            if isinstance(wanted := request.get("make"), str):
+                return self._make(process, wanted)
             certificate_id = str(request["sign"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {"kind": "invalid", "error": "the request is not a line of JSON with the key sign"}
         try:
             allowed = EVERYTHING if process == "everything" else ALLOWED.get(process, frozenset())
@@ -135,3 +160,17 @@ class _Handler(socketserver.StreamRequestHandler):
             log.exception("signing failed", certificate=certificate_id)
             return {"kind": "unavailable", "error": "the signer failed; its log says why"}
         return {"certificate": base64.b64encode(der).decode()}
+
+    def _make(self, process: str, name: str) -> dict[str, Any]:
+        try:
+            if process not in MAKERS:
+                raise InvalidInputError("this process may not ask for authorities")
+            self.server.make_authority(name)
+        except DomainError as error:
+            log.warning("refused to make an authority", authority=name[:80], process=process, error=str(error))
+            kind = next((name for name, family in _ERRORS.items() if isinstance(error, family)), "unavailable")
+            return {"kind": kind, "error": str(error)}
+        except Exception:
+            log.exception("making an authority failed", authority=name[:80])
+            return {"kind": "unavailable", "error": "the signer failed; its log says why"}
+        return {"made": name}

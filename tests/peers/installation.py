@@ -20,6 +20,7 @@ from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.create_installation import NewInstallation, create_installation
 from evertunnel.actions.issue_certificate import Wanted, issue_certificate
+from evertunnel.authority_maker import AuthorityMaker
 from evertunnel.keystore import Keystore
 from evertunnel.model import Authority, CertificateKind, SubjectKind
 from evertunnel.pki.issuance import PublicAddresses
@@ -30,6 +31,7 @@ from evertunnel.storage.gateways import get_gateway, list_gateways, radius_secre
 from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
+from tests.installation import Keys
 from tests.peers.certificates import Credential, PrivateKey, new_key
 
 PUBLIC_NAME = "vpn.example.test"
@@ -46,9 +48,10 @@ class Installation:
         self.keystore.create(owners={}, group=os.getegid())
         self.database = folder / "evertunnel.db"
         self.store = Store(f"sqlite:///{self.database}")
-        self.authority_keys = {authority: generate_key() for authority in Authority}
+        self.authority_keys = Keys({authority.value: generate_key() for authority in Authority})
         self.server_key = generate_key()
         self.signer = LocalSigner(self.store, self.authority_keys, ADDRESSES, clock.now)
+        self.maker = AuthorityMaker(self.store, self.authority_keys, ADDRESSES, clock.now)
         upgrade_schema(self.store)
         wanted = NewInstallation("Test", PUBLIC_NAME, ADDRESSES, self.authority_keys, {"radius": self.server_key})
         granted = create_installation(
@@ -70,7 +73,9 @@ class Installation:
         with closing(sqlite3.connect(self.database)) as source, closing(sqlite3.connect(twin.database)) as target:
             source.backup(target)
         twin.store = Store(f"sqlite:///{twin.database}")
-        twin.signer = LocalSigner(twin.store, self.authority_keys, ADDRESSES, clock.now)
+        twin.authority_keys = Keys(self.authority_keys)
+        twin.signer = LocalSigner(twin.store, twin.authority_keys, ADDRESSES, clock.now)
+        twin.maker = AuthorityMaker(twin.store, twin.authority_keys, ADDRESSES, clock.now)
         return twin
 
     @property

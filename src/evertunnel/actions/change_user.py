@@ -1,12 +1,13 @@
-"""Change a user: password, enabled or disabled."""
+"""Change a user: password, enabled or disabled, security identifier."""
 
 from datetime import datetime
 from typing import Any
 
 from evertunnel.audit import Audit, AuditEntry
-from evertunnel.errors import InvalidInputError
+from evertunnel.errors import AlreadyExistsError, InvalidInputError
 from evertunnel.model import SubjectKind
 from evertunnel.passwords import hash_password
+from evertunnel.pki.security_identifiers import verify_sid
 from evertunnel.storage import people
 from evertunnel.storage.store import Store
 
@@ -17,22 +18,34 @@ def change_user(
     *,
     password: str | None = None,
     enabled: bool | None = None,
+    sid: str | None = None,
     actor: str,
     now: datetime,
 ) -> None:
-    """Change what is given. A disabled user's live tunnels end. Raises NotFoundError, InvalidInputError."""
+    """Change what is given; an empty `sid` takes it away. A disabled user's live tunnels end.
+
+    Raises NotFoundError, InvalidInputError; AlreadyExistsError when the security identifier is another user's.
+    """
     columns: dict[str, Any] = {}
     if password is not None:
         columns["password_hash"] = hash_password(password)
     if enabled is not None:
         columns["enabled"] = enabled
+    if sid is not None:
+        if sid:
+            verify_sid(sid)
+        columns["sid"] = sid or None
     if not columns:
         raise InvalidInputError("nothing to change was given")
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, SubjectKind.USER, name)
+        if sid and (other := people.find_user_of_sid(tx.connection, sid)) is not None and other.id != row.id:
+            raise AlreadyExistsError(f"{sid} is the security identifier of {other.name}")
         people.update_subject(tx, SubjectKind.USER, row.id, **columns)
         tx.raise_epoch(SubjectKind.USER.value, row.id)
-        changed = {"enabled": enabled} if enabled is not None else {}
+        changed: dict[str, Any] = {"enabled": enabled} if enabled is not None else {}
+        if sid is not None:
+            changed["sid"] = sid
         if password is not None:
             changed["password"] = True
         tx.record(AuditEntry(Audit.USER_CHANGE, actor, row.name, row.id, changed))

@@ -1,11 +1,12 @@
 """Make a new installation: schema, authorities, and the certificates its own processes need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from evertunnel.actions.issue_certificate import Wanted, grant_certificate
 from evertunnel.audit import Audit, AuditEntry
@@ -13,7 +14,7 @@ from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.authorities import build_authority
 from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.pki.keys import PrivateKey, encode_public_key
-from evertunnel.storage import authorities
+from evertunnel.storage import access_authorities, authorities
 from evertunnel.storage.store import Store
 
 # The order of making; the value is the authority above.
@@ -32,7 +33,7 @@ class NewInstallation:
     organisation: str
     public_name: str
     addresses: PublicAddresses
-    authority_keys: dict[Authority, PrivateKey]
+    authority_keys: Mapping[str, PrivateKey]
     server_keys: dict[str, PrivateKey]
 
 
@@ -59,7 +60,14 @@ def create_installation(
                 parent=made[parent] if parent else None,
                 parent_key=wanted.authority_keys[parent] if parent else None,
             )
-            authorities.insert_authority(tx, authority, made[authority].public_bytes(Encoding.DER))
+            authorities.insert_authority(tx, authority.value, made[authority].public_bytes(Encoding.DER))
+        access = made[Authority.ACCESS]
+        access_authorities.insert_first(
+            tx,
+            common_name=str(access.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value),
+            not_after=access.not_valid_after_utc,
+            actor=actor,
+        )
         tx.record(
             AuditEntry(Audit.INSTALLATION_CREATE, actor, wanted.organisation, "", {"public_name": wanted.public_name})
         )

@@ -9,6 +9,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
+from cryptography import x509
 from sqlalchemy import Connection
 
 from evertunnel.access.conditional.locations import NamedLocation
@@ -118,6 +119,10 @@ class Decider:
     def list_gateways(self) -> list[tuple[Gateway, SealedGateway]]:
         """All gateways with their sealed secrets."""
         return [(gateway, self._snapshot.sealed[gateway.id]) for gateway in self._snapshot.gateways.values()]
+
+    def list_access_authorities(self) -> list[x509.Certificate]:
+        """Those whose short-lived certificates are taken."""
+        return [x509.load_der_x509_certificate(der) for der in self._snapshot.access_authorities]
 
     def gather_facts(
         self,

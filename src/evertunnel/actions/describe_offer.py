@@ -6,10 +6,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 
-from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.model import AccessAuthorityState, Authority, CertificateKind, CertificateStatus
 from evertunnel.profiles.offer import Offer
 from evertunnel.profiles.proposals import ESP_PROPOSALS, IKE_PROPOSALS
-from evertunnel.storage import authorities, gateways, tables
+from evertunnel.storage import access_authorities, authorities, gateways, tables
+from evertunnel.storage.access_authorities import AccessAuthority
 
 _certificates = tables.certificates
 
@@ -18,6 +19,7 @@ def describe_offer(connection: Connection, gateway_name: str) -> Offer:
     """Raises NotFoundError."""
     row = gateways.get_gateway(connection, gateway_name)
     known = authorities.load_authorities(connection)
+    access = access_authorities.list_access_authorities(connection)
     names = connection.execute(
         select(_certificates.c.subject_name, _certificates.c.dns_names).where(
             _certificates.c.kind == CertificateKind.POLICY_SERVER.value,
@@ -32,6 +34,8 @@ def describe_offer(connection: Connection, gateway_name: str) -> Offer:
         root_hash=_hash(known[Authority.ROOT]),
         issuing_hash=_hash(known[Authority.ISSUING]),
         access_hash=_hash(known[Authority.ACCESS]),
+        staged_access_hashes=_hash_all(access, AccessAuthorityState.STAGED),
+        retired_access_hashes=_hash_all(access, AccessAuthorityState.RETIRED),
         device_hash=_hash(known[Authority.DEVICE]),
         ike_proposals=IKE_PROPOSALS,
         esp_proposals=ESP_PROPOSALS,
@@ -39,6 +43,10 @@ def describe_offer(connection: Connection, gateway_name: str) -> Offer:
         user_networks=tuple(row.settings["user_networks"]),
         dns=tuple(row.settings.get("dns", ())),
     )
+
+
+def _hash_all(access: list[AccessAuthority], state: AccessAuthorityState) -> tuple[str, ...]:
+    return tuple(_hash(each.certificate) for each in access if each.state is state and each.trusted)
 
 
 def _hash(certificate: x509.Certificate) -> str:

@@ -8,12 +8,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.audit import Audit, AuditEntry
-from evertunnel.errors import InvalidInputError
-from evertunnel.model import Authority, CertificateKind
+from evertunnel.errors import InvalidInputError, UnavailableError
+from evertunnel.model import Authority, CertificateKind, SubjectKind
 from evertunnel.pki.issuance import BACKDATE
 from evertunnel.pki.keys import load_public_key
-from evertunnel.pki.kinds import DAY, KINDS
-from evertunnel.storage import authorities, certificates, denials
+from evertunnel.pki.kinds import DAY, KINDS, SHORT_LIVED_FLOOR_SECONDS, USER_KINDS
+from evertunnel.storage import access_authorities, authorities, certificates, denials, people
 from evertunnel.storage.store import Store, Transaction, new_id
 
 
@@ -80,11 +80,12 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
     certificate_id = new_id()
     serial = x509.random_serial_number()
     not_after = (tx.now + timedelta(seconds=lifetime)).replace(microsecond=0)
-    issuer = authorities.load_authorities(tx.connection)[authority]
+    issuer_name, issuer = _find_issuer(tx, authority)
+    user = people.find_subject(tx.connection, SubjectKind.USER, wanted.user_id) if wanted.user_id else None
     certificates.insert_grant(
         tx,
         id=certificate_id,
-        authority=authority.value,
+        authority=issuer_name,
         serial=serial,
         kind=wanted.kind.value,
         subject_name=wanted.name,
@@ -99,6 +100,7 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
         granted_by=actor,
         methods=" ".join(wanted.methods),
         signed_in_at=wanted.signed_in_at,
+        sid=user.sid if user is not None and wanted.kind in USER_KINDS else None,
     )
     tx.record(
         AuditEntry(
@@ -108,7 +110,7 @@ def grant_certificate(tx: Transaction, wanted: Wanted, *, actor: str) -> str:
             certificate_id,
             {
                 "kind": wanted.kind.value,
-                "authority": authority.value,
+                "authority": issuer_name,
                 "serial": f"{serial:x}",
                 "not_after": not_after.isoformat(),
             },
@@ -127,13 +129,25 @@ def _choose_authority(wanted: Wanted) -> Authority:
     return wanted.authority
 
 
+def _find_issuer(tx: Transaction, authority: Authority) -> tuple[str, x509.Certificate]:
+    """The name and certificate of the authority that signs for a kind now."""
+    if authority is Authority.ACCESS:
+        active = access_authorities.get_active(tx.connection)
+        if active.certificate.not_valid_after_utc < tx.now + timedelta(seconds=SHORT_LIVED_FLOOR_SECONDS):
+            raise UnavailableError(
+                f"the access authority {active.name} ends at {active.certificate.not_valid_after_utc:%F %T} UTC: "
+                "create and activate another one with `evertunnel certificate access-authority`"
+            )
+        return active.name, active.certificate
+    return authority.value, authorities.load_issuer(tx.connection, authority.value)
+
+
 def fetch_certificate(store: Store, signer: Signer, certificate_id: str) -> Issued:
     """The signed certificate of a grant and its chain."""
     der = signer.sign(certificate_id)
     with store.read() as connection:
         row = certificates.get_certificate(connection, certificate_id)
-        known = authorities.load_authorities(connection)
-    issuer = known[Authority(row.authority)]
+        issuer = authorities.load_issuer(connection, row.authority)
     # The chain stops below the root: a client that trusts it has it, one that does not must not learn it here.
     chain = () if issuer.issuer == issuer.subject else (issuer.public_bytes(Encoding.DER),)
     return Issued(certificate_id, der, chain)

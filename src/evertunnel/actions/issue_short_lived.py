@@ -37,6 +37,7 @@ from evertunnel.model import (
     User,
 )
 from evertunnel.passwords import check_password
+from evertunnel.pki.kinds import KINDS, SHORT_LIVED_FLOOR_SECONDS
 from evertunnel.pki.requests import decode_request
 from evertunnel.protocols.enrolment import build_signed_text
 from evertunnel.storage import attempts, people
@@ -73,6 +74,8 @@ def issue_short_lived(
     records_strangers: Callable[[], bool] = lambda: True,
 ) -> Issued:
     """Decide, record, grant and sign. Who proved no device of ours is recorded only while `records_strangers` says so.
+
+    It lasts an hour, or as long as the decision allows if that is less; less than two minutes is refused.
 
     A code is asked for (CodeNeededError) only when the password was right: nobody else learns who has an app.
 
@@ -119,6 +122,7 @@ def issue_short_lived(
                 methods += (AuthenticationMethod.TOTP.value,)
                 note("the code of the authenticator app is right")
         decision, facts = (refusal, None) if refusal else _decide(decider, user, device, request, methods, tx.now)
+        decision = _bound(decision)
         attempt = Attempt(
             id=new_id(),
             at=tx.now,
@@ -140,7 +144,7 @@ def issue_short_lived(
         if decision.granted:
             assert user is not None
             assert device is not None
-            certificate_id = _grant(tx, user, device, public_key_der, attempt)
+            certificate_id = _grant(tx, user, device, public_key_der, attempt, decision.lifetime_seconds)
         tx.record_attempt(attempt)
     if decision.reason is Reason.CODE_NEEDED:
         raise CodeNeededError(decision.detail, attempt_id=attempt.id, public="A code is needed besides the password.")
@@ -153,7 +157,27 @@ def issue_short_lived(
         raise AccessDeniedError(str(error), attempt_id=attempt.id) from error
 
 
-def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, attempt: Attempt) -> str:
+def _bound(decision: Decision) -> Decision:
+    """Refuse what would last too short to be of use: a bound is never stretched, and no certificate ends at once."""
+    bound = decision.lifetime_seconds
+    if not decision.granted or bound is None or bound >= SHORT_LIVED_FLOOR_SECONDS:
+        return decision
+    detail = (
+        f"{decision.detail}, for {max(bound, 0)} seconds; no certificate is given for less than "
+        f"{SHORT_LIVED_FLOOR_SECONDS}"
+    )
+    return Decision(Outcome.REFUSED, Reason.LIFETIME_TOO_SHORT, detail, decision.results)
+
+
+def _grant(
+    tx: Transaction,
+    user: User,
+    device: Device,
+    public_key_der: bytes,
+    attempt: Attempt,
+    lifetime_seconds: int | None,
+) -> str:
+    usual = KINDS[CertificateKind.SHORT_LIVED].default_lifetime_seconds
     wanted = Wanted(
         kind=CertificateKind.SHORT_LIVED,
         name=user.name,
@@ -163,6 +187,7 @@ def _grant(tx: Transaction, user: User, device: Device, public_key_der: bytes, a
         attempt_id=attempt.id,
         methods=attempt.methods,
         signed_in_at=attempt.at,
+        lifetime_seconds=usual if lifetime_seconds is None else min(usual, lifetime_seconds),
     )
     return grant_certificate(tx, wanted, actor=f"conditional access for {user.name}")
 

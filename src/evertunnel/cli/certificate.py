@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evertunnel.cli import authority
+from evertunnel.cli import access_authority, authority
 from evertunnel.cli.authority import print_authorities
 from evertunnel.cli.client import API, get_folder
 from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
@@ -15,6 +15,7 @@ from evertunnel.errors import DomainError
 
 app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
 app.add_typer(authority.app, name="authority")
+app.add_typer(access_authority.app, name="access-authority")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

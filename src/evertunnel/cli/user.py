@@ -75,12 +75,16 @@ def change(
     name: str,
     password: PasswordOption = False,
     enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether the user may connect.")] = None,
+    sid: Annotated[
+        str | None,
+        typer.Option(help="Security identifier in the Windows domain, for new certificates; '' takes it away."),
+    ] = None,
 ) -> None:
     """Change a user.
 
     Example: evertunnel user change alice@corp.example --disable
     """
-    body = {"password": read_password() if password else None, "enabled": enable}
+    body = {"password": read_password() if password else None, "enabled": enable, "sid": sid}
     API(context).patch("users", name, body=body)
     say(f"Changed user {name}.")
 

@@ -202,6 +202,12 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Take that control out of the policy, or let it stand beside one that can be met with the operator OR.",
         65,
     ),
+    Reason.LIFETIME_TOO_SHORT: Explanation(
+        "Conditional access would have let the certificate last for less than two minutes: the sign-in, or a fact "
+        "that a policy looks at, is about to run out.",
+        "Sign in again, or see that the fact is reported anew before it ends.",
+        65,
+    ),
     Reason.DEVICE_NOT_COMPLIANT: Explanation(
         "Conditional access demands a compliant device, and this one is not known to be (Entra shows 53000 for this).",
         "Mend what the compliance source complains of, then report it: evertunnel device report DEVICE --compliant.",

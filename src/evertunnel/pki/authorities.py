@@ -51,7 +51,56 @@ def build_authority(
     alone (Entra's "VPN root CA gen 1" keeps one name for all, and clients pick the wrong one).
     """
     short_name = shorten(organisation, _MAXIMUM_ORGANISATION_BYTES).strip()
-    subject = build_subject(f"{short_name} {_TITLE[authority]} CA {generation}")
+    return _build(
+        authority,
+        build_subject(f"{short_name} {_TITLE[authority]} CA {generation}"),
+        key=key,
+        serial=serial,
+        now=now,
+        not_after=now + _LIFETIME[authority],
+        addresses=addresses,
+        parent=parent,
+        parent_key=parent_key,
+    )
+
+
+def build_access_authority(
+    common_name: str,
+    *,
+    key: PrivateKey,
+    serial: int,
+    now: datetime,
+    not_after: datetime,
+    addresses: PublicAddresses,
+    parent: x509.Certificate,
+    parent_key: PrivateKey,
+) -> x509.Certificate:
+    """A later access authority. It may be called as another one is: chains are found by key identifier."""
+    return _build(
+        Authority.ACCESS,
+        build_subject(common_name),
+        key=key,
+        serial=serial,
+        now=now,
+        not_after=not_after,
+        addresses=addresses,
+        parent=parent,
+        parent_key=parent_key,
+    )
+
+
+def _build(
+    authority: Authority,
+    subject: x509.Name,
+    *,
+    key: PrivateKey,
+    serial: int,
+    now: datetime,
+    not_after: datetime,
+    addresses: PublicAddresses,
+    parent: x509.Certificate | None,
+    parent_key: PrivateKey | None,
+) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
         .serial_number(serial)
@@ -59,7 +108,7 @@ def build_authority(
         .issuer_name(parent.subject if parent else subject)
         .public_key(key.public_key())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + _LIFETIME[authority])
+        .not_valid_after(not_after)
         .add_extension(
             x509.BasicConstraints(ca=True, path_length=1 if authority is Authority.ROOT else 0), critical=True
         )

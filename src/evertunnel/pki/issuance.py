@@ -16,8 +16,9 @@ from evertunnel.pki.extensions import (
     build_responder_address,
 )
 from evertunnel.pki.keys import PrivateKey, load_public_key, signing_hash
-from evertunnel.pki.kinds import KINDS
+from evertunnel.pki.kinds import KINDS, USER_KINDS
 from evertunnel.pki.names import build_principal_name, build_subject
+from evertunnel.pki.security_identifiers import build_sid_extension
 
 # Clients with a slow clock would see a certificate from the future; Entra's own leaves are dated back as much.
 BACKDATE = timedelta(minutes=5)
@@ -25,7 +26,10 @@ BACKDATE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What somebody decided may be signed. `name` is a user principal name or a DNS name, by kind."""
+    """What somebody decided may be signed. `name` is a user principal name or a DNS name, by kind.
+
+    `sid` is the user's security identifier in a Windows domain, empty when it is not known.
+    """
 
     certificate_id: str
     kind: CertificateKind
@@ -36,6 +40,7 @@ class Grant:
     public_key_der: bytes
     not_before: datetime
     not_after: datetime
+    sid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ def build_certificate(
         builder = builder.add_extension(
             x509.UnrecognizedExtension(oids.NO_REVOCATION_AVAILABLE, b"\x05\x00"), critical=False
         )
+    if grant.sid and grant.kind in USER_KINDS:
+        builder = builder.add_extension(build_sid_extension(grant.sid), critical=False)
     if grant.kind is CertificateKind.OCSP_SIGNER:
         builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
     return builder.sign(issuer_key, signing_hash(issuer_key))
@@ -98,6 +105,6 @@ def build_certificate(
 
 def build_alternative_names(grant: Grant) -> list[x509.GeneralName]:
     """The subject alternative names a certificate of this grant carries, and no others."""
-    if grant.kind in (CertificateKind.USER, CertificateKind.SHORT_LIVED):
+    if grant.kind in USER_KINDS:
         return [build_principal_name(grant.name)]
     return [x509.DNSName(name) for name in grant.dns_names]

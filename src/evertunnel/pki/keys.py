@@ -28,6 +28,13 @@ def generate_key(key_type: str = "p256") -> PrivateKey:
     raise InvalidInputError(f"key type {key_type!r} is not one of {', '.join(KEY_TYPES)}")
 
 
+def find_key_type(key: PublicKey) -> str:
+    """Which of KEY_TYPES a public key of ours is of."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"rsa{key.key_size}"
+    return "p384" if key.curve.name == "secp384r1" else "p256"
+
+
 def load_public_key(public_key_der: bytes) -> PublicKey:
     """The public key of a SubjectPublicKeyInfo, if Windows and strongSwan both take it. Raises InvalidInputError."""
     try:

@@ -13,6 +13,10 @@ DAY = 24 * HOUR
 # What agents dial by whatever address, and verify: nobody's public name, so no gateway's certificate will do.
 AGENT_SERVER_NAME = "agents.evertunnel.internal"
 
+# Conditional access may bound a short-lived certificate further, but gives none that would end while it is put to use.
+# Below the five minutes that a sign-in demanded every time is good for.
+SHORT_LIVED_FLOOR_SECONDS = 120
+
 
 @dataclass(frozen=True, slots=True)
 class KindRules:
@@ -97,6 +101,10 @@ KINDS: dict[CertificateKind, KindRules] = {
         only_name=AGENT_SERVER_NAME,
     ),
 }
+
+
+# Those of people: named by a user principal name, and by a security identifier where that is known.
+USER_KINDS = frozenset({CertificateKind.USER, CertificateKind.SHORT_LIVED})
 
 
 def is_name_of_kind(kind: CertificateKind, names: Iterable[str]) -> bool:

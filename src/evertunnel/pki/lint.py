@@ -10,8 +10,9 @@ from evertunnel.pki import oids
 from evertunnel.pki.extensions import build_distribution_point, build_key_identifier, build_responder_address
 from evertunnel.pki.issuance import Grant, PublicAddresses, build_alternative_names
 from evertunnel.pki.keys import PublicKey, encode_public_key
-from evertunnel.pki.kinds import KINDS
+from evertunnel.pki.kinds import KINDS, USER_KINDS
 from evertunnel.pki.names import build_subject
+from evertunnel.pki.security_identifiers import build_sid_extension
 
 # Extensions of every leaf, with whether they are critical (RFC 5280 4.2.1.3, 4.2.1.9, 4.2.1.12).
 _ALWAYS = {
@@ -89,6 +90,8 @@ def _find_extension_difference(
         )
     if grant.kind is CertificateKind.SHORT_LIVED:
         wanted[oids.NO_REVOCATION_AVAILABLE] = _NULL
+    if grant.sid and grant.kind in USER_KINDS:
+        wanted[oids.SECURITY_IDENTIFIER] = build_sid_extension(grant.sid).value
     if grant.kind is CertificateKind.OCSP_SIGNER:
         wanted[ExtensionOID.OCSP_NO_CHECK] = x509.OCSPNoCheck()
     critical = {extension.oid: extension.critical for extension in extensions}

@@ -15,7 +15,7 @@ _DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 _USER_PART = re.compile(r"[^\x00-\x20\x7f\"(),:;<>@\[\\\]/*?|]{1,64}")
 _MAXIMUM_NAME_LENGTH = 253
 # X.520 ub-common-name, which OpenSSL and `cryptography` count in bytes.
-_MAXIMUM_COMMON_NAME_BYTES = 64
+MAXIMUM_COMMON_NAME_BYTES = 64
 # A length below 128 is one byte in DER.
 _MAXIMUM_PRINCIPAL_NAME_BYTES = 127
 
@@ -48,7 +48,7 @@ def shorten(text: str, maximum_bytes: int) -> str:
 
 def build_subject(common_name: str, *, serial_number: str = "") -> x509.Name:
     """CN, and a serialNumber that makes the name unique among certificates of one device."""
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, shorten(common_name, _MAXIMUM_COMMON_NAME_BYTES))]
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, shorten(common_name, MAXIMUM_COMMON_NAME_BYTES))]
     if serial_number:
         attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial_number))
     return x509.Name(attributes)

@@ -13,5 +13,9 @@ IKE_INTERMEDIATE = ObjectIdentifier("1.3.6.1.5.5.8.2.2")
 CONDITIONAL_ACCESS = ObjectIdentifier("1.3.6.1.4.1.311.87")
 # otherName type of a user principal name in a subject alternative name ([MS-WCCE] 2.2.2.7.5).
 USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+# The security identifier of an account, in an extension of its own ([MS-WCCE] 2.2.2.7.7.4), and the type of the name
+# that holds it there.
+SECURITY_IDENTIFIER = ObjectIdentifier("1.3.6.1.4.1.311.25.2")
+SECURITY_IDENTIFIER_NAME = ObjectIdentifier("1.3.6.1.4.1.311.25.2.1")
 # RFC 9608: this certificate will never be listed as revoked anywhere; it ends before that would matter.
 NO_REVOCATION_AVAILABLE = ObjectIdentifier("2.5.29.56")

@@ -32,7 +32,10 @@ ACCESS_USAGE = Usage("Evertunnel Conditional Access", CONDITIONAL_ACCESS_OID)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A gateway as a client meets it. Hashes are SHA-1; networks in CIDR; proposals in strongSwan's words."""
+    """A gateway as a client meets it. Hashes are SHA-1; networks in CIDR; proposals in strongSwan's words.
+
+    `access_hash` is of the access authority that signs, the other two are of those that will and that did, all trusted.
+    """
 
     gateway: str
     public_name: str
@@ -46,6 +49,8 @@ class Offer:
     device_networks: tuple[str, ...]
     user_networks: tuple[str, ...]
     dns: tuple[str, ...] = ()
+    staged_access_hashes: tuple[str, ...] = ()
+    retired_access_hashes: tuple[str, ...] = ()
 
 
 def build_profile(
@@ -73,7 +78,7 @@ def build_profile(
     selection = (
         CertificateSelection(issuers=(offer.issuing_hash,))
         if long_lived
-        else CertificateSelection(issuers=(offer.access_hash,), usages=(ACCESS_USAGE,))
+        else CertificateSelection(issuers=(offer.access_hash, *offer.staged_access_hashes), usages=(ACCESS_USAGE,))
     )
     return Profile(
         name=name,
@@ -210,7 +215,8 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
             "the client breaks the handshake off", f"name {', '.join(offer.policy_server_names)}",
         )  # fmt: skip
     selection = profile.selection
-    ours = {offer.issuing_hash, offer.access_hash, offer.root_hash}
+    access = {offer.access_hash, *offer.staged_access_hashes, *offer.retired_access_hashes}
+    ours = {offer.issuing_hash, offer.root_hash, *access}
     if selection is not None and selection.issuers and not ours & set(selection.issuers):
         yield error(
             "issuer", "authentication.selection.issuers", f"no issuer is one that {at} trusts",
@@ -218,11 +224,18 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
         )  # fmt: skip
     elif selection is not None and selection.issuers and profile.entra is None:
         short_lived = any(usage.oid == CONDITIONAL_ACCESS_OID for usage in selection.usages)
-        if short_lived and not {offer.access_hash, offer.root_hash} & set(selection.issuers):
+        named = set(selection.issuers)
+        if short_lived and not {offer.access_hash, offer.root_hash} & named:
             yield error(
                 "issuer", "authentication.selection.issuers",
                 "short-lived certificates are demanded, of an authority that issues none",
                 "the client finds no certificate that has both", f"name the access authority: {offer.access_hash}",
+            )  # fmt: skip
+        elif short_lived and offer.root_hash not in named and not set(offer.staged_access_hashes) <= named:
+            yield advice(
+                "staged-issuer", "authentication.selection.issuers", f"{at} has an access authority that signs soon",
+                "when it does, clients with this profile find no certificate",
+                f"name it besides: {', '.join(offer.staged_access_hashes)}",
             )  # fmt: skip
     if profile.entra is not None:
         yield error(

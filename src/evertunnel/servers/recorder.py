@@ -16,7 +16,7 @@ from evertunnel.rate_limit import RateLimits
 from evertunnel.servers.logins import UNABLE_SECONDS, Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
 from evertunnel.servers.sources import name_source
-from evertunnel.storage.snapshot import GATEWAY
+from evertunnel.storage.snapshot import ACCESS_AUTHORITY, GATEWAY, Changes
 from evertunnel.storage.store import Store, Transaction, Watch
 
 # Anybody on the internet can be refused, and each refusal is a row: of those who prove no certificate of ours, no more
@@ -30,10 +30,18 @@ log = structlog.get_logger()
 class Recorder:
     """Decides at the epoch of the transaction that records, so that a grant and a denial cannot cross."""
 
-    def __init__(self, store: Store, decider: Decider, *, on_gateways_changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        decider: Decider,
+        *,
+        on_gateways_changed: Callable[[], None],
+        on_authorities_changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._decider = decider
         self._on_gateways_changed = on_gateways_changed
+        self._on_authorities_changed = on_authorities_changed
         self._watch = Watch(store)
         self._strangers = RateLimits(per_second=_STRANGERS_PER_SECOND)
         self._sources = RateLimits(per_second=1 / _TELL_OF_A_SOURCE_EVERY_SECONDS, burst=1)
@@ -57,8 +65,7 @@ class Recorder:
             log.warning("cannot read the database", error=str(error))
             return False
         self._behind = False
-        if GATEWAY in changes.kinds:
-            self._on_gateways_changed()
+        self._tell(changes)
         return True
 
     def can_record(self, uptime: float) -> bool:
@@ -71,10 +78,10 @@ class Recorder:
         When nothing can be recorded there are none: the gateway repeats, or asks the next server. The repetition is
         recorded afresh.
         """
-        gateways_changed = False
+        changes = Changes()
         try:
             with self._store.write(now) as tx:
-                gateways_changed = GATEWAY in self._decider.refresh(tx.connection, epoch=tx.epoch).kinds
+                changes = self._decider.refresh(tx.connection, epoch=tx.epoch)
                 answered = [(verdict, self._record(tx, verdict)) for verdict in verdicts]
         except (UnavailableError, MemoryError) as error:
             log.error("cannot record", logins=len(verdicts), error=str(error) or "out of memory")
@@ -87,8 +94,7 @@ class Recorder:
             log.exception("cannot record", logins=len(verdicts))
             return self._commit_apart(verdicts, now, error)
         finally:
-            if gateways_changed:  # also when nothing was committed: the decider knows it now, and tells it once
-                self._on_gateways_changed()
+            self._tell(changes)  # also when nothing was committed: the decider knows it now, and tells it once
         self._failed_at = None
         replies = []
         for verdict, reply in answered:
@@ -100,6 +106,12 @@ class Recorder:
                 if reply.verdict is not None:
                     reply.verdict.keep_sent(reply.data)
         return replies
+
+    def _tell(self, changes: Changes) -> None:
+        if GATEWAY in changes.kinds:
+            self._on_gateways_changed()
+        if ACCESS_AUTHORITY in changes.kinds:
+            self._on_authorities_changed()
 
     def _records_stranger(self, verdict: Verdict) -> bool:
         login, shown = verdict.login, verdict.login.certificate

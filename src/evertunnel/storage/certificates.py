@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from evertunnel.errors import NotFoundError
-from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.model import CertificateKind, CertificateStatus, SessionState
 from evertunnel.storage import tables
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
@@ -43,11 +43,11 @@ def get_certificate(connection: Connection, text: str) -> AnyRow:
     return row
 
 
-def find_by_serial(connection: Connection, authority: Authority, serial: int) -> AnyRow | None:
+def find_by_serial(connection: Connection, authority: str, serial: int) -> AnyRow | None:
     """The certificate an authority gave a serial."""
     return connection.execute(
         select(_certificates).where(
-            _certificates.c.authority == authority.value, _certificates.c.serial == f"{serial:x}"
+            _certificates.c.authority == str(authority), _certificates.c.serial == f"{serial:x}"
         )
     ).one_or_none()
 
@@ -150,6 +150,29 @@ def change_status(
     )
 
 
+def list_in_use_of_authority(connection: Connection, authority: str, now: datetime) -> list[str]:
+    """Ids of what an authority signed or is to sign, and that has not ended or has a live session, however old."""
+    live = select(tables.sessions.c.certificate_id).where(tables.sessions.c.state != SessionState.ENDED.value)
+    return list(
+        connection.execute(
+            select(_certificates.c.id).where(
+                _certificates.c.authority == authority,
+                _certificates.c.status != CertificateStatus.REVOKED.value,
+                (_certificates.c.not_after > now) | _certificates.c.id.in_(live),
+            )
+        ).scalars()
+    )
+
+
+def move_unsigned(tx: Transaction, before: str, after: str) -> None:
+    """What one authority was to sign, another one signs."""
+    tx.connection.execute(
+        update(_certificates)
+        .where(_certificates.c.authority == before, _certificates.c.status == CertificateStatus.GRANTED.value)
+        .values(authority=after)
+    )
+
+
 def forget_owner(tx: Transaction, column: str, subject_id: str) -> None:
     """Nobody owns these certificates any more: a user (`user_id`), device or gateway is about to be removed."""
     tx.connection.execute(update(_certificates).where(_certificates.c[column] == subject_id).values({column: None}))
@@ -164,12 +187,12 @@ def list_of_subject(connection: Connection, column: str, subject_id: str, status
     )
 
 
-def list_revoked(connection: Connection, authority: Authority, now: datetime) -> list[AnyRow]:
+def list_revoked(connection: Connection, authority: str, now: datetime) -> list[AnyRow]:
     """What belongs on an authority's revocation list: held or revoked, and not ended for more than a day."""
     return list(
         connection.execute(
             select(_certificates.c.serial, _certificates.c.revoked_at, _certificates.c.revocation_reason).where(
-                _certificates.c.authority == authority.value,
+                _certificates.c.authority == str(authority),
                 _certificates.c.status.in_(_HELD),
                 _certificates.c.not_after > now - timedelta(days=1),
             )

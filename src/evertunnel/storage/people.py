@@ -35,6 +35,11 @@ def get_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow:
     return row
 
 
+def find_user_of_sid(connection: Connection, sid: str) -> AnyRow | None:
+    """The user who has a security identifier."""
+    return connection.execute(select(tables.users).where(tables.users.c.sid == sid)).one_or_none()
+
+
 def list_subjects(connection: Connection, kind: SubjectKind) -> list[AnyRow]:
     """All of a kind, by name."""
     table = _TABLES[kind]

@@ -22,6 +22,8 @@ from evertunnel.model import (
     User,
 )
 from evertunnel.storage import tables
+from evertunnel.storage.access_authorities import list_trusted
+from evertunnel.storage.authorities import read_authority
 from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
 from evertunnel.storage.tables import AnyRow
 
@@ -37,6 +39,7 @@ NAMED_LOCATIONS = "named locations"
 AUTHENTICATION_STRENGTHS = "authentication strengths"
 CERTIFICATE = "certificate"
 GATEWAY = "gateway"
+ACCESS_AUTHORITY = "access authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Snapshot:
     locations: dict[str, Any] = field(default_factory=dict)
     strengths: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, set[str]] = field(default_factory=dict)
+    # The certificates of the access authorities that are trusted, in DER.
+    access_authorities: tuple[bytes, ...] = ()
     # How many certificates there may be before those that ended are looked for.
     certificates_at_most: int = field(default=0, compare=False)
 
@@ -98,7 +103,7 @@ class Changes:
 
 _NOTHING = Changes()
 _POLICIES = frozenset({NETWORK_POLICIES, ACCESS_POLICIES, NAMED_LOCATIONS, AUTHENTICATION_STRENGTHS})
-_EVERYTHING = Changes(_POLICIES | {GATEWAY, CERTIFICATE, *SubjectKind}, everybody=True)
+_EVERYTHING = Changes(_POLICIES | {GATEWAY, CERTIFICATE, ACCESS_AUTHORITY, *SubjectKind}, everybody=True)
 
 
 def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = None) -> Changes:
@@ -137,6 +142,7 @@ def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     _load_people(connection, snapshot)
     load_policies(connection, snapshot)
     _load_gateways(connection, snapshot)
+    _load_access_authorities(connection, snapshot)
 
 
 def _load_certificates(connection: Connection, snapshot: Snapshot) -> None:
@@ -172,6 +178,8 @@ def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[Any
         _load_strengths(connection, snapshot)
     if GATEWAY in ids:
         _load_gateways(connection, snapshot)
+    if ACCESS_AUTHORITY in ids:
+        _load_access_authorities(connection, snapshot)
 
 
 def _load_people(connection: Connection, snapshot: Snapshot) -> None:
@@ -265,6 +273,10 @@ def _load_gateways(connection: Connection, snapshot: Snapshot) -> None:
     snapshot.gateways, snapshot.sealed = gateways, sealed
 
 
+def _load_access_authorities(connection: Connection, snapshot: Snapshot) -> None:
+    snapshot.access_authorities = tuple(bytes(row.certificate_der) for row in list_trusted(connection))
+
+
 _CERTIFICATE_COLUMNS = (
     tables.certificates.c.id,
     tables.certificates.c.authority,
@@ -295,7 +307,7 @@ def _select_certificates_in_use() -> Select[Any]:
 
 
 def _put_certificate(snapshot: Snapshot, row: AnyRow) -> None:
-    authority, serial = Authority(row.authority), int(row.serial, 16)
+    authority, serial = read_authority(row.authority), int(row.serial, 16)
     certificate = Certificate(
         row.id,
         authority,

@@ -21,6 +21,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -123,6 +124,8 @@ users = Table(
     Column("password_hash", Text),
     Column("enabled", Boolean, nullable=False),
     Column("created_at", UTCTime, nullable=False),
+    Column("sid", Text),  # the security identifier in a Windows domain
+    Index("ix_users_sid", "sid", unique=True),
 )
 
 # The authenticator app of a user; it counts from its first right code on. A step is used once: none up to `last_step`.
@@ -181,6 +184,32 @@ authorities = Table(
     Column("revocations", BigInteger, nullable=False),
 )
 
+# Beside its row in `authorities`: who signs short-lived certificates. One that is wanted has no certificate yet.
+# `trusted_until` is set when it retires: the end of the last certificate it signed.
+access_authorities = Table(
+    "access_authorities",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("common_name", Text, nullable=False),
+    Column("not_after", UTCTime, nullable=False),
+    Column("created_at", UTCTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("activated_at", UTCTime),
+    Column("retired_at", UTCTime),
+    Column("trusted_until", UTCTime),
+    Column("trust_ended_at", UTCTime),
+    Column("distrusted", Boolean, nullable=False),
+    Index(
+        "ix_access_authorities_state",
+        "state",
+        unique=True,
+        sqlite_where=text("state = 'active'"),
+        postgresql_where=text("state = 'active'"),
+    ),
+)
+
 revocation_lists = Table(
     "revocation_lists",
     metadata,
@@ -218,6 +247,7 @@ certificates = Table(
     # How whoever asked for it signed in, names with spaces between them, and when.
     Column("methods", Text, nullable=False, server_default=""),
     Column("signed_in_at", UTCTime),
+    Column("sid", Text),
     UniqueConstraint("authority", "serial"),
     Index("ix_certificates_user_id", "user_id"),
     Index("ix_certificates_device_id", "device_id"),

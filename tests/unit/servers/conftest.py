@@ -15,6 +15,7 @@ from evertunnel.protocols.eap.tls_server import TLSContext
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.tls_side import Chain, TLSSide
 from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.gateways import radius_secret_context
 from tests.installation import Installation as OwnInstallation
@@ -37,7 +38,12 @@ class Scene:
         self.uptime = 1_000.0
         self.decider = Decider()
         self.server = self._build_server(place)
-        self.recorder = Recorder(installation.store, self.decider, on_gateways_changed=self.server.load_gateways)
+        self.recorder = Recorder(
+            installation.store,
+            self.decider,
+            on_gateways_changed=self.server.load_gateways,
+            on_authorities_changed=self.tls.use_authorities,
+        )
         self.gateway = self.new_gateway()
 
     def receive(self, data: bytes, source: tuple[str, int] = SOURCE) -> Reply | Verdict | Elsewhere | None:
@@ -82,26 +88,32 @@ class Scene:
 
     def build_tls(self, certificate: x509.Certificate) -> TLSContext:
         """The TLS side of a policy server that shows this certificate."""
+        return self._build_tls([certificate, self.installation.authorities[Authority.ISSUING]])
+
+    def _build_tls(self, chain: Chain) -> TLSContext:
         known = self.installation.authorities
         return TLSContext(
-            chain=[certificate, known[Authority.ISSUING]],
+            chain=chain,
             key=self.installation.server_key,
-            trusted=[known[Authority.ISSUING], known[Authority.ACCESS]],
+            trusted=[known[Authority.ISSUING], *self.decider.list_access_authorities()],
             is_revoked=self._is_withdrawn,
         )
 
     def _build_server(self, place: Place) -> PolicyServer:
         with self.installation.store.read() as connection:
             self.decider.refresh(connection)
+        chain = [self.installation.server_certificate, self.installation.authorities[Authority.ISSUING]]
+        self.tls = TLSSide(chain, self._build_tls)
         server = PolicyServer(
             self.decider,
-            self.build_tls(self.installation.server_certificate),
+            self.tls.context,
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
             place,
         )
         server.load_gateways()
+        self.tls.serve(server.use_tls)
         return server
 
     def _is_withdrawn(self, der: bytes) -> bool:

@@ -18,6 +18,7 @@ from evertunnel.errors import (
     UnavailableError,
 )
 from evertunnel.web.api import (
+    access_authorities,
     access_policies,
     attempts,
     audit,
@@ -48,6 +49,7 @@ _NOUNS = (
     groups,
     devices,
     certificates,
+    access_authorities,
     policies,
     what_if,
     replay,

@@ -92,23 +92,26 @@ def revoke(certificate: str, body: Revocation, context: Context, actor: Actor) -
 def list_authorities(context: Context) -> list[dict[str, Any]]:
     """The authorities' certificates, whether their keys are here, and until when their revocation lists are good."""
     with context.store.read() as connection:
-        known = authorities.load_authorities(connection)
-        lists = {authority: authorities.find_revocation_list(connection, authority) for authority in known}
+        known = {
+            row.name: x509.load_der_x509_certificate(row.certificate_der)
+            for row in authorities.list_authorities(connection)
+        }
+        lists = {name: authorities.find_revocation_list(connection, name) for name in known}
     try:
         here = context.list_keys()
     except UnavailableError:
         here = None
     return [
         {
-            "name": authority.value,
+            "name": name,
             "subject": certificate.subject.rfc4514_string(),
             "not_after": certificate.not_valid_after_utc,
-            "key": "unknown" if here is None else "online" if authority in here else "offline",
-            "list_until": revocation_list.next_update if (revocation_list := lists[authority]) else None,
+            "key": "unknown" if here is None else "online" if name in here else "offline",
+            "list_until": revocation_list.next_update if (revocation_list := lists[name]) else None,
             "pem": certificate.public_bytes(Encoding.PEM).decode(),
             "der": base64.b64encode(certificate.public_bytes(Encoding.DER)).decode(),
         }
-        for authority, certificate in known.items()
+        for name, certificate in known.items()
     ]
 
 

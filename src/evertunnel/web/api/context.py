@@ -1,15 +1,15 @@
 """What every admin route needs: the store, the signer, who is asking, and the time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from evertunnel.actions.create_access_authority import AuthorityMaker
 from evertunnel.actions.decide import FindCountry
 from evertunnel.actions.issue_certificate import Signer
-from evertunnel.model import Authority
 from evertunnel.storage.store import Store
 
 
@@ -24,7 +24,8 @@ class APIContext:
     unseal_sign_in: Callable[[bytes, str], bytes]
     organisation: str
     clock: Callable[[], datetime]
-    list_keys: Callable[[], list[Authority]]
+    list_keys: Callable[[], Sequence[str]]
+    maker: AuthorityMaker
     agents_port: int | None = None  # where agents of gateways on other hosts are waited for
     find_country: FindCountry | None = None
 

@@ -31,11 +31,12 @@ class NewUser(BaseModel):
 
 
 class UserChange(BaseModel):
-    """What to change."""
+    """What to change. An empty `sid` takes the security identifier away."""
 
     model_config = ConfigDict(extra="forbid")
     password: str | None = None
     enabled: bool | None = None
+    sid: str | None = None
 
 
 class NewName(BaseModel):
@@ -66,6 +67,7 @@ def list_users(context: Context) -> list[dict[str, Any]]:
                 "enabled": row.enabled,
                 "signs_in_here": row.password_hash is not None,
                 "totp": _describe_totp(apps.get(row.id)),
+                "sid": row.sid,
                 "denied": denied.get(row.id),
             }
             for row in people.list_subjects(connection, SubjectKind.USER)
@@ -89,7 +91,15 @@ def add(body: NewUser, context: Context, actor: Actor) -> dict[str, str]:
 @router.patch("/{name}", status_code=204)
 def change(name: str, body: UserChange, context: Context, actor: Actor) -> None:
     """Change a user."""
-    change_user(context.store, name, password=body.password, enabled=body.enabled, actor=actor, now=context.clock())
+    change_user(
+        context.store,
+        name,
+        password=body.password,
+        enabled=body.enabled,
+        sid=body.sid,
+        actor=actor,
+        now=context.clock(),
+    )
 
 
 @router.post("/{name}/renames", status_code=204)

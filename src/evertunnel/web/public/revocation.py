@@ -23,7 +23,6 @@ from evertunnel.web.ocsp_signer import OCSPSigner
 _ANSWER_LIFETIME = timedelta(hours=1)
 _BACKDATE = timedelta(minutes=5)
 _MAXIMUM_REQUEST_BYTES = 4096
-_NAMES = {authority.value: authority for authority in Authority}
 
 
 class RevocationPages:
@@ -46,12 +45,12 @@ class RevocationPages:
         )
 
     def _revocation_list(self, request: Request) -> Response:
-        authority = _NAMES.get(request.path_params["name"])
-        if authority is None:
+        name = request.path_params["name"]
+        if not authorities.is_authority_name(name):
             return Response(status_code=404)
         try:
             with self._store.read() as connection:
-                row = authorities.find_revocation_list(connection, authority)
+                row = authorities.find_revocation_list(connection, name)
         except UnavailableError:
             return Response(status_code=503)
         if row is None:
@@ -76,7 +75,7 @@ class RevocationPages:
     def _answer(self, name: str, request_der: bytes | None) -> bytes:
         if request_der is None:
             return MALFORMED
-        if _NAMES.get(name) is not Authority.ISSUING:
+        if name != Authority.ISSUING.value:
             return UNAUTHORIZED
         now = self._clock()
         try:

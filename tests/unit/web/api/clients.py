@@ -39,6 +39,7 @@ def build_client(
         "Example",
         installation.clock,
         installation.signer.list_keys,
+        installation.maker,
         find_country=find_country,
     )
     app = AdministratorsOnly(build_app(context), frozenset({ADMINISTRATOR}))
