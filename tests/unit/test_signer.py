@@ -272,7 +272,7 @@ def test_hold_release_and_revocation_stand_on_the_next_list_whose_number_grows(i
 
 
 def test_one_authority_that_is_away_does_not_keep_the_others_from_publishing(installation: Installation) -> None:
-    without_root = {name: key for name, key in installation.keys.items() if name is not Authority.ROOT}
+    without_root = {name: key for name, key in installation.keys.items() if name != Authority.ROOT}
     signer = LocalSigner(installation.store, without_root, ADDRESSES, installation.clock)
     assert set(signer.publish_revocations()) == set(Authority) - {Authority.ROOT}
 

@@ -9,11 +9,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
+from evertunnel.model import AccessAuthorityState, CertificateKind
+from evertunnel.storage import access_authorities
 from evertunnel.storage.schema import _configure, upgrade_schema
 from evertunnel.storage.schema_version import verify_schema
 from evertunnel.storage.snapshot import Snapshot, follow
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import metadata
+from tests.installation import ALICE, Installation
 from tests.postgresql import Server
 
 
@@ -69,7 +72,8 @@ def test_a_database_from_before_authenticator_apps_keeps_its_users_and_certifica
         )
         connection.execute(
             text(
-                "INSERT INTO authorities (name, certificate_der, created_at, revocations) VALUES ('access', :der, 0, 0)"
+                "INSERT INTO authorities (name, certificate_der, created_at, revocations)"
+                " VALUES ('issuing', :der, 0, 0)"
             ),
             bytes_,
         )
@@ -77,7 +81,7 @@ def test_a_database_from_before_authenticator_apps_keeps_its_users_and_certifica
             text(
                 "INSERT INTO certificates (id, authority, serial, kind, status, subject_name, dns_names,"
                 " public_key_der, not_before, not_after, user_id, granted_by, granted_at, fingerprint)"
-                " VALUES ('c1', 'access', '1', 'short-lived', 'valid', 'alice@x', '[]',"
+                " VALUES ('c1', 'issuing', '1', 'user', 'valid', 'alice@x', '[]',"
                 " :der, 0, 1, 'u1', 'ann', 0, :der)"
             ),
             bytes_,
@@ -104,3 +108,26 @@ def test_the_way_back_is_there(empty: Store) -> None:
     verify_schema(empty)
     with empty.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_one_access_authority_of_before_is_the_one_that_signs(either_installation: Installation) -> None:
+    """An installation with a certificate of it, taken back to the schema of before and upgraded again."""
+    made = either_installation
+    owners = {"user_id": made.add_user(), "device_id": made.add_device()}
+    before = made.issue(CertificateKind.SHORT_LIVED, ALICE, **owners)
+    with made.store.engine.connect().execution_options(write=True) as connection, connection.begin():
+        configuration = _configure()
+        configuration.attributes["connection"] = connection
+        command.downgrade(configuration, "0006")
+        tables = connection.execute(text("SELECT name FROM authorities ORDER BY name")).scalars().all()
+        assert tables == ["access", "device", "issuing", "root"]
+    upgrade_schema(made.store)
+    verify_schema(made.store)
+    with made.store.read() as connection:
+        (found,) = access_authorities.list_access_authorities(connection)
+        assert access_authorities.find_last_end(connection, "access") is not None
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert (found.name, found.generation, found.state) == ("access", 1, AccessAuthorityState.ACTIVE)
+    assert found.trusted and found.activated_at == found.created_at
+    assert made.find_certificate(before.id).authority == "access"
+    assert made.issue(CertificateKind.SHORT_LIVED, ALICE, **owners).chain_der == before.chain_der

@@ -68,10 +68,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("certificates", schema=None) as batch_op:
-        batch_op.drop_column("sid")
+    op.drop_column("certificates", "sid")
     op.drop_index("ix_users_sid", "users")
-    with op.batch_alter_table("users", schema=None) as batch_op:
-        batch_op.drop_column("sid")
+    op.drop_column("users", "sid")  # in a batch it would be made anew, and what refers to it forbids that
     op.drop_index("ix_access_authorities_state", "access_authorities")
     op.drop_table("access_authorities")
