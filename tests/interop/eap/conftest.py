@@ -172,8 +172,9 @@ class Live:
             time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
-def live() -> Iterator[Live]:
+@contextmanager
+def running_live() -> Iterator[Live]:
+    """One of its own, for tests that change what others need."""
     # Not below pytest's own folder, which only its owner may enter: the processes give up root.
     folder = Path(tempfile.mkdtemp(prefix="evertunnel-test-"))
     folder.chmod(0o755)
@@ -182,6 +183,12 @@ def live() -> Iterator[Live]:
         live = Live(folder)
         stack.callback(live.close)
         yield live
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    with running_live() as made:
+        yield made
 
 
 @pytest.fixture
