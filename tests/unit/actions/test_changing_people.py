@@ -175,3 +175,17 @@ def test_taking_away_what_was_never_there_is_told_and_nothing_is_recorded(instal
     with pytest.raises(NotFoundError, match=f"{LAPTOP} is not assigned to {ALICE}"):
         installation.do(assign_device, LAPTOP, ALICE, assigned=False)
     assert list_audit(installation) == before
+
+
+def test_a_security_identifier_is_an_accounts_and_one_users_alone(installation: Installation) -> None:
+    sid = "S-1-5-21-1004336348-1177238915-682003330-1104"
+    installation.add_user()
+    installation.add_user("bob@corp.example")
+    with pytest.raises(InvalidInputError, match="is not the security identifier of an account"):
+        installation.do(change_user, ALICE, sid="S-1-5-18")
+    installation.do(change_user, ALICE, sid=sid)
+    installation.do(change_user, ALICE, sid=sid)
+    with pytest.raises(AlreadyExistsError, match=f"{sid} is the security identifier of {ALICE}"):
+        installation.do(change_user, "bob@corp.example", sid=sid)
+    installation.do(change_user, ALICE, sid="")
+    installation.do(change_user, "bob@corp.example", sid=sid)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
 
@@ -22,7 +23,9 @@ from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import Authority, CertificateKind, Reason, SubjectKind
+from evertunnel.pki import oids
 from evertunnel.pki.keys import PrivateKey
+from evertunnel.pki.security_identifiers import build_sid_extension
 from evertunnel.storage import tables
 from evertunnel.storage.store import Store, Transaction
 from tests.installation import ALICE, LAPTOP, Installation, copy_installation
@@ -241,3 +244,55 @@ def test_who_proves_no_device_locks_neither_user_nor_device_out(ready: Ready) ->
     for _ in range(20):
         ready.refuse(ready.ask(device_signature=b"noise", password="a guess"))
     ready.issue()
+
+
+def bound(ready: Ready, monkeypatch: pytest.MonkeyPatch, seconds: int | None) -> None:
+    """Have conditional access bound what it grants."""
+    decide = ready.installation.decider.decide_certificate
+    monkeypatch.setattr(
+        ready.installation.decider,
+        "decide_certificate",
+        lambda facts: replace(decide(facts), lifetime_seconds=seconds),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lasts"), [(None, 3600), (7200, 3600), (3600, 3600), (3599, 3599), (1234, 1234), (300, 300)]
+)
+def test_it_lasts_an_hour_or_as_long_as_conditional_access_allows(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, seconds: int | None, lasts: int
+) -> None:
+    bound(ready, monkeypatch, seconds)
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(seconds=lasts)
+
+
+@pytest.mark.parametrize("seconds", [299, 1, 0, -5])
+def test_a_bound_below_five_minutes_is_not_stretched_but_refused(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    bound(ready, monkeypatch, seconds)
+    row = ready.refuse()
+    assert row.reason == Reason.LIFETIME_TOO_SHORT
+    assert f"for {max(seconds, 0)} seconds; no certificate is given for less than 300" in row.detail
+    with ready.installation.store.read() as connection:
+        kinds = connection.execute(select(tables.certificates.c.kind)).scalars().all()
+    assert CertificateKind.SHORT_LIVED not in kinds
+
+
+def test_the_users_security_identifier_is_in_it_once_it_is_known(ready: Ready) -> None:
+    sid = "S-1-5-21-1004336348-1177238915-682003330-1104"
+
+    def find(certificate: x509.Certificate) -> list[bytes]:
+        return [
+            extension.value.public_bytes()
+            for extension in certificate.extensions
+            if extension.oid == oids.SECURITY_IDENTIFIER
+        ]
+
+    assert find(ready.issue()) == []
+    ready.installation.do(change_user, ALICE, sid=sid)
+    assert find(ready.issue()) == [build_sid_extension(sid).value]
+    issued = ready.installation.issue(CertificateKind.USER, ALICE, user_id=ready.user_id)
+    assert find(x509.load_der_x509_certificate(issued.certificate_der)) == [build_sid_extension(sid).value]
+    ready.installation.do(change_user, ALICE, sid="")
+    assert find(ready.issue()) == []

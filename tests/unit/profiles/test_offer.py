@@ -114,6 +114,23 @@ def test_what_does_not_keep_them_apart_is_let_be(method: EAPTLS) -> None:
     assert list_errors(replace(DEVICE, authentication=MachineCertificate(issuer="33" * 20))) == set()
 
 
+def test_access_authorities_that_sign_soon_are_named_before_they_do() -> None:
+    staged = replace(OFFER, staged_access_hashes=("66" * 20,))
+    profile = build_profile(staged, "Corp", TunnelKind.USER)
+    assert profile.selection is not None
+    assert profile.selection.issuers == (OFFER.access_hash, "66" * 20)
+    assert [finding.rule for finding in verify_against(profile, staged)] == []
+    (finding,) = [finding for finding in verify_against(USER, staged) if finding.rule == "staged-issuer"]
+    assert finding.level is not Level.ERROR and "66" * 20 in finding.mend
+    # It signs, and the one before is trusted a while: only who never learned of it is left out.
+    active = replace(OFFER, access_hash="66" * 20, retired_access_hashes=(OFFER.access_hash,))
+    assert list_errors(profile, active) == set()
+    assert list_errors(USER, active) == {"issuer"}
+    # By the root all of them are found.
+    by_root = replace(USER, authentication=select(OFFER.root_hash))
+    assert "staged-issuer" not in {finding.rule for finding in verify_against(by_root, staged)}
+
+
 CHANGES = [
     ("server-name", replace(OFFER, public_name="new.example.com")),
     ("no-proposal", replace(OFFER, ike_proposals=("aes256-sha256-modp2048",))),
