@@ -61,16 +61,15 @@ def load_issuer(connection: Connection, name: str) -> x509.Certificate:
 
 
 def list_authorities(connection: Connection) -> list[AnyRow]:
-    """All that sign or may still be trusted: `name` and `certificate_der`."""
+    """All that sign or may still be trusted, by kind and age: `name` and `certificate_der`."""
     access = tables.access_authorities.c
-    return list(
-        connection.execute(
-            select(_authorities.c.name, _authorities.c.certificate_der)
-            .outerjoin(tables.access_authorities, access.name == _authorities.c.name)
-            .where(access.trust_ended_at.is_(None))
-            .order_by(_authorities.c.created_at, _authorities.c.name)
-        )
+    rows = connection.execute(
+        select(_authorities.c.name, _authorities.c.certificate_der)
+        .outerjoin(tables.access_authorities, access.name == _authorities.c.name)
+        .where(access.trust_ended_at.is_(None))
+        .order_by(access.generation)
     )
+    return sorted(rows, key=lambda row: list(Authority).index(read_authority(row.name)))
 
 
 def list_revocation_counts(connection: Connection) -> dict[str, int]:
