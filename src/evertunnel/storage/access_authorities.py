@@ -9,14 +9,13 @@ from cryptography.hazmat.primitives import hashes
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from evertunnel.errors import NotFoundError
-from evertunnel.model import AccessAuthorityState, CertificateStatus
+from evertunnel.model import AccessAuthorityState
 from evertunnel.storage import tables
 from evertunnel.storage.authorities import name_access_authority
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
 
 _access = tables.access_authorities
-_certificates = tables.certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +120,6 @@ def delete_wanted(tx: Transaction, name: str) -> None:
 def change_access_authority(tx: Transaction, name: str, **columns: Any) -> None:
     """Change columns of one."""
     tx.connection.execute(update(_access).where(_access.c.name == name).values(**columns))
-
-
-def find_last_end(connection: Connection, name: str) -> datetime | None:
-    """When the last certificate it signed, and that could still be used, ends."""
-    usable = (CertificateStatus.VALID.value, CertificateStatus.ON_HOLD.value)
-    # As a row: what `max` finds is of the column's type then.
-    found = connection.execute(
-        select(_certificates.c.not_after)
-        .where(_certificates.c.authority == name, _certificates.c.status.in_(usable))
-        .order_by(_certificates.c.not_after.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    assert found is None or isinstance(found, datetime)
-    return found
 
 
 def list_ended_trust(connection: Connection, now: datetime) -> list[AnyRow]:

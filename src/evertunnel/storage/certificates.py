@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from evertunnel.errors import NotFoundError
 from evertunnel.model import CertificateKind, CertificateStatus, SessionState
@@ -151,25 +151,56 @@ def change_status(
 
 
 def list_in_use_of_authority(connection: Connection, authority: str, now: datetime) -> list[str]:
-    """Ids of what an authority signed or is to sign, and that has not ended or has a live session, however old."""
+    """Ids of what an access authority signed or is to sign, and that has not ended or has a live session, however old.
+
+    Two searches, each by an index: of the millions of an authority few are in use.
+    """
     live = select(tables.sessions.c.certificate_id).where(tables.sessions.c.state != SessionState.ENDED.value)
-    return list(
-        connection.execute(
-            select(_certificates.c.id).where(
-                _certificates.c.authority == authority,
-                _certificates.c.status != CertificateStatus.REVOKED.value,
-                (_certificates.c.not_after > now) | _certificates.c.id.in_(live),
-            )
-        ).scalars()
+    wanted = select(_certificates.c.id).where(
+        _certificates.c.authority == authority, _certificates.c.status != CertificateStatus.REVOKED.value
     )
+    found = [
+        *connection.execute(wanted.where(_granted_lately(now), _certificates.c.not_after > now)).scalars(),
+        *connection.execute(wanted.where(_certificates.c.id.in_(live))).scalars(),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def find_last_end(connection: Connection, authority: str, now: datetime) -> datetime | None:
+    """When the last certificate that an access authority signed ends, if one is good still."""
+    usable = (CertificateStatus.VALID.value, CertificateStatus.ON_HOLD.value)
+    found = connection.execute(
+        select(_certificates.c.not_after)
+        .where(
+            _certificates.c.authority == authority,
+            _certificates.c.status.in_(usable),
+            _granted_lately(now),
+            _certificates.c.not_after > now,
+        )
+        .order_by(_certificates.c.not_after.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    assert found is None or isinstance(found, datetime)
+    return found
 
 
 def move_unsigned(tx: Transaction, before: str, after: str) -> None:
-    """What one authority was to sign, another one signs."""
+    """What one access authority was to sign, another one signs."""
     tx.connection.execute(
         update(_certificates)
-        .where(_certificates.c.authority == before, _certificates.c.status == CertificateStatus.GRANTED.value)
+        .where(
+            _certificates.c.authority == before,
+            _certificates.c.status == CertificateStatus.GRANTED.value,
+            _granted_lately(tx.now),
+        )
         .values(authority=after)
+    )
+
+
+def _granted_lately(now: datetime) -> ColumnElement[bool]:
+    """Short-lived ones that may be good still, by their index: they last an hour."""
+    return (_certificates.c.kind == CertificateKind.SHORT_LIVED.value) & (
+        _certificates.c.granted_at > now - timedelta(days=1)
     )
 
 

@@ -1,6 +1,7 @@
 """A database of an older schema becomes one of this version, and holds what it held."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from evertunnel.model import AccessAuthorityState, CertificateKind
-from evertunnel.storage import access_authorities
+from evertunnel.storage import access_authorities, certificates
 from evertunnel.storage.schema import _configure, upgrade_schema
 from evertunnel.storage.schema_version import verify_schema
 from evertunnel.storage.snapshot import Snapshot, follow
@@ -125,7 +126,7 @@ def test_the_one_access_authority_of_before_is_the_one_that_signs(either_install
     verify_schema(made.store)
     with made.store.read() as connection:
         (found,) = access_authorities.list_access_authorities(connection)
-        assert access_authorities.find_last_end(connection, "access") is not None
+        assert certificates.find_last_end(connection, "access", made.now) == made.now + timedelta(hours=1)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert (found.name, found.generation, found.state) == ("access", 1, AccessAuthorityState.ACTIVE)
     assert found.trusted and found.activated_at == found.created_at
