@@ -282,7 +282,7 @@ def test_an_active_one_about_to_end_gives_no_certificate_that_ends_at_once(insta
     installation.clock.forward(hours=23, minutes=30)
     _, certificate = issue(installation)
     assert certificate.not_valid_after_utc == load(installation, "access-2").certificate.not_valid_after_utc
-    installation.clock.forward(minutes=26)
+    installation.clock.forward(minutes=29)
     with pytest.raises(UnavailableError, match=r"access-2 ends at .*: create and activate another"):
         issue(installation)
 

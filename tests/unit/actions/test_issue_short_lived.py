@@ -257,7 +257,7 @@ def bound(ready: Ready, monkeypatch: pytest.MonkeyPatch, seconds: int | None) ->
 
 
 @pytest.mark.parametrize(
-    ("seconds", "lasts"), [(None, 3600), (7200, 3600), (3600, 3600), (3599, 3599), (1234, 1234), (300, 300)]
+    ("seconds", "lasts"), [(None, 3600), (7200, 3600), (3600, 3600), (3599, 3599), (1234, 1234), (120, 120)]
 )
 def test_it_lasts_an_hour_or_as_long_as_conditional_access_allows(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, seconds: int | None, lasts: int
@@ -266,14 +266,14 @@ def test_it_lasts_an_hour_or_as_long_as_conditional_access_allows(
     assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(seconds=lasts)
 
 
-@pytest.mark.parametrize("seconds", [299, 1, 0, -5])
-def test_a_bound_below_five_minutes_is_not_stretched_but_refused(
+@pytest.mark.parametrize("seconds", [119, 1, 0, -5])
+def test_a_bound_below_two_minutes_is_not_stretched_but_refused(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     bound(ready, monkeypatch, seconds)
     row = ready.refuse()
     assert row.reason == Reason.LIFETIME_TOO_SHORT
-    assert f"for {max(seconds, 0)} seconds; no certificate is given for less than 300" in row.detail
+    assert f"for {max(seconds, 0)} seconds; no certificate is given for less than 120" in row.detail
     with ready.installation.store.read() as connection:
         kinds = connection.execute(select(tables.certificates.c.kind)).scalars().all()
     assert CertificateKind.SHORT_LIVED not in kinds
