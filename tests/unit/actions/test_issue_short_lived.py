@@ -296,3 +296,18 @@ def test_the_users_security_identifier_is_in_it_once_it_is_known(ready: Ready) -
     assert find(x509.load_der_x509_certificate(issued.certificate_der)) == [build_sid_extension(sid).value]
     ready.installation.do(change_user, ALICE, sid="")
     assert find(ready.issue()) == []
+
+
+@pytest.mark.parametrize(
+    ("frequency", "lasts"),
+    [
+        ({"frequencyInterval": "everyTime", "authenticationType": "primaryAndSecondaryAuthentication"}, 300),
+        ({"frequencyInterval": "timeBased", "type": "hours", "value": 1}, 3600),
+        ({"frequencyInterval": "timeBased", "type": "days", "value": 1}, 3600),
+    ],
+)
+def test_sign_in_frequency_bounds_it(ready: Ready, frequency: dict[str, Any], lasts: int) -> None:
+    document = make_document("compliantDevice", name="Sign in often")
+    document["sessionControls"] = {"signInFrequency": {"isEnabled": True, **frequency}}
+    ready.installation.do(import_access_policies, document)
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(seconds=lasts)
