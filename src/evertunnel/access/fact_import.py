@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from evertunnel.access.fact_names import get_fact_name, read_value
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import SubjectKind
+
+_Found = TypeVar("_Found")
 
 ROWS_AT_MOST = 100_000
 BYTES_AT_MOST = 32 * 1024 * 1024
@@ -50,7 +52,7 @@ def read_fact_rows(data: bytes, *, now: datetime) -> list[FactRow]:
     start = text.lstrip()[:1]
     if not start:
         raise InvalidInputError("the file is empty")
-    rows = []
+    rows: list[FactRow] = []
     for place, cells in _read_json(text) if start in ("[", "{") else _read_csv(text):
         if len(rows) == ROWS_AT_MOST:
             raise InvalidInputError(f"the file has more than {ROWS_AT_MOST} rows: import it in parts")
@@ -87,7 +89,7 @@ def _read_row(place: str, cells: Mapping[str, str], now: datetime) -> FactRow:
     )
 
 
-def _at[Found](place: str, column: str, read: Callable[[], Found]) -> Found:
+def _at(place: str, column: str, read: Callable[[], _Found]) -> _Found:
     try:
         return read()
     except InvalidInputError as error:

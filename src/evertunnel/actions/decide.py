@@ -118,6 +118,7 @@ class Decider:
             user_denial=self._find_denial(user.id if user else None, at),
             device_denial=self._find_denial(device.id if device else None, at),
             device_facts=self._snapshot.device_facts.get(device.id, {}) if device else {},
+            user_facts=self._snapshot.user_facts.get(user.id, {}) if user else {},
             client_address=client_address,
             established=established,
             authentication_methods=methods,
