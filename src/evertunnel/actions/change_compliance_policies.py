@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from evertunnel.access.compliance import Platform, compile_compliance_policy
 from evertunnel.access.documents import PolicyError
 from evertunnel.actions.store_facts import judge_all_devices
@@ -10,6 +12,7 @@ from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import NotFoundError
 from evertunnel.storage import compliance_policies
 from evertunnel.storage.store import Store
+from evertunnel.storage.tables import AnyRow
 
 
 def import_compliance_policies(store: Store, document: Any, *, actor: str, now: datetime) -> tuple[list[str], int]:
@@ -45,7 +48,7 @@ def remove_compliance_policy(store: Store, platform: str, *, actor: str, now: da
         return len(judge_all_devices(tx))
 
 
-def get_compliance_policy(connection: Any, platform: str) -> Any:
+def get_compliance_policy(connection: Connection, platform: str) -> AnyRow:
     """A platform's policy. Raises NotFoundError."""
     names = {each.value.casefold(): each.value for each in Platform}
     row = compliance_policies.find_compliance_policy(connection, names.get(platform.casefold(), ""))

@@ -46,14 +46,15 @@ def import_facts(store: Store, data: bytes, *, source: str, actor: str, now: dat
     return Imported(len(rows), changed)
 
 
-def list_fact_cells(store: Store) -> Iterator[dict[str, str]]:
-    """Every fact a source said, as a row that can be imported again, with its source beside it."""
+def list_fact_cells(store: Store, *, source: str | None = None) -> Iterator[dict[str, str]]:
+    """Every fact that somebody, or one source, said: a row that can be imported again, with its source beside it."""
     with store.read() as connection:
         for kind in (SubjectKind.DEVICE, SubjectKind.USER):
             known = facts.load_facts(connection, kind)
             for row in people.list_subjects(connection, kind):
                 for fact in known.get(row.id, ()):
-                    if not is_verdict_source(fact.source) and fact.name != NOT_COMPLIANT_SINCE:
+                    ours = is_verdict_source(fact.source) or fact.name == NOT_COMPLIANT_SINCE
+                    if not ours and source in (None, fact.source):
                         yield _build_cells(kind, row.name, fact)
 
 

@@ -85,7 +85,8 @@ def report_posture(
         before = [
             fact for fact in facts.list_facts(tx.connection, SubjectKind.DEVICE, device.id) if fact.source == DEVICE
         ]
-        if any(fact.observed_at > seen for fact in before):
+        # A moment ahead of us is of a clock that was set back since.
+        if any(seen < fact.observed_at <= tx.now for fact in before):
             raise _refuse(f"{device.name} reported something newer since")
         said = [Fact(name, value, DEVICE, seen, seen + LIFE) for name, value in values.items()]
         store_facts(tx, SubjectKind.DEVICE, {device.id: said}, whole_source=DEVICE)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from evertunnel.access.compliance import CompliancePolicy, Platform, Verdict, compile_compliance_policy
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.fact_names import NOT_COMPLIANT_SINCE, POSTURE
@@ -71,7 +73,7 @@ def store_facts(
     """
     known = facts.load_facts(tx.connection, kind, said.keys())
     work = _Work(changed=set(said) if ran_out else set())
-    policies = load_compliance_policies(tx) if kind is SubjectKind.DEVICE else {}
+    policies = load_compliance_policies(tx.connection) if kind is SubjectKind.DEVICE else {}
     for subject_id, new in said.items():
         mine = {(fact.name, fact.source): fact for fact in known.get(subject_id, ())}
         judged = ran_out
@@ -90,7 +92,7 @@ def store_facts(
 
 def judge_all_devices(tx: Transaction) -> set[str]:
     """Judge every device anew, after a compliance policy changed; returns the ids of those judged otherwise."""
-    policies = load_compliance_policies(tx)
+    policies = load_compliance_policies(tx.connection)
     work = _Work()
     for subject_id, said in facts.load_facts(tx.connection, SubjectKind.DEVICE).items():
         _judge(work, policies, subject_id, {(fact.name, fact.source): fact for fact in said}, tx.now)
@@ -98,10 +100,10 @@ def judge_all_devices(tx: Transaction) -> set[str]:
     return work.changed
 
 
-def load_compliance_policies(tx: Transaction) -> dict[Platform, CompliancePolicy]:
+def load_compliance_policies(connection: Connection) -> dict[Platform, CompliancePolicy]:
     """By platform. One that cannot be read makes nobody compliant."""
     found = {}
-    for row in list_compliance_policies(tx.connection):
+    for row in list_compliance_policies(connection):
         try:
             policy = compile_compliance_policy(row.document)
         except PolicyError:

@@ -36,6 +36,10 @@ class API:
         """Make."""
         return self._call("POST", path, json=body)
 
+    def upload(self, *path: str, content: bytes, timeout_seconds: float, **query: str) -> Any:
+        """Send a file as it is; what is made of it may take its time."""
+        return self._call("POST", path, content=content, params=query, timeout=timeout_seconds)
+
     def patch(self, *path: str, body: Any) -> Any:
         """Change."""
         return self._call("PATCH", path, json=body)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
-from evertunnel.model import Session, SessionState, SubjectKind
+from evertunnel.model import Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import tables
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow, encode_time
@@ -126,6 +126,16 @@ def list_live_of_subject(connection: Connection, kind: SubjectKind, subject_id: 
     """Live sessions of a user or of a device (its user tunnels included)."""
     column = _sessions.c.user_id if kind is SubjectKind.USER else _sessions.c.device_id
     return list(connection.execute(select(_sessions).where(column == subject_id, _sessions.c.state.in_(LIVE))))
+
+
+def list_device_tunnel_addresses(connection: Connection, device_id: str) -> list[str]:
+    """Where a device's own tunnels come from that are up, and are not being ended."""
+    statement = select(_sessions.c.remote_address).where(
+        _sessions.c.device_id == device_id,
+        _sessions.c.kind == TunnelKind.DEVICE.value,
+        _sessions.c.state == SessionState.UP.value,
+    )
+    return list(connection.execute(statement).scalars())
 
 
 def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> None:
