@@ -64,7 +64,7 @@ def read_fact_rows(data: bytes, *, now: datetime) -> list[FactRow]:
 
 def defuse(text: str) -> str:
     """A cell that no spreadsheet takes for a formula; reading it back gives the text again."""
-    return "'" + text if text.startswith((*_FORMULA, "'")) else text
+    return "'" + text if text.lstrip(" ").startswith((*_FORMULA, "'")) else text
 
 
 def write_life(life: timedelta | None) -> str:
@@ -197,7 +197,7 @@ def _read_csv(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 
 def _undo_defuse(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'")) else cell
+    return cell[1:] if cell.startswith("'") and cell[1:].lstrip(" ").startswith((*_FORMULA, "'")) else cell
 
 
 def _verify_header(place: str, header: list[str]) -> None:

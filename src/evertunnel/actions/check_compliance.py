@@ -1,4 +1,4 @@
-"""Explain what is known of a device's compliance: the verdict rule by rule, and every fact behind it. Changes nothing."""
+"""Explain what is known of a device's compliance: the verdict rule by rule, and every fact behind it."""
 
 from dataclasses import asdict
 from datetime import datetime

@@ -44,8 +44,12 @@ def list_policies(context: typer.Context, json: JSON = False) -> None:
 
 
 @app.command()
-def show(context: typer.Context, platform: str) -> None:
-    """Show a platform's policy as JSON.
+def show(
+    context: typer.Context,
+    platform: str,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, as without it.")] = True,  # noqa: ARG001
+) -> None:
+    """Show a platform's policy as JSON, as it can be imported.
 
     Example: evertunnel compliance show linux
     """
@@ -58,9 +62,7 @@ def import_policies(
 ) -> None:
     """Import compliance policies; every device is judged anew at once, and live tunnels may end.
 
-    \b
-    Example: echo '{"platform": "windows", "rules": {"diskEncryption": true, "firewall": true}}' > windows.json
-             evertunnel compliance import windows.json
+    Example: evertunnel compliance import windows.json
     """
     try:
         with file.open("rb") as stream:

@@ -21,9 +21,9 @@ def import_facts(
 ) -> None:
     """Import facts about devices and users: columns device or user, fact, value, observed_at, life. All rows or none.
 
-    \b
-    Example: printf 'device,fact,value,life\\nlaptop1.corp.example,compliant,true,8h\\n' > facts.csv
-             evertunnel device import-facts facts.csv --source mdm
+    A life is such as 90s, 30m, 8h or 7d; docs/compliance.md has the names of facts and a file to begin with.
+
+    Example: evertunnel device import-facts facts.csv --source mdm
     """
     try:
         content = file.read_bytes()

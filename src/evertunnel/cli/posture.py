@@ -5,21 +5,31 @@ from typing import Annotated
 
 import typer
 
-from evertunnel.cli.output import fail, print_json, say
+from evertunnel.cli.output import fail, print_json, print_table, say
 from evertunnel.errors import AccessDeniedError, DomainError
 
 app = typer.Typer(no_args_is_help=True, help="Posture: what this machine is like. For clients; needs no server here.")
 
 
 @app.command()
-def show() -> None:
+def show(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what this machine would report of itself; what is missing cannot be told here and counts as unknown.
 
-    Example: sudo evertunnel posture show
+    As root it can tell more, such as the firewall.
+
+    Example: evertunnel posture show
     """
     from evertunnel.connector.posture import collect_posture
 
-    print_json(collect_posture())
+    posture = collect_posture()
+    if json:
+        print_json(posture)
+        return
+    print_table(
+        [{"fact": name, "value": value} for name, value in posture.items()],
+        {"fact": "FACT", "value": "VALUE"},
+        empty="",
+    )
 
 
 @app.command()

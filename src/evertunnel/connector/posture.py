@@ -36,7 +36,7 @@ def collect_posture(root: Path = _ROOT, *, read_ruleset: Ruleset | None = None) 
         "secure_boot": find_secure_boot(root),
         "antivirus": find_antivirus(root),
     }
-    return {name: value for name, value in found.items() if value not in (None, "")}  # type: ignore[misc]
+    return {name: value for name, value in found.items() if value is not None and value != ""}
 
 
 def find_disk_encryption(root: Path) -> bool | None:

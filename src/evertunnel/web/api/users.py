@@ -58,7 +58,7 @@ class Code(BaseModel):
 
 
 class RiskReport(BaseModel):
-    """The risk of a user or of his sign-ins: none, low, medium or high; how long that counts (null: until said anew)."""
+    """The risk of a user or of his sign-ins: none, low, medium or high; for how long (null: until said anew)."""
 
     model_config = ConfigDict(extra="forbid")
     sign_in_risk: str | None = None
