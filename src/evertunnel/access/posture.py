@@ -27,20 +27,23 @@ def judge_device(
     by_name: dict[str, list[Fact]] = {}
     for fact in posture:
         by_name.setdefault(fact.name, []).append(fact)
-    for name in (OPERATING_SYSTEM, LINUX_DISTRIBUTION):
+    systems = by_name.get(OPERATING_SYSTEM)
+    if not systems:
+        words = "its platform is not known: nobody reported operatingSystem"
+        return Verdict(None, words, failed_since=first_failed_at)
+    found = [policies.get(platform) for fact in systems if (platform := find_platform(fact.value)) is not None]
+    policy = next((each for each in found if each is not None), None)
+    if policy is None:
+        return Verdict(None, f"there is no compliance policy for {systems[0].value[:80]!r}")
+    # Whoever could choose the platform could choose the policy.
+    disputed = [OPERATING_SYSTEM]
+    if policy.platform is Platform.LINUX and policy.least_versions:
+        disputed.append(LINUX_DISTRIBUTION)
+    for name in disputed:
         if words := find_dispute(by_name.get(name, ())):
-            # Whoever could choose the platform could choose the policy.
             source = min((fact.source for fact in by_name[name]), key=rank_source)
             ends = _find_end(by_name[name])
             return Verdict(False, words, source=source, failed_since=first_failed_at, changes_at=ends)
-    system = by_name.get(OPERATING_SYSTEM)
-    if not system:
-        words = "its platform is not known: nobody reported operatingSystem"
-        return Verdict(None, words, failed_since=first_failed_at)
-    platform = find_platform(system[0].value)
-    policy = policies.get(platform) if platform is not None else None
-    if policy is None:
-        return Verdict(None, f"there is no compliance policy for {platform or repr(system[0].value[:80])}")
     return evaluate_posture(policy, merge_posture(by_name), first_failed_at, now)
 
 

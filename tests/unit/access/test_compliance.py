@@ -129,7 +129,7 @@ WINDOWS = {Platform.WINDOWS: compile_compliance_policy({"platform": "windows", "
 
 
 def test_without_a_policy_for_the_platform_nothing_is_known() -> None:
-    for system, words in (("Linux", "no compliance policy for linux"), ("BeOS", "no compliance policy for 'BeOS'")):
+    for system, words in (("Linux", "no compliance policy for 'Linux'"), ("BeOS", "no compliance policy for 'BeOS'")):
         verdict = judge_device(WINDOWS, [say("operatingSystem", system), say("firewall", "true")], None, NOW)
         assert verdict.compliant is None
         assert words in verdict.detail
@@ -173,6 +173,19 @@ def test_a_device_cannot_choose_another_policy_than_its_management_says() -> Non
     verdict = judge_device(policies, facts, None, NOW)
     assert verdict.compliant is False
     assert verdict.detail == "sources disagree about operatingSystem: mdm says Windows, device says Linux"
+
+
+def test_a_dispute_about_what_no_policy_asks_for_is_none() -> None:
+    system = [say("operatingSystem", "Linux"), say("firewall", "true")]
+    distributions = [say("linux_distribution", "ubuntu"), say("linux_distribution", "debian", source="device")]
+    versions = {"platform": "linux", "rules": {"operatingSystemVersionAtLeast": {"ubuntu": "1"}}}
+    firewall = {"platform": "linux", "rules": {"firewall": True}}
+    found = [
+        judge_device({Platform.LINUX: compile_compliance_policy(each)}, [*system, *distributions], None, NOW).compliant
+        for each in (versions, firewall)
+    ]
+    assert found == [False, True]
+    assert judge_device(WINDOWS, [*system, *distributions], None, NOW).compliant is None
 
 
 @pytest.mark.parametrize(
