@@ -13,6 +13,7 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
+from evertunnel.access.told_facts import read_told_facts
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, Reason, TunnelKind, User
 from evertunnel.pki.kinds import KINDS
@@ -107,7 +108,7 @@ class Decider:
         if gateway is not None:
             # Whoever names it may have looked it up long ago; one that is gone is none that may take tunnels.
             gateway = self.find_gateway(gateway.id) or replace(gateway, enabled=False)
-        return Facts(
+        facts = Facts(
             at=at,
             tunnel=tunnel,
             gateway=gateway,
@@ -124,6 +125,8 @@ class Decider:
             authentication_methods=methods,
             signed_in_at=signed_in_at,
         )
+        # Most know nothing more of anybody: then nothing is copied.
+        return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
 
     def decide_tunnel(self, facts: Facts) -> Decision:
         """May this tunnel come up, or stay up?"""
