@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.accounts import find_owners
-from evertunnel.actions.decide import Decider
+from evertunnel.actions.decide import Decider, FindCountry
 from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.config import split_endpoint, store_database_url
 from evertunnel.deadlines import keep_deadlines
@@ -221,7 +221,7 @@ def _run_radius(
     installation: Installation, radius: SharedPort, accounting: SharedPort, crew: Crew, place: Place
 ) -> None:
     store = installation.open_store()
-    decider = Decider()
+    decider = Decider(_find_countries(installation))
     with store.read() as connection:
         decider.refresh(connection)
         known = authorities.load_authorities(connection)
@@ -265,7 +265,11 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
     pages = RevocationPages(store, ocsp, clock.now).build_app()
     sign_in = installation.keystore.for_process("web-public").for_sign_in()
     enrolment = build_enrolment(
-        store, signer, lambda sealed, context: sign_in.unseal(sealed, context=context), clock.now
+        store,
+        signer,
+        lambda sealed, context: sign_in.unseal(sealed, context=context),
+        clock.now,
+        _find_countries(installation),
     )
     key = installation.keystore.load_key("web-public", "https")
     certificate = _find_server_certificate(installation, store, key, "web-public")
@@ -297,6 +301,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         organisation=installation.config.installation.organisation,
         clock=clock.now,
         agents_port=_find_agents_port(installation),
+        find_country=_find_countries(installation),
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
@@ -304,6 +309,11 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
     )
     _run_asgi((uvicorn.Server(config), listener))
+
+
+def _find_countries(installation: Installation) -> FindCountry | None:
+    countries = installation.open_countries()
+    return None if countries is None else countries.find_country
 
 
 def _find_agents_port(installation: Installation) -> int | None:
@@ -325,6 +335,7 @@ def _run_gateway(installation: Installation) -> None:
         radius_port=radius_port,
         accounting_port=accounting_port,
         clock=clock.now,
+        find_country=_find_countries(installation),
     )
     process.run(_stop_event())
 
@@ -354,7 +365,7 @@ def _run_agents(installation: Installation, listener: socket.socket) -> None:
         accounting_port=split_endpoint(listen.accounting_endpoint)[1],
         clock=clock.now,
     )
-    AgentsProcess(store, directory, listener, clock.now).run(_stop_event())
+    AgentsProcess(store, directory, listener, clock.now, _find_countries(installation)).run(_stop_event())
 
 
 def _find_server_certificate(installation: Installation, store: Store, key: PrivateKey, name: str) -> ServerCertificate:

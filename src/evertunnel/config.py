@@ -100,7 +100,8 @@ class Config(_Section):
     """The whole file. Without `radius_workers` there are as many as cores that may be used.
 
     New logins go to one of them while it has time left, or always to `all`.
-    Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof.
+    Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof. `country_database` is a
+    MaxMind-format file; a relative path begins at the state folder.
     """
 
     installation: Installation
@@ -108,6 +109,7 @@ class Config(_Section):
     radius_workers: Annotated[int, Field(strict=True, ge=1, le=RADIUS_WORKERS_AT_MOST)] | None = None
     radius_workers_awake: Literal["needed", "all"] = "needed"
     radius_failures_per_minute: Annotated[int, Field(strict=True, ge=1)] = 60
+    country_database: str = ""
     listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()
     administrators: Administrators = Administrators()

@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from evertunnel.config import Config, load_config
+from evertunnel.countries import CountryDatabase
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.issuance import PublicAddresses
 from evertunnel.privileges import find_group_id, find_user_id
@@ -34,6 +35,11 @@ class Installation:
     def processes(self) -> tuple[str, ...]:
         """Those that run here."""
         return PROCESSES if self.config.listen.agents is None else (*PROCESSES, AGENTS)
+
+    def open_countries(self) -> CountryDatabase | None:
+        """What tells the country of an address, if there is one; after the fork."""
+        path = self.config.country_database
+        return CountryDatabase(self.folder.path / path) if path else None
 
     def open_store(self) -> Store:
         """A connection to the database; after the fork."""

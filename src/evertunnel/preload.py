@@ -13,6 +13,7 @@ import sqlite3
 import stringprep
 
 import anyio._backends._asyncio
+import maxminddb
 import sqlalchemy.dialects.sqlite
 import uvicorn.lifespan.off
 import uvicorn.loops.asyncio
@@ -30,6 +31,7 @@ PRELOADED = (
     sqlite3,
     stringprep,
     anyio._backends._asyncio,
+    maxminddb,
     sqlalchemy.dialects.sqlite,
     uvicorn.lifespan.off,
     uvicorn.loops.asyncio,

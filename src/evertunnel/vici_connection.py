@@ -17,7 +17,9 @@ _TIMEOUT_SECONDS = 5.0
 # It takes no time, and stands before every cut: who waits for one learns soon that nobody answers.
 _FLUSH_TIMEOUT_SECONDS = 1.0
 _READ_BYTES = 1 << 18
-EVENTS = ("ike-updown", "ike-rekey", "child-updown", "child-rekey", "log")
+# A strongSwan that is too old for it does not say when a client moves; the next look shows it.
+_MOVED = "ike-update"
+EVENTS = (_MOVED, "ike-updown", "ike-rekey", "child-updown", "child-rekey", "log")
 
 Section = dict[str, Any]
 
@@ -143,8 +145,11 @@ class ViciConnection:
         """Events as they come; None whenever `timeout_seconds` passed without one. Ends only by raising."""
         session = self._connect()
         try:
-            for name, message in session.listen(EVENTS, timeout=timeout_seconds):
-                yield None if name is None else (_text(name), _decode(message))
+            try:
+                yield from _listen(session, EVENTS, timeout_seconds)
+            except vici.exception.EventUnknownException:
+                # Asked for first, so nothing else was registered yet.
+                yield from _listen(session, EVENTS[1:], timeout_seconds)
         except Exception as error:  # the package raises many types when the peer goes away
             self.close()
             raise AwayError(f"strongSwan at {self.path} hung up: {error}") from error
@@ -214,6 +219,11 @@ class AwayError(UnavailableError):
 
 class _RefusedError(UnavailableError):
     """strongSwan answered, and the answer was no."""
+
+
+def _listen(session: Any, events: Sequence[str], timeout_seconds: float) -> Iterator[tuple[str, Section] | None]:
+    for name, message in session.listen(events, timeout=timeout_seconds):
+        yield None if name is None else (_text(name), _decode(message))
 
 
 def _read_payload(answers: BinaryIO) -> bytes:

@@ -110,9 +110,9 @@ def test_an_access_policy_goes_in_and_out_of_use(filled: Server) -> None:
 
 MISTYPED = {
     "no JSON": ('{"displayName": "x",\n "state" "enabled"}', ("line 2", "column 10")),
-    "no policy": ("[1, 2]", ("[0]",)),
-    "an unknown condition": (
-        json.dumps(POLICY | {"conditions": POLICY["conditions"] | {"signInRiskLevels": ["high"]}}),
+    "no policy": ("[1]", ("typo.json", "[0]")),
+    "a mistyped condition": (
+        json.dumps(POLICY | {"conditions": POLICY["conditions"] | {"signInRiskLevels": ["hgh"]}}),
         ("conditions.signInRiskLevels",),
     ),
     "an unknown control": (

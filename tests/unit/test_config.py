@@ -58,6 +58,11 @@ def test_radius_workers_are_counted_by_whoever_starts_them_unless_given(tmp_path
     assert load(tmp_path, "radius_workers = 3\n" + INSTALLATION).radius_workers == 3
 
 
+def test_a_country_database_is_a_path_that_begins_at_the_state_folder_unless_absolute(tmp_path: Path) -> None:
+    assert load(tmp_path, INSTALLATION).country_database == ""
+    assert load(tmp_path, 'country_database = "geo.mmdb"\n' + INSTALLATION).country_database == "geo.mmdb"
+
+
 WRONG: dict[str, tuple[str, str]] = {
     "no failure allowed": (
         "radius_failures_per_minute = 0\n" + INSTALLATION, ": radius_failures_per_minute: must be 1 at least",

@@ -15,6 +15,19 @@ class PolicyError(InvalidInputError):
         self.problem = problem
 
 
+class PolicyProblemsError(PolicyError):
+    """Everything that is wrong with what was to be imported: `problems` are pairs of place and problem.
+
+    A place is a JSON path, after the name of its file where there are files. It reads as the first of them.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__(*problems[0])
+        self.problems = tuple(problems)
+        if len(problems) > 1:
+            self.args = (f"{len(problems)} problems; the first: {self.args[0]}",)
+
+
 _QUOTED_AT_MOST = 80
 
 

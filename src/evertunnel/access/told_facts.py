@@ -1,5 +1,6 @@
 """What stored facts tell of a sign-in, in the words conditional access asks in: risks, platform, device properties."""
 
+from dataclasses import replace
 from typing import Any
 
 from evertunnel.access.compliance import find_platform
@@ -8,20 +9,23 @@ from evertunnel.access.fact_names import OPERATING_SYSTEM, split_texts
 from evertunnel.access.facts import SIGN_IN_RISK, USER_RISK, Facts, SignInFacts, find_device_text, find_user_risk
 from evertunnel.access.posture import find_dispute
 
-_NOTHING_TOLD = SignInFacts()
 _KINDS = {known.name: known.kind for known in PROPERTIES if known.kind is not PropertyKind.BOOLEAN}
 
 
 def read_told_facts(facts: Facts) -> SignInFacts:
-    """As of the moment in the facts. Where sources disagree about the platform it is unknown."""
+    """Beside what the facts know of the sign-in already, as of their moment.
+
+    Where sources disagree about the platform it is unknown.
+    """
     told = [name for name in facts.device_facts if name in _KINDS]
     if not told and not facts.user_facts:
-        return _NOTHING_TOLD
+        return facts.sign_in
     device: dict[str, Any] = {}
     for name in told:
         if (text := find_device_text(facts, name)) is not None:
             device[name] = split_texts(text) if _KINDS[name] is PropertyKind.TEXTS else text
-    return SignInFacts(
+    return replace(
+        facts.sign_in,
         platform=_find_platform(facts, device.get(OPERATING_SYSTEM)),
         sign_in_risk=find_user_risk(facts, SIGN_IN_RISK)[0],
         user_risk=find_user_risk(facts, USER_RISK)[0],

@@ -3,17 +3,29 @@
 Whoever records a grant refreshes and decides in that very transaction.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from evertunnel.access.conditional.policies import AccessPolicy, compile_access_policy
+from evertunnel.access.conditional.locations import NamedLocation
+from evertunnel.access.conditional.policies import AccessPolicy, State
+from evertunnel.access.conditional.sign_in import read_address
+from evertunnel.access.conditional.strengths import AuthenticationStrength
 from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
 from evertunnel.access.documents import PolicyError
-from evertunnel.access.facts import Facts
+from evertunnel.access.facts import Facts, SignInFacts
 from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
 from evertunnel.access.told_facts import read_told_facts
+from evertunnel.actions.policy_names import (
+    compile_location,
+    compile_stored_policy,
+    compile_stored_strength,
+    names_country,
+)
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, Reason, TunnelKind, User
 from evertunnel.pki.kinds import KINDS
@@ -21,6 +33,19 @@ from evertunnel.storage import snapshot
 from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
 
 _USAGES = {kind: frozenset(usage.dotted_string for usage in rules.usages) for kind, rules in KINDS.items()}
+_KINDS = frozenset(
+    {
+        snapshot.NETWORK_POLICIES,
+        snapshot.ACCESS_POLICIES,
+        snapshot.NAMED_LOCATIONS,
+        snapshot.AUTHENTICATION_STRENGTHS,
+    }
+)
+_NOTHING_KNOWN = SignInFacts()
+
+# The country of an address: its code, NO_COUNTRY if it was looked for in vain, None if that cannot be told.
+FindCountry = Callable[[IPv4Address | IPv6Address], str | None]
+_Object = TypeVar("_Object")
 
 
 def read_policies(connection: Connection) -> Policies:
@@ -30,12 +55,22 @@ def read_policies(connection: Connection) -> Policies:
 
 
 class Decider:
-    """Compiled policies and everything known of users, devices and certificates, as of one epoch."""
+    """Compiled policies and everything known of users, devices and certificates, as of one epoch.
 
-    def __init__(self) -> None:
+    `find_country` is asked only while a policy names countries; without it no country is known.
+    """
+
+    def __init__(self, find_country: FindCountry | None = None) -> None:
+        self._find_country = find_country
+        self._asks_for_country = False
+        self._locations: dict[str, NamedLocation] = {}
+        self._strengths: dict[str, AuthenticationStrength] = {}
         self._snapshot = Snapshot()
         self._policies = Policies()
         self._broken_policy = ""
+        self._reading = ""
+        # What has to be compiled again. Thousands of ranges take long and change seldom.
+        self._due: set[str] = set()
 
     @property
     def epoch(self) -> int:
@@ -48,8 +83,8 @@ class Decider:
         A writing transaction gives the epoch it read first, which saves asking for it again.
         """
         changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
-        if changes.kinds & {snapshot.NETWORK_POLICIES, snapshot.ACCESS_POLICIES}:
-            self._compile()
+        if changes.kinds & _KINDS:
+            self._compile(changes.kinds)
         return changes
 
     @property
@@ -124,6 +159,7 @@ class Decider:
             established=established,
             authentication_methods=methods,
             signed_in_at=signed_in_at,
+            sign_in=self._gather_sign_in(client_address),
         )
         # Most know nothing more of anybody: then nothing is copied.
         return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
@@ -139,10 +175,16 @@ class Decider:
     def load_policies(self, connection: Connection) -> Policies:
         """Read policies alone. Raises InvalidInputError when one cannot be read."""
         snapshot.load_policies(connection, self._snapshot)
-        self._compile()
+        self._compile(_KINDS)
         if self._broken_policy:
             raise InvalidInputError(self._broken_policy)
         return self._policies
+
+    def _gather_sign_in(self, client_address: str) -> SignInFacts:
+        if not self._asks_for_country or self._find_country is None:
+            return _NOTHING_KNOWN
+        address = read_address(client_address)
+        return _NOTHING_KNOWN if address is None else SignInFacts(country=self._find_country(address))
 
     def _find_denial(self, subject_id: str | None, at: datetime) -> str:
         for denial in self._snapshot.denials.get(subject_id or "", ()):
@@ -156,20 +198,41 @@ class Decider:
             return replace(decision, detail=f"none counts while one of them cannot be read: {self._broken_policy}")
         return decision
 
-    def _compile(self) -> None:
-        reading = ""
+    def _compile(self, changed: frozenset[str]) -> None:
+        self._reading = ""
         self._policies = Policies()  # whatever happens below, what stood before counts no longer
+        self._asks_for_country = False
+        self._due |= changed
+        known = self._snapshot
         policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
         try:
-            for name, document in self._snapshot.network:
-                reading = name
+            if snapshot.NAMED_LOCATIONS in self._due:
+                self._locations = self._compile_all(known.locations, compile_location)
+                self._due.discard(snapshot.NAMED_LOCATIONS)
+            if snapshot.AUTHENTICATION_STRENGTHS in self._due:
+                self._strengths = self._compile_all(known.strengths, compile_stored_strength)
+                self._due.discard(snapshot.AUTHENTICATION_STRENGTHS)
+            for name, document in known.network:
+                self._reading = f"policy {name!r}"
                 policies[0].append(compile_network_policy(name, document))
-            for name, document, resolved in self._snapshot.access:
-                reading = name
-                policies[1].append(compile_access_policy(document, resolved))
+            for name, document, resolved in known.access:
+                self._reading = f"policy {name!r}"
+                policies[1].append(compile_stored_policy(document, resolved, self._locations, self._strengths))
         except PolicyError as error:
             # Leaving one policy out could leave out the one that denies. No policies at all means no.
-            self._broken_policy = f"policy {reading!r}: {error}"
+            self._broken_policy = f"{self._reading}: {error}"
         else:
             self._policies = Policies(*policies)
             self._broken_policy = ""
+            self._asks_for_country = any(
+                policy.state is not State.OFF and names_country(policy) for policy in policies[1]
+            )
+
+    def _compile_all(
+        self, documents: Mapping[str, Mapping[str, object]], compile_one: Callable[[str, Mapping[str, object]], _Object]
+    ) -> dict[str, _Object]:
+        compiled = {}
+        for object_id, document in documents.items():
+            self._reading = f"what policies name, {document.get('displayName', object_id)!r}"
+            compiled[object_id] = compile_one(object_id, document)
+        return compiled

@@ -177,7 +177,13 @@ def record_device_refusal(
     decision = Decision(Outcome.REFUSED, reason, detail)
     if reason is Reason.DEVICE_REFUSED_AT_GATE and certificate is not None:
         ours = decider.decide_tunnel(
-            decider.gather_facts(at=tx.now, tunnel=TunnelKind.DEVICE, gateway=gateway, certificate=certificate)
+            decider.gather_facts(
+                at=tx.now,
+                tunnel=TunnelKind.DEVICE,
+                gateway=gateway,
+                certificate=certificate,
+                client_address=report.remote_address,
+            )
         )
         if not ours.granted:
             decision = ours

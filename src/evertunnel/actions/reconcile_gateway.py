@@ -37,8 +37,9 @@ def is_settled(decider: Decider, live: Sequence[AnyRow], listed: Sequence[Listed
 
     Reads only: where ten thousand tunnels are up, nobody's login waits for the look at them.
     """
-    spis = {tunnel.report.spis for tunnel in listed if tunnel.fault is None}
-    if len(spis) != len(listed) or spis != {row.spis for row in live if row.spis}:
+    # A client that moved is decided anew, where it is now.
+    found = {(tunnel.report.spis, tunnel.report.remote_address) for tunnel in listed if tunnel.fault is None}
+    if len(found) != len(listed) or found != {(row.spis, row.remote_address) for row in live if row.spis}:
         return False
     return all(_is_settled(decider, row, now) for row in live)
 
@@ -81,6 +82,8 @@ def reconcile_gateway(
         row = by_spis.get(tunnel.report.spis)
         if row is not None:
             seen[row.id] = tunnel
+            if row.remote_address != tunnel.report.remote_address:
+                sessions.update_session(tx, row.id, remote_address=tunnel.report.remote_address)
             if tunnel.fault is not None:
                 sessions.mark_ending(tx, [row.id], tunnel.fault)
             if tunnel.fault is not None or row.state == SessionState.ENDING.value:

@@ -12,7 +12,8 @@ from evertunnel.access.decision import Policies
 from evertunnel.access.recorded_facts import decode_facts
 from evertunnel.access.replay import Difference, RecordedAttempt, replay
 from evertunnel.actions.decide import read_policies
-from evertunnel.actions.import_access_policies import STATES, insert_access_policy, list_documents
+from evertunnel.actions.import_access_policies import STATES, insert_access_policy
+from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents
 from evertunnel.errors import InvalidInputError, NotFoundError
 from evertunnel.model import Outcome, Reason
 from evertunnel.storage import attempts, tables
@@ -89,10 +90,13 @@ def replay_page(
 
 
 def _put_in_place(tx: Transaction, draft: Draft) -> None:
-    documents, _ = list_documents(draft.documents) if draft.documents is not None else ((), "")
+    problems = Problems()
+    files = [] if draft.documents is None else [PolicyFile("", draft.documents)]
+    documents = list_documents(files, problems)
+    problems.verify_none()
     if draft.alone:
         tx.connection.execute(delete(_policies))
-    for document in documents:
+    for _place, document in documents:
         name = document.get("displayName") if isinstance(document, Mapping) else None
         tx.connection.execute(delete(_policies).where(_policies.c.name == name))
         insert_access_policy(tx, document, actor="replay")

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from evertunnel.cli.output import fail
+from evertunnel.cli.output import fail, say
 from evertunnel.state_folder import StateFolder
 
 
@@ -68,6 +68,9 @@ class API:
             return response.json() if response.content else None
         try:
             title = str(response.json()["title"])
+            problems = [f"{each['place']}: {each['problem']}" for each in response.json().get("problems", [])]
         except (ValueError, KeyError, TypeError):
-            title = f"the server answered {response.status_code}"
-        fail(title)
+            title, problems = f"the server answered {response.status_code}", []
+        for problem in problems:
+            say(f"  {problem}", error=True)
+        fail(f"{len(problems)} problems, listed above; nothing was changed" if problems else title)

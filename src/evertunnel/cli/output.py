@@ -18,9 +18,9 @@ def clean(text: object) -> str:
     return "".join("�" if unicodedata.category(character) in _DANGEROUS else character for character in str(text))
 
 
-def say(text: str) -> None:
+def say(text: str, *, error: bool = False) -> None:
     """One line; names in it may come from anywhere."""
-    typer.echo(clean(text))
+    typer.echo(clean(text), err=error)
 
 
 def print_json(value: Any) -> None:

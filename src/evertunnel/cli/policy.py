@@ -1,26 +1,25 @@
 """evertunnel policy."""
 
-import json as json_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from evertunnel.cli import policy_access, policy_locations, policy_strengths
 from evertunnel.cli.client import API
-from evertunnel.cli.output import demand, fail, print_json, print_table, say
+from evertunnel.cli.output import demand, print_json, print_table, say
 from evertunnel.cli.replay import replay
 from evertunnel.cli.what_if import what_if
 
 app = typer.Typer(no_args_is_help=True, help="Network policies and conditional access policies.")
 network_app = typer.Typer(no_args_is_help=True, help="Network policies: ordered, the first match decides.")
-access_app = typer.Typer(no_args_is_help=True, help="Conditional access policies: all that apply must be satisfied.")
 app.command("what-if")(what_if)
-access_app.command("replay")(replay)
+policy_access.app.command("replay")(replay)
 app.add_typer(network_app, name="network")
-app.add_typer(access_app, name="access")
+app.add_typer(policy_access.app, name="access")
+app.add_typer(policy_locations.app, name="location")
+app.add_typer(policy_strengths.app, name="strength")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_MAXIMUM_FILE_BYTES = 4 * 1024 * 1024
 
 
 @app.command("set-up")
@@ -139,71 +138,6 @@ def remove_network(context: typer.Context, name: str) -> None:
     Example: evertunnel policy network remove Contractors
     """
     API(context).delete("policies", "network", name)
-    say(f"Removed {name}.")
-
-
-@access_app.command("list")
-def list_access(context: typer.Context, json: JSON = False) -> None:
-    """List conditional access policies.
-
-    Example: evertunnel policy access list --json
-    """
-    rows = API(context).get("policies", "access")
-    if json:
-        print_json(rows)
-        return
-    print_table(
-        [
-            {
-                "name": row["name"],
-                "state": row["document"]["state"],
-                "controls": row["document"]["grantControls"]["builtInControls"],
-            }
-            for row in rows
-        ],
-        {"name": "POLICY", "state": "STATE", "controls": "DEMANDS"},
-        empty="No conditional access policies. Import some: evertunnel policy access import FILE",
-    )
-
-
-@access_app.command("import")
-def import_access(context: typer.Context, file: Path) -> None:
-    """Import Graph JSON, all of a file or nothing.
-
-    Example: evertunnel policy access import policies.json
-    """
-    try:
-        if file.stat().st_size > _MAXIMUM_FILE_BYTES:
-            fail(f"{file} is larger than 4 MiB")
-        # Bytes, because PowerShell writes UTF-16 where others write UTF-8, and JSON shows which.
-        data = json_module.loads(file.read_bytes())
-    except json_module.JSONDecodeError as error:
-        fail(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}")
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
-    except (UnicodeDecodeError, RecursionError) as error:
-        fail(f"{file} cannot be read: {error}")
-    names = API(context).post("policies", "access", body=data)["names"]
-    say(f"Imported {len(names)}: {', '.join(names)}.")
-
-
-@access_app.command("switch")
-def switch_access(context: typer.Context, name: str, state: str) -> None:
-    """Set a policy on, off or report-only.
-
-    Example: evertunnel policy access switch "Block contractors" report-only
-    """
-    API(context).patch("policies", "access", name, body={"state": state})
-    say(f"{name} is {state}.")
-
-
-@access_app.command("remove")
-def remove_access(context: typer.Context, name: str) -> None:
-    """Remove a conditional access policy.
-
-    Example: evertunnel policy access remove "Block contractors"
-    """
-    API(context).delete("policies", "access", name)
     say(f"Removed {name}.")
 
 

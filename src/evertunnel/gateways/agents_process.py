@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from evertunnel.actions.decide import FindCountry
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.agent_channel import Channel
 from evertunnel.gateways.agent_directory import AgentDirectory, UnknownAgentError
@@ -86,12 +87,18 @@ class AgentsProcess:
     """One listener, one thread for each caller, one keeper for each agent that is known."""
 
     def __init__(
-        self, store: Store, directory: AgentDirectory, listener: socket.socket, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        directory: AgentDirectory,
+        listener: socket.socket,
+        clock: Callable[[], datetime],
+        find_country: FindCountry | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
         self._listener = listener
         self._clock = clock
+        self._find_country = find_country
         self._context: ssl.SSLContext | None = None
         self._connected: dict[str, _Connected] = {}
         self._ended_at: dict[str, datetime] = {}
@@ -291,6 +298,7 @@ class AgentsProcess:
             self._directory.build_gateway(row),
             Strongswan(link, link, link, link.end_later),
             clock=self._clock,
+            find_country=self._find_country,
         )
         mine = _Connected(row.id, certificate_id, link, keeper)
         with self._lock:

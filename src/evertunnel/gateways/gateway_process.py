@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
+from evertunnel.actions.decide import FindCountry
 from evertunnel.actions.issue_certificate import Signer, Wanted
 from evertunnel.actions.issue_gateway_certificate import find_or_issue
 from evertunnel.errors import InvalidInputError, UnavailableError
@@ -59,6 +60,7 @@ class GatewayProcess:
         radius_port: int,
         accounting_port: int,
         clock: Callable[[], datetime],
+        find_country: FindCountry | None = None,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -69,6 +71,7 @@ class GatewayProcess:
         self._radius_port = radius_port
         self._accounting_port = accounting_port
         self._clock = clock
+        self._find_country = find_country
         self._running: dict[str, _Running] = {}
 
     def run(self, stopped: threading.Event) -> None:
@@ -119,6 +122,7 @@ class GatewayProcess:
             Gateway(row.id, row.name, row.radius_address, row.enabled),
             build_local(row.vici_socket, lambda: self._load_model(row.id)),
             clock=self._clock,
+            find_country=self._find_country,
         )
         self._running[row.id] = _Running(row.name, gateway, row.vici_socket, row.radius_secret_sealed)
         gateway.start()

@@ -9,12 +9,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
-from evertunnel.actions.decide import Decider
+from evertunnel.actions.decide import Decider, FindCountry
 from evertunnel.actions.end_expired_sessions import end_expired_sessions
 from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
 from evertunnel.actions.follow_tunnel import (
@@ -27,6 +28,7 @@ from evertunnel.actions.follow_tunnel import (
     record_device_refusal,
     record_unrecognised,
 )
+from evertunnel.actions.move_tunnel import move_tunnel
 from evertunnel.actions.reconcile_gateway import ListedTunnel, is_settled, list_differences, reconcile_gateway
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is_device_attempt
@@ -38,7 +40,7 @@ from evertunnel.gateways.presence import Presence
 from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
 from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.traffic import Idle, Traffic
-from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_tunnel
+from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_address, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import sessions
@@ -82,11 +84,12 @@ class GatewayKeeper:
         strongswan: Strongswan,
         *,
         clock: Callable[[], datetime],
+        find_country: FindCountry | None = None,
     ) -> None:
         self._store = store
         self._gateway = gateway
         self._clock = clock
-        self._decider = Decider()
+        self._decider = Decider(find_country)
         self._unenforced = Changes()
         self._vici = strongswan.control
         self._listener = strongswan.listener
@@ -256,10 +259,26 @@ class GatewayKeeper:
                     self._session_ids[new.spis] = session_id
                 with self._store.write(self._clock()) as tx:
                     follow_rekey(tx, self._gateway, _report(old), _report(new))
+        elif name == "ike-update":
+            self._follow_move(message)
         elif name in ("child-updown", "child-rekey"):
             up = message.pop("up", "no") == "yes"
             for connection, section in message.items():
                 self._count_child(read_tunnel(connection, section), ended=name == "child-updown" and not up)
+
+    def _follow_move(self, message: Section) -> None:
+        """A client's address changed (MOBIKE, or another NAT): the event has the new one beside the tunnel's old."""
+        for connection, section in message.items():
+            if not isinstance(section, dict):
+                continue  # one of the addresses
+            tunnel = read_tunnel(connection, section)
+            if tunnel.kind is None:
+                continue
+            address = read_address(message.get("remote-host") or tunnel.remote_address)
+            with self._store.write(self._clock()) as tx:
+                self._refresh(tx.connection)
+                if move_tunnel(tx, self._decider, self._gateway, replace(_report(tunnel), remote_address=address)):
+                    self._effects_at = 0.0
 
     def _find_fault(self, tunnel: Tunnel) -> str | None:
         """A tunnel without a child carries nothing, and would show as up for ever."""
@@ -390,6 +409,7 @@ class GatewayKeeper:
             differences = list_differences(tx, self._gateway, listed)
             doubtful = frozenset() if self._doubted else differences
             cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
+            self._effects_at = 0.0  # what it queued is not to wait
         self._doubted = bool(doubtful)
         spis = {tunnel.unique_id: tunnel.spis for tunnel in tunnels}
         for number in cut:

@@ -49,12 +49,17 @@ def read_tunnel(name: str, section: Mapping[str, Any]) -> Tunnel:
         connecting=section.get("state") == "CONNECTING",
         leaving=section.get("state") == "DELETING",
         spis=f"{section.get('initiator-spi', '')}:{section.get('responder-spi', '')}",
-        remote_address=str(section.get("remote-host", ""))[:64],
+        remote_address=read_address(section.get("remote-host", "")),
         claimed_identity=str(section.get("remote-eap-id") or section.get("remote-id") or "")[:256],
         virtual_addresses=" ".join(section.get("remote-vips", []))[:200],
         children=dict(_read_child(child) for child in children.values()),
         carries=any(child.get("state") not in _GONE for child in children.values()),
     )
+
+
+def read_address(value: object) -> str:
+    """A host as strongSwan writes it."""
+    return str(value)[:64]
 
 
 def _read_child(section: Mapping[str, Any]) -> tuple[str, tuple[int, int]]:

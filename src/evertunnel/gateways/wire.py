@@ -56,7 +56,9 @@ def encode_event(name: str, message: Mapping[str, Any]) -> list[Event]:
             old, new = (encode_tunnel(connection, section[which]) for which in ("old", "new"))
             found.append(Event(name="ike-rekey", tunnel=new, old=old))
         else:
-            tunnel = encode_tunnel(connection, section)
+            # Beside a tunnel that moves stands where to.
+            address = {"remote-host": message["remote-host"]} if "remote-host" in message else {}
+            tunnel = encode_tunnel(connection, {**section, **address})
             found.append(Event.model_validate({"name": name, "up": up, "tunnel": tunnel}))
     return found
 

@@ -34,6 +34,8 @@ _CERTIFICATES_MORE = 5_000
 
 NETWORK_POLICIES = "network policies"
 ACCESS_POLICIES = "access policies"
+NAMED_LOCATIONS = "named locations"
+AUTHENTICATION_STRENGTHS = "authentication strengths"
 CERTIFICATE = "certificate"
 GATEWAY = "gateway"
 
@@ -56,7 +58,10 @@ class SealedGateway:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of one epoch. `network` and `access` hold policies as stored: name, document, resolved names."""
+    """The state of one epoch. `network` and `access` hold policies as stored: name, document, resolved names.
+
+    `locations` and `strengths` hold the documents that policies name, by id.
+    """
 
     epoch: int = 0
     users: dict[str, User] = field(default_factory=dict)
@@ -71,6 +76,8 @@ class Snapshot:
     sealed: dict[str, SealedGateway] = field(default_factory=dict)
     network: list[tuple[str, Any]] = field(default_factory=list)
     access: list[tuple[str, Any, dict[str, str]]] = field(default_factory=list)
+    locations: dict[str, Any] = field(default_factory=dict)
+    strengths: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, set[str]] = field(default_factory=dict)
     # How many certificates there may be before those that ended are looked for.
     certificates_at_most: int = field(default=0, compare=False)
@@ -92,9 +99,8 @@ class Changes:
 
 
 _NOTHING = Changes()
-_EVERYTHING = Changes(
-    frozenset({NETWORK_POLICIES, ACCESS_POLICIES, GATEWAY, CERTIFICATE, *SubjectKind}), everybody=True
-)
+_POLICIES = frozenset({NETWORK_POLICIES, ACCESS_POLICIES, NAMED_LOCATIONS, AUTHENTICATION_STRENGTHS})
+_EVERYTHING = Changes(_POLICIES | {GATEWAY, CERTIFICATE, *SubjectKind}, everybody=True)
 
 
 def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = None) -> Changes:
@@ -122,7 +128,7 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         changes = Changes(
             kinds=kinds,
             ids=frozenset(row.subject_id for row in rows),
-            everybody=bool(kinds & {NETWORK_POLICIES, ACCESS_POLICIES, GATEWAY, SubjectKind.GROUP}),
+            everybody=bool(kinds & {*_POLICIES, GATEWAY, SubjectKind.GROUP}),
         )
     snapshot.epoch = epoch
     return changes
@@ -162,7 +168,11 @@ def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[Any
         for row in connection.execute(select(*_CERTIFICATE_COLUMNS).where(tables.certificates.c.id == certificate_id)):
             _put_certificate(snapshot, row)
     if NETWORK_POLICIES in ids or ACCESS_POLICIES in ids:
-        load_policies(connection, snapshot)
+        _load_documents(connection, snapshot)
+    if NAMED_LOCATIONS in ids:
+        _load_locations(connection, snapshot)
+    if AUTHENTICATION_STRENGTHS in ids:
+        _load_strengths(connection, snapshot)
     if GATEWAY in ids:
         _load_gateways(connection, snapshot)
 
@@ -232,11 +242,27 @@ def _load_facts(
 
 
 def load_policies(connection: Connection, snapshot: Snapshot) -> None:
-    """Policies alone."""
+    """Policies alone, with the locations and strengths they name."""
+    _load_documents(connection, snapshot)
+    _load_locations(connection, snapshot)
+    _load_strengths(connection, snapshot)
+
+
+def _load_documents(connection: Connection, snapshot: Snapshot) -> None:
     network = select(tables.network_policies).order_by(tables.network_policies.c.position)
     snapshot.network = [(row.name, row.document) for row in connection.execute(network)]
     access = select(tables.access_policies).order_by(tables.access_policies.c.name)
     snapshot.access = [(row.name, row.document, row.resolved) for row in connection.execute(access)]
+
+
+def _load_locations(connection: Connection, snapshot: Snapshot) -> None:
+    rows = connection.execute(select(tables.named_locations).order_by(tables.named_locations.c.name_key))
+    snapshot.locations = {row.id: row.document for row in rows}
+
+
+def _load_strengths(connection: Connection, snapshot: Snapshot) -> None:
+    table = tables.authentication_strengths
+    snapshot.strengths = {row.id: row.document for row in connection.execute(select(table).order_by(table.c.name_key))}
 
 
 def _load_gateways(connection: Connection, snapshot: Snapshot) -> None:

@@ -291,6 +291,8 @@ network_policies = Table(
     Column("document", JSON, nullable=False),
 )
 
+# `resolved` is what its texts mean here: users and groups by id, applications by name, and of locations and strengths
+# the ids, under `location:` and `strength:` before the text.
 access_policies = Table(
     "access_policies",
     metadata,
@@ -299,6 +301,26 @@ access_policies = Table(
     Column("document", JSON, nullable=False),
     Column("resolved", JSON, nullable=False),
     Column("imported_at", UTCTime, nullable=False),
+)
+
+# What policies name, as Graph writes it. The id is Graph's where the document has one.
+named_locations = Table(
+    "named_locations",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("document", JSON, nullable=False),
+    Column("changed_at", UTCTime, nullable=False),
+)
+authentication_strengths = Table(
+    "authentication_strengths",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("document", JSON, nullable=False),
+    Column("changed_at", UTCTime, nullable=False),
 )
 
 facts = Table(

@@ -31,7 +31,8 @@ def ready(installation: Installation) -> tuple[Installation, Gateway, str]:
 
 
 def insert(installation: Installation, gateway: Gateway, session_id: str, **columns: Any) -> None:
-    values: dict[str, Any] = {"state": SessionState.UP, "unique_id": 7, "spis": "a_b"} | columns
+    values: dict[str, Any] = {"state": SessionState.UP, "unique_id": 7, "spis": "a_b"}
+    values |= {"remote_address": "192.0.2.7", **columns}
     made = Session(session_id, TunnelKind.USER, gateway_id=gateway.id, created_at=installation.now, **values)
     with installation.store.write(installation.now) as tx:
         sessions.insert_sessions(tx, [made])

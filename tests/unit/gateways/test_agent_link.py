@@ -297,6 +297,9 @@ def test_what_vici_says_arrives_as_it_was_as_far_as_anybody_reads_it() -> None:
     rekey = encode_event("ike-rekey", {"evertunnel-user": {"old": make_tunnel(7, "a"), "new": make_tunnel(8, "a")}})
     name, message = decode_event(rekey[0])
     assert (name, message["evertunnel-user"]["new"]["uniqueid"]) == ("ike-rekey", "8")
+    moved = {"remote-host": "203.0.113.9", "remote-port": "4500", "evertunnel-user": make_tunnel(7, "a")}
+    name, message = decode_event(encode_event("ike-update", moved)[0])
+    assert (name, message["evertunnel-user"]["remote-host"]) == ("ike-update", "203.0.113.9")
     assert encode_event("ike-updown", {"up": "yes", "somebody-elses": make_tunnel(9, "a")}) == []
 
 

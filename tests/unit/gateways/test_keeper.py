@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
+from evertunnel.actions.add_template_policy import add_template_policy
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.change_user import change_user
 from evertunnel.actions.follow_tunnel import open_device_session
+from evertunnel.actions.import_policy_objects import add_named_location
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
@@ -192,3 +194,30 @@ def test_a_change_that_could_not_be_read_is_read_the_next_time(
             gateway._take_turn(watch)
     gateway._take_turn(watch)
     assert gateway._decider.find_user(user_id) is not None
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["named by the event", "in the tunnel"])
+def test_a_client_that_moves_is_followed_at_once(
+    installation: Installation, gateway: GatewayKeeper, known: bool
+) -> None:
+    """On this machine the new address stands beside the tunnel; an agent puts it into the tunnel."""
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    installation.do(add_named_location, "Far", ranges=["203.0.113.0/24"])
+    installation.do(add_template_policy, "block-countries", location="Far", on=True)
+    user_id = installation.add_user()
+    section = make_tunnel(7, ALICE) | {"remote-host": "192.0.2.7" if known else "203.0.113.9"}
+    session = Session(
+        "s1", TunnelKind.USER, SessionState.UP, "g1", 7, installation.now, user_id=user_id,
+        certificate_id=installation.issue_user(user_id), remote_address="192.0.2.7",
+        spis=_report(read_tunnel("evertunnel-user", section)).spis,
+    )  # fmt: skip
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(tx, [session])
+    beside = {"local-host": "192.0.2.1", "remote-host": "203.0.113.9", "remote-port": "4500"}
+    gateway._effects_at = 1e9
+    gateway._handle(0.0, "ike-update", {**(beside if known else {"up": "no"}), "evertunnel-user": section})
+    gateway._handle(0.0, "ike-update", {**beside, "somebody-elses": section, "odd": "text"})
+    with installation.store.read() as connection:
+        row = connection.execute(select(tables.sessions)).one()
+    assert (row.remote_address, row.state) == ("203.0.113.9", "ending")
+    assert gateway._effects_at == 0.0

@@ -24,11 +24,15 @@ from evertunnel.actions.change_user import change_user
 from evertunnel.actions.deny import deny
 from evertunnel.actions.end_denials import end_denials
 from evertunnel.actions.import_access_policies import import_access_policies, remove_access_policy
+from evertunnel.actions.import_policy_objects import add_named_location, import_policy_objects
+from evertunnel.actions.policy_files import PolicyFile
+from evertunnel.actions.remove_policy_object import remove_policy_object
 from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import DomainError
 from evertunnel.model import CertificateKind, SubjectKind
 from evertunnel.storage import snapshot, store, tables
+from evertunnel.storage.policy_objects import ObjectKind
 from evertunnel.storage.snapshot import Changes, Snapshot, follow
 from evertunnel.storage.store import read_epoch
 from tests.installation import ALICE, Installation
@@ -145,6 +149,19 @@ class Following(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["a", "b"]))
     def remove_policy(self, name: str) -> None:
         self.do(remove_network_policy, name)
+
+    @rule(name=st.sampled_from(["x", "y"]), code=st.sampled_from(["DE", "FR"]))
+    def add_location(self, name: str, code: str) -> None:
+        self.do(add_named_location, name, countries=[code], replace=True)
+
+    @rule(name=st.sampled_from(["x", "y"]), kind=st.sampled_from(ObjectKind))
+    def remove_object(self, name: str, kind: ObjectKind) -> None:
+        self.do(remove_policy_object, kind, name)
+
+    @rule(name=st.sampled_from(["x", "y"]), method=st.sampled_from(["fido2", "sms"]))
+    def import_strength(self, name: str, method: str) -> None:
+        document = {"displayName": name, "allowedCombinations": [method]}
+        self.do(import_policy_objects, ObjectKind.STRENGTH, [PolicyFile("", document)], replace=True)
 
     @rule(name=st.sampled_from(["x", "y"]))
     def import_policy(self, name: str) -> None:

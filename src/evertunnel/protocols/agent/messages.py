@@ -217,7 +217,7 @@ class TunnelSection(Message):
 class Event(Message):
     """Something strongSwan reported. `old` is there for an `ike-rekey`; `line` for a `log`, and then no tunnel."""
 
-    name: Literal["ike-updown", "ike-rekey", "child-updown", "child-rekey", "log"]
+    name: Literal["ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log"]
     up: bool = False
     tunnel: TunnelSection | None = None
     old: TunnelSection | None = None

@@ -1,5 +1,6 @@
 """The admin application: its routes, and the one map from our errors to HTTP."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -7,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from evertunnel import __version__
+from evertunnel.access.documents import PolicyProblemsError
 from evertunnel.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -16,6 +18,7 @@ from evertunnel.errors import (
     UnavailableError,
 )
 from evertunnel.web.api import (
+    access_policies,
     attempts,
     audit,
     certificates,
@@ -26,6 +29,7 @@ from evertunnel.web.api import (
     gateways,
     groups,
     policies,
+    policy_objects,
     profiles,
     replay,
     sessions,
@@ -51,6 +55,8 @@ _NOUNS = (
     policies,
     what_if,
     replay,
+    access_policies,
+    policy_objects,
     gateways,
     profiles,
     sessions,
@@ -70,7 +76,8 @@ def build_app(context: APIContext) -> FastAPI:
     @app.exception_handler(DomainError)
     def _explain(_request: Request, error: DomainError) -> JSONResponse:
         status = next((code for family, code in _STATUS.items() if isinstance(error, family)), 500)
-        return _problem(status, str(error))
+        problems = error.problems if isinstance(error, PolicyProblemsError) else ()
+        return _problem(status, str(error), problems)
 
     @app.exception_handler(RequestValidationError)
     def _explain_input(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -81,6 +88,9 @@ def build_app(context: APIContext) -> FastAPI:
     return app
 
 
-def _problem(status: int, title: str) -> JSONResponse:
-    """RFC 9457."""
-    return JSONResponse({"title": title, "status": status}, status, media_type="application/problem+json")
+def _problem(status: int, title: str, problems: Sequence[tuple[str, str]] = ()) -> JSONResponse:
+    """RFC 9457. Where more than one thing is wrong, `problems` has all of them."""
+    content: dict[str, Any] = {"title": title, "status": status}
+    if len(problems) > 1:
+        content["problems"] = [{"place": place, "problem": problem} for place, problem in problems]
+    return JSONResponse(content, status, media_type="application/problem+json")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from evertunnel.actions.decide import FindCountry
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.model import Authority
 from evertunnel.storage.store import Store
@@ -25,6 +26,7 @@ class APIContext:
     clock: Callable[[], datetime]
     list_keys: Callable[[], list[Authority]]
     agents_port: int | None = None  # where agents of gateways on other hosts are waited for
+    find_country: FindCountry | None = None
 
 
 def _get_context(request: Request) -> APIContext:

@@ -1,13 +1,12 @@
-"""Network policies and conditional access policies."""
+"""Network policies, and the usual set of policies."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
 from evertunnel.actions import change_network_policies as network
-from evertunnel.actions import import_access_policies as access
 from evertunnel.actions.set_up_policies import set_up_policies
 from evertunnel.storage import tables
 from evertunnel.web.api.context import Actor, Context
@@ -29,13 +28,6 @@ class Switch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     enabled: bool
-
-
-class AccessSwitch(BaseModel):
-    """on, off or report-only."""
-
-    model_config = ConfigDict(extra="forbid")
-    state: str
 
 
 @router.post("/usual", status_code=204)
@@ -83,33 +75,6 @@ def switch_network(name: str, body: Switch, context: Context, actor: Actor) -> N
 def remove_network(name: str, context: Context, actor: Actor) -> None:
     """Remove a network policy."""
     network.remove_network_policy(context.store, name, actor=actor, now=context.clock())
-
-
-@router.get("/access")
-def list_access(context: Context) -> list[dict[str, Any]]:
-    """All conditional access policies as they were imported."""
-    with context.store.read() as connection:
-        rows = connection.execute(select(tables.access_policies).order_by(tables.access_policies.c.name))
-        return [{"id": row.id, "name": row.name, "document": row.document} for row in rows]
-
-
-@router.post("/access", status_code=201)
-def import_access(body: Annotated[Any, Body()], context: Context, actor: Actor) -> dict[str, list[str]]:
-    """Import Graph JSON: one policy, an array, or an object with `value`."""
-    names = access.import_access_policies(context.store, body, actor=actor, now=context.clock())
-    return {"names": names}
-
-
-@router.patch("/access/{name:path}", status_code=204)
-def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor) -> None:
-    """Switch a conditional access policy on, off or to report-only."""
-    access.switch_access_policy(context.store, name, body.state, actor=actor, now=context.clock())
-
-
-@router.delete("/access/{name:path}", status_code=204)
-def remove_access(name: str, context: Context, actor: Actor) -> None:
-    """Remove a conditional access policy."""
-    access.remove_access_policy(context.store, name, actor=actor, now=context.clock())
 
 
 def _list_texts(document: Any) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from evertunnel.access.conditional.evaluate_request import build_evaluate_answer, read_evaluate_request
 from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
-from evertunnel.access.conditional.sign_in import VPN, VPN_NAMES
+from evertunnel.access.conditional.sign_in import VPN, VPN_NAMES, read_address
 from evertunnel.access.decision import build_sign_in
 from evertunnel.access.what_if import Prospect, Supposition, suppose
 from evertunnel.actions.ask_what_if import Question, ask_what_if, gather
@@ -52,7 +52,7 @@ def what_if(body: WhatIf, context: Context) -> dict[str, Any]:
         Question(body.user, body.device, body.gateway, body.tunnel, body.certificate),
         Supposition(
             address=body.address,
-            country=body.country,
+            country=_find_country(context, body.address, body.country),
             platform=body.platform,
             compliant=body.compliant,
             domain_joined=body.domain_joined,
@@ -74,7 +74,7 @@ def evaluate(body: Annotated[Any, Body()], context: Context) -> dict[str, Any]:
     request = read_evaluate_request(body)
     supposition = Supposition(
         address=request.address,
-        country=request.country,
+        country=_find_country(context, request.address, request.country),
         platform=request.platform,
         compliant=request.compliant,
         sign_in_risk=request.sign_in_risk,
@@ -98,6 +98,14 @@ def evaluate(body: Annotated[Any, Body()], context: Context) -> dict[str, Any]:
     return build_evaluate_answer(
         [documents[outcome.result.policy] for outcome in outcomes], outcomes, applied_only=request.applied_only
     )
+
+
+def _find_country(context: Context, address: str | None, supposed: str | None) -> str | None:
+    """The country to suppose: where the address is, unless another is given."""
+    parsed = None if address is None else read_address(address)
+    if supposed is not None or parsed is None or context.find_country is None:
+        return supposed
+    return context.find_country(parsed)
 
 
 def _describe(prospect: Prospect, question: WhatIf) -> dict[str, Any]:

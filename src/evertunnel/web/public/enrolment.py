@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
 from evertunnel.actions.check_code import Unseal
-from evertunnel.actions.decide import Decider
+from evertunnel.actions.decide import Decider, FindCountry
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest, issue_short_lived
 from evertunnel.actions.report_posture import PostureReport, report_posture
@@ -122,7 +122,13 @@ class Nonces:
         return age if age is not None and age <= _NONCE_SECONDS else None
 
 
-def build_app(store: Store, signer: Signer, unseal: Unseal, clock: Callable[[], datetime]) -> ASGIApp:
+def build_app(
+    store: Store,
+    signer: Signer,
+    unseal: Unseal,
+    clock: Callable[[], datetime],
+    find_country: FindCountry | None = None,
+) -> ASGIApp:
     """The ASGI application. `unseal` opens what sign-ins are checked with."""
     app = FastAPI(title="Evertunnel enrolment", openapi_url=None)
 
@@ -134,7 +140,7 @@ def build_app(store: Store, signer: Signer, unseal: Unseal, clock: Callable[[], 
         return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)
 
     nonces = Nonces()
-    decider = Decider()
+    decider = Decider(find_country)
     strangers = RateLimit(per_second=_STRANGERS_PER_SECOND)
     reports = RateLimits(per_second=_REPORTS_PER_SECOND, burst=_REPORTS_IN_A_ROW)
     one_at_a_time = threading.Lock()  # the decider is not shared between threads; argon2 wants memory

@@ -3,6 +3,7 @@
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from evertunnel.actions.decide import FindCountry
 from evertunnel.web.api.app import build_app
 from evertunnel.web.api.context import APIContext
 from evertunnel.web.api.peers import AdministratorsOnly
@@ -25,7 +26,9 @@ class CalledBy:
         await self._app(scope, receive, send)
 
 
-def build_client(installation: Installation, user_id: int | None = ADMINISTRATOR) -> TestClient:
+def build_client(
+    installation: Installation, user_id: int | None = ADMINISTRATOR, *, find_country: FindCountry | None = None
+) -> TestClient:
     """A client of the whole admin application."""
     context = APIContext(
         installation.store,
@@ -36,6 +39,7 @@ def build_client(installation: Installation, user_id: int | None = ADMINISTRATOR
         "Example",
         installation.clock,
         installation.signer.list_keys,
+        find_country=find_country,
     )
     app = AdministratorsOnly(build_app(context), frozenset({ADMINISTRATOR}))
     return TestClient(CalledBy(app, user_id), raise_server_exceptions=False)

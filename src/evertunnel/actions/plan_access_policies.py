@@ -1,0 +1,208 @@
+"""What an import of conditional access policies would do: every text resolved, every problem found, nothing stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from evertunnel.access.conditional.applications import PATH as APPLICATIONS_PATH
+from evertunnel.access.conditional.applications import read_applications
+from evertunnel.access.conditional.locations import NamedLocation
+from evertunnel.access.conditional.policies import (
+    AccessPolicy,
+    list_references,
+    list_unevaluable,
+    list_without_meaning,
+)
+from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength
+from evertunnel.access.conditional.verdicts import Notes
+from evertunnel.access.documents import PolicyError, is_set, quote, read_object, read_texts
+from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents, verify_plain
+from evertunnel.actions.policy_names import (
+    build_key,
+    compile_location,
+    compile_stored_policy,
+    compile_stored_strength,
+    names_country,
+)
+from evertunnel.errors import AlreadyExistsError
+from evertunnel.model import SubjectKind
+from evertunnel.storage import people, policy_objects, tables
+from evertunnel.storage.policy_objects import ObjectKind
+
+POLICIES_AT_MOST = 500
+_COUNTRY_UNKNOWN = (
+    "no country database is set (country_database in evertunnel.toml), so no country is known: including by country "
+    "counts as matching, excluding by country excludes nobody"
+)
+_OBJECTS = {"location": ObjectKind.LOCATION, "strength": ObjectKind.STRENGTH}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPolicy:
+    """A policy that can be stored. `place` is where it stands in its file; pairs are of JSON path and reason."""
+
+    place: str
+    document: Mapping[str, Any]
+    resolved: Mapping[str, str]
+    policy: AccessPolicy
+    unevaluable: tuple[tuple[str, str], ...]
+    without_meaning: tuple[tuple[str, str], ...]
+
+
+def plan_access_policies(
+    connection: Connection,
+    files: Sequence[PolicyFile],
+    mapping: Mapping[str, str] | None = None,
+    *,
+    countries_known: bool = True,
+) -> list[PlannedPolicy]:
+    """Read all policies of all files. Raises PolicyProblemsError with everything that is wrong, AlreadyExistsError.
+
+    `mapping` says what ids of another directory are called here: names or ids of users, groups, locations, strengths,
+    and VPN or another name for an application.
+    """
+    problems = Problems()
+    documents = list_documents(files, problems)
+    return _plan_all(connection, documents, problems, mapping or {}, countries_known=countries_known)
+
+
+def plan_access_policy(connection: Connection, document: Any) -> PlannedPolicy:
+    """The same for one policy that is no file."""
+    (planned,) = _plan_all(connection, [("$", document)], Problems(), {}, countries_known=True)
+    return planned
+
+
+def _plan_all(
+    connection: Connection,
+    documents: Sequence[tuple[str, Any]],
+    problems: Problems,
+    mapping: Mapping[str, str],
+    *,
+    countries_known: bool,
+) -> list[PlannedPolicy]:
+    resolver = _Resolver(connection, mapping)
+    taken = set(connection.execute(select(tables.access_policies.c.name)).scalars())
+    again: list[tuple[str, str]] = []
+    planned = []
+    if len(documents) > POLICIES_AT_MOST:
+        raise PolicyError("$", f"holds {len(documents)} policies: import at most {POLICIES_AT_MOST} at once")
+    for place, document in documents:
+        try:
+            found = _plan(place, document, resolver, problems, countries_known=countries_known)
+        except PolicyError as error:
+            problems.add(place, error)
+            continue
+        if found is None:
+            continue
+        if found.policy.name in taken:
+            again.append((f"{place}.displayName", found.policy.name))
+        taken.add(found.policy.name)
+        planned.append(found)
+    texts = [(place, f"there is a conditional access policy {quote(name)} already") for place, name in again]
+    if again and not problems.found:
+        names = ", ".join(repr(name) for _place, name in again[:20])
+        raise AlreadyExistsError(
+            f"there is a conditional access policy {names} already"
+            if len(again) == 1
+            else f"there are conditional access policies already, or twice in what is imported: {names}"
+        )
+    problems.found.extend(texts)
+    problems.verify_none()
+    return planned
+
+
+def _plan(
+    place: str, document: Any, resolver: "_Resolver", problems: Problems, *, countries_known: bool
+) -> PlannedPolicy | None:
+    """None when something of it could not be resolved, which was noted."""
+    verify_plain(document)
+    kind = document.get("@odata.type") if isinstance(document, Mapping) else None
+    if isinstance(kind, str) and kind.endswith("amedLocation"):
+        raise PolicyError("$.@odata.type", "is a named location: evertunnel policy location import")
+    before = len(problems.found)
+    resolved = resolver.resolve(place, document, problems)
+    if len(problems.found) > before:
+        return None
+    policy = compile_stored_policy(document, resolved, resolver.locations, resolver.strengths)
+    unevaluable = list_unevaluable(policy)
+    if names_country(policy) and not countries_known:
+        unevaluable = (*unevaluable, ("$.conditions.locations", _COUNTRY_UNKNOWN))
+    return PlannedPolicy(place, document, resolved, policy, unevaluable, list_without_meaning(policy))
+
+
+class _Resolver:
+    """Finds what texts of policies mean here. Nothing is guessed: a text is an id, a name, or in the mapping."""
+
+    def __init__(self, connection: Connection, mapping: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._mapping = {text.lower(): name for text, name in mapping.items()}
+        rows = policy_objects.list_objects(connection, ObjectKind.LOCATION)
+        self.locations: dict[str, NamedLocation] = {row.id: compile_location(row.id, row.document) for row in rows}
+        rows = policy_objects.list_objects(connection, ObjectKind.STRENGTH)
+        self.strengths: dict[str, AuthenticationStrength] = {
+            row.id: compile_stored_strength(row.id, row.document) for row in rows
+        }
+
+    def resolve(self, place: str, document: Any, problems: Problems) -> dict[str, str]:
+        """Every text that stands for something here; what cannot be resolved is noted."""
+        resolved: dict[str, str] = {}
+        for path, kind, text in list_references(document):
+            name = self._mapping.get(text.lower(), text)
+            found = self._find(kind, name)
+            key = build_key(_OBJECTS[kind], text) if kind in _OBJECTS else text
+            if found is None:
+                what = f"{kind} {quote(text)}" if name == text else f"{kind} {quote(name)}, which {quote(text)} maps to"
+                problems.add(place, PolicyError(path, f"there is no {what}, by id or by name{_MENDS[kind]}"))
+            elif resolved.setdefault(key, found) != found:
+                problem = f"{quote(text)} is the name of both a user and a group: write their ids"
+                problems.add(place, PolicyError(path, problem))
+        self._resolve_applications(place, document, resolved, problems)
+        return resolved
+
+    def _find(self, kind: str, name: str) -> str | None:
+        if kind == "strength":
+            for strength in BUILT_IN.values():
+                if name.lower() in (strength.id, strength.name.lower()):
+                    return strength.id
+        row = (
+            policy_objects.find_object(self._connection, _OBJECTS[kind], name)
+            if kind in _OBJECTS
+            else people.find_subject(self._connection, SubjectKind(kind), name)
+        )
+        return None if row is None else str(row.id)
+
+    def _resolve_applications(self, place: str, document: Any, resolved: dict[str, str], problems: Problems) -> None:
+        applications = read_object(document["conditions"].get("applications"), APPLICATIONS_PATH)
+        for field in ("includeApplications", "excludeApplications"):
+            for text in read_texts(applications.get(field), f"{APPLICATIONS_PATH}.{field}"):
+                if text.lower() in self._mapping:
+                    resolved[text] = self._mapping[text.lower()]
+        if _is_understood(applications, resolved):
+            return
+        field = "includeApplications"
+        for index, text in enumerate(read_texts(applications.get(field), f"{APPLICATIONS_PATH}.{field}")):
+            if not _is_understood({field: [text]}, resolved):
+                problem = (
+                    f"{quote(text)} is an application we do not know: map it to VPN if it is the VPN, to its name if "
+                    "it is another, or leave the policy out"
+                )
+                problems.add(place, PolicyError(f"{APPLICATIONS_PATH}.{field}[{index}]", problem))
+
+
+_MENDS = {
+    "user": "",
+    "group": "",
+    "location": ": evertunnel policy location import",
+    "strength": ": evertunnel policy strength import",
+}
+
+
+def _is_understood(applications: Mapping[str, Any], resolved: Mapping[str, str]) -> bool:
+    """Whether every included application is one we know. Other mistakes are for compiling to tell."""
+    try:
+        read_applications(applications, resolved, Notes([], []))
+    except PolicyError as error:
+        return not (error.path.startswith(f"{APPLICATIONS_PATH}.includeApplications[") and is_set(applications))
+    return True

@@ -1,0 +1,128 @@
+"""The country of an address, from a MaxMind-format file (.mmdb) that the administrator supplies.
+
+A file that is missing, cannot be read or is broken makes every country unknown, which policies take as restricting; a
+login never fails over it. Each process reads the file into memory of its own: one that is written over in place would
+otherwise end the process that has it mapped.
+"""
+
+import os
+import threading
+import time
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+import maxminddb
+import structlog
+
+from evertunnel.access.conditional.sign_in import NO_COUNTRY
+
+_LOOK_EVERY_SECONDS = 2.0
+_BYTES_AT_MOST = 512 * 1024 * 1024
+_READ_BYTES = 1 << 20
+# An answer costs a walk through the file; live sessions are looked at every few seconds.
+_REMEMBERED_AT_MOST = 50_000
+
+log = structlog.get_logger()
+
+_Signature = tuple[int, int, int, int]
+
+
+class CountryDatabase:
+    """One file. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._reader: Any = None
+        self._signature: _Signature | None = None
+        self._look_at = float("-inf")
+        self._remembered: dict[IPv4Address | IPv6Address, str] = {}
+        self._said = ""
+
+    def find_country(self, address: IPv4Address | IPv6Address) -> str | None:
+        """The code of two capitals; empty if no country has the address, None if nobody can tell."""
+        with self._lock:
+            self._follow()
+            if self._reader is None:
+                return None
+            found = self._remembered.get(address)
+            if found is None:
+                found = self._look_up(address)
+                if found is not None:
+                    if len(self._remembered) >= _REMEMBERED_AT_MOST:
+                        self._remembered.clear()
+                    self._remembered[address] = found
+            return found
+
+    def _look_up(self, address: IPv4Address | IPv6Address) -> str | None:
+        if address.version == 6 and self._reader.metadata().ip_version == 4:
+            return None  # it knows nothing of such addresses
+        try:
+            return read_country(self._reader.get(address))
+        except Exception as error:  # whatever a broken file makes the library do, a login goes on without
+            self._let_go(f"it is broken: {error}")
+            return None
+
+    def _follow(self) -> None:
+        """Read the file if it is another than before. Looking costs a system call: not at every login."""
+        uptime = time.monotonic()
+        if uptime < self._look_at:
+            return
+        self._look_at = uptime + _LOOK_EVERY_SECONDS
+        try:
+            status = self._path.stat()
+            signature = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if signature == self._signature:
+                return
+            self._signature = signature
+            reader = _open(self._path)
+        except OSError as error:
+            self._signature = None  # rights may change without the file
+            self._let_go(f"it cannot be read: {error.strerror or error}")
+        except Exception as error:
+            self._let_go(f"it is broken: {error}")
+        else:
+            self._let_go("")
+            self._reader = reader
+            log.info("country database read", path=str(self._path), kind=reader.metadata().database_type)
+
+    def _let_go(self, why: str) -> None:
+        """Forget what was read; say why, once for the same reason."""
+        self._reader = None
+        self._remembered = {}
+        if why and why != self._said:
+            log.warning("no country is known, which policies take as restricting", path=str(self._path), why=why)
+        self._said = why
+
+
+def read_country(record: Any) -> str | None:
+    """The country in a record, as MaxMind, DB-IP and IPinfo write it: empty without one, None if it is no such record.
+
+    Where a block of addresses is registered says nothing of where it is used, so that does not count.
+    """
+    if record is None:
+        return NO_COUNTRY
+    if not isinstance(record, dict):
+        return None
+    country = record.get("country_code", record.get("country"))
+    if isinstance(country, dict):
+        country = country.get("iso_code")
+    if country is None or country == "":
+        return NO_COUNTRY
+    if isinstance(country, str) and len(country) == 2 and country.isascii() and country.isalpha():
+        return country.upper()
+    return None
+
+
+def _open(path: Path) -> Any:
+    """A reader of a copy of the file in anonymous memory. Raises OSError, or what the library raises."""
+    with path.open("rb") as source:
+        if os.fstat(source.fileno()).st_size > _BYTES_AT_MOST:
+            raise OSError(f"it is larger than {_BYTES_AT_MOST >> 20} MiB")
+        descriptor = os.memfd_create("countries")
+        with os.fdopen(descriptor, "wb") as copy:
+            while part := source.read(_READ_BYTES):
+                copy.write(part)
+            copy.flush()
+            return maxminddb.open_database(f"/proc/self/fd/{descriptor}")

@@ -1,0 +1,122 @@
+"""Conditional access policies."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+
+from evertunnel.actions import import_access_policies as access
+from evertunnel.actions.add_template_policy import add_template_policy
+from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies
+from evertunnel.actions.policy_files import PolicyFile
+from evertunnel.storage import tables
+from evertunnel.web.api.context import Actor, Context
+
+router = APIRouter(prefix="/v1/policies/access", tags=["policies"])
+
+
+class AccessSwitch(BaseModel):
+    """on, off or report-only."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: str
+
+
+class ImportedFile(BaseModel):
+    """A file of Graph JSON; its name is for errors."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    data: Any
+
+
+class AccessImport(BaseModel):
+    """Files to import at once. `map` says what object ids in them are called here; `check` imports nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+    files: list[ImportedFile] = Field(max_length=1000)
+    map: dict[str, str] = Field(default_factory=dict)
+    check: bool = False
+
+
+class NewFromTemplate(BaseModel):
+    """A policy from a template, report-only unless `on`; `countries` or `location` for one that is about places."""
+
+    model_config = ConfigDict(extra="forbid")
+    template: str
+    name: str = ""
+    on: bool = False
+    exclude_groups: list[str] = Field(default_factory=list)
+    location: str = ""
+    countries: list[str] = Field(default_factory=list)
+
+
+@router.get("")
+def list_access(context: Context) -> list[dict[str, Any]]:
+    """All conditional access policies as they were imported."""
+    with context.store.read() as connection:
+        rows = connection.execute(select(tables.access_policies).order_by(tables.access_policies.c.name))
+        return [{"id": row.id, "name": row.name, "document": row.document} for row in rows]
+
+
+@router.post("", status_code=201)
+def import_one(body: Annotated[Any, Body()], context: Context, actor: Actor) -> dict[str, list[str]]:
+    """Import Graph JSON: one policy, an array, or an object with `value`."""
+    names = access.import_access_policies(context.store, body, actor=actor, now=context.clock())
+    return {"names": names}
+
+
+@router.post("/import")
+def import_files(body: AccessImport, context: Context, actor: Actor) -> list[dict[str, Any]]:
+    """Import the policies of several files, or say what would be imported."""
+    files = [PolicyFile(file.name, file.data) for file in body.files]
+    countries_known = context.find_country is not None
+    if body.check:
+        with context.store.read() as connection:
+            planned = plan_access_policies(connection, files, body.map, countries_known=countries_known)
+    else:
+        planned = access.import_policy_files(
+            context.store, files, body.map, countries_known=countries_known, actor=actor, now=context.clock()
+        )
+    return [_describe(each) for each in planned]
+
+
+@router.post("/templates", status_code=201)
+def add_template(body: NewFromTemplate, context: Context, actor: Actor) -> dict[str, Any]:
+    """Add a policy from a template."""
+    planned = add_template_policy(
+        context.store,
+        body.template,
+        name=body.name,
+        on=body.on,
+        exclude_groups=body.exclude_groups,
+        location=body.location,
+        countries=body.countries,
+        countries_known=context.find_country is not None,
+        actor=actor,
+        now=context.clock(),
+    )
+    return _describe(planned)
+
+
+@router.patch("/{name:path}", status_code=204)
+def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor) -> None:
+    """Switch a conditional access policy on, off or to report-only."""
+    access.switch_access_policy(context.store, name, body.state, actor=actor, now=context.clock())
+
+
+@router.delete("/{name:path}", status_code=204)
+def remove_access(name: str, context: Context, actor: Actor) -> None:
+    """Remove a conditional access policy."""
+    access.remove_access_policy(context.store, name, actor=actor, now=context.clock())
+
+
+def _describe(planned: PlannedPolicy) -> dict[str, Any]:
+    return {
+        "name": planned.policy.name,
+        "place": planned.place,
+        "state": planned.policy.state.value,
+        "unevaluable": [{"path": path, "reason": reason} for path, reason in planned.unevaluable],
+        "without_meaning": [{"path": path, "reason": reason} for path, reason in planned.without_meaning],
+    }
