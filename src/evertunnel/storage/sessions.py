@@ -71,6 +71,18 @@ def end_sessions(tx: Transaction, reasons: Mapping[str, str]) -> None:
     tx.connection.execute(unexplained, rows)
 
 
+def count_live(connection: Connection) -> int:
+    """How many did not end."""
+    return connection.execute(
+        select(func.count()).select_from(_sessions).where(_sessions.c.state.in_(LIVE))
+    ).scalar_one()
+
+
+def list_live(connection: Connection) -> list[AnyRow]:
+    """All that did not end."""
+    return list(connection.execute(select(_sessions).where(_sessions.c.state.in_(LIVE))))
+
+
 def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
     """Sessions of a gateway that did not end, the newest first: an old row never takes a new tunnel's number."""
     return list(

@@ -12,6 +12,7 @@ from evertunnel.access.documents import PolicyProblemsError
 from evertunnel.errors import (
     AccessDeniedError,
     AlreadyExistsError,
+    ConfirmationNeededError,
     DomainError,
     InvalidInputError,
     NotFoundError,
@@ -41,6 +42,7 @@ from evertunnel.web.api.context import APIContext
 _STATUS: dict[type[DomainError], int] = {
     NotFoundError: 404,
     AlreadyExistsError: 409,
+    ConfirmationNeededError: 409,
     InvalidInputError: 422,
     AccessDeniedError: 403,
     UnavailableError: 503,
