@@ -310,6 +310,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         clock=clock.now,
         agents_port=_find_agents_port(installation),
         find_country=_find_countries(installation),
+        cut_at_most_percent=installation.config.cut_at_most_percent,
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())

@@ -101,7 +101,8 @@ class Config(_Section):
 
     New logins go to one of them while it has time left, or always to `all`.
     Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof. `country_database` is a
-    MaxMind-format file; a relative path begins at the state folder.
+    MaxMind-format file; a relative path begins at the state folder. A change of policies that would end more
+    than `cut_at_most_percent` of the live sessions asks first.
     """
 
     installation: Installation
@@ -110,6 +111,7 @@ class Config(_Section):
     radius_workers_awake: Literal["needed", "all"] = "needed"
     radius_failures_per_minute: Annotated[int, Field(strict=True, ge=1)] = 60
     country_database: str = ""
+    cut_at_most_percent: Annotated[int, Field(strict=True, ge=0, le=100)] = 20
     listen: Listen = Field(default_factory=Listen)
     processes: Processes = Processes()
     administrators: Administrators = Administrators()

@@ -17,6 +17,10 @@ class InvalidInputError(DomainError):
     """What was given is wrong; the text says what, where and how to mend it."""
 
 
+class ConfirmationNeededError(DomainError):
+    """It can be done, and has more consequence than somebody may have thought: it must be said that it is meant."""
+
+
 class AccessDeniedError(DomainError):
     """A decision said no. `public` is what an outsider may read; the text and `attempt_id` are for the record."""
 

@@ -214,13 +214,14 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something known: value, where from, seen when, and until when it counts (None: no end)."""
+    """Something known: value, where from, seen when, until when it counts (None: no end), and why where it follows."""
 
     name: str
     value: str
     source: str
     observed_at: datetime
     expires_at: datetime | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

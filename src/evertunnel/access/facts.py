@@ -1,16 +1,21 @@
 """All that is known when a decision is made. What is not here is unknown, and unknown is never fine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from evertunnel.access.fact_sources import rank_source
 from evertunnel.model import Certificate, Device, Fact, Gateway, TunnelKind, User
 
 # The fact conditional access asks for with the control compliantDevice.
 COMPLIANT = "compliant"
 # And the one it asks for with domainJoinedDevice.
 DOMAIN_JOINED = "domain_joined"
+# The risks of users that conditional access asks for.
+SIGN_IN_RISK = "sign_in_risk"
+USER_RISK = "user_risk"
+_RISK_ORDER = {"none": 0, "low": 1, "medium": 2, "high": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,8 @@ class Facts:
     """One request for access. `tunnel` is None when a short-lived certificate is asked for, not a tunnel.
 
     `user_denial` and `device_denial` are the reasons of standing denials, empty when there is none.
-    `device_facts` holds, by name, what each source says of the device; `sign_in` the rest that conditional access asks
-    for. `established` says that the tunnel is up already: then the end of its certificate no longer matters,
+    `device_facts` and `user_facts` hold, by name, what each source says; `sign_in` the rest that conditional access
+    asks for. `established` says that the tunnel is up already: then the end of its certificate no longer matters,
     everything else does.
     `authentication_methods` (model.AuthenticationMethod) are those of the sign-in at `signed_in_at`, this one's or that
     of the short-lived certificate; empty when nobody signed in.
@@ -60,6 +65,7 @@ class Facts:
     user_denial: str = ""
     device_denial: str = ""
     device_facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
+    user_facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     client_address: str = ""
     established: bool = False
     authentication_methods: tuple[str, ...] = ()
@@ -67,20 +73,67 @@ class Facts:
     sign_in: SignInFacts = _NOTHING_KNOWN
 
 
-def find_device_fact(facts: Facts, name: str) -> tuple[bool | None, str]:
+def find_device_fact(facts: Facts, name: str, *, least_source: str | None = None) -> tuple[bool | None, str]:
     """A yes-or-no fact about the device, and where it comes from. None is unknown.
 
-    A fact older than its life is unknown. Where sources disagree the stricter wins.
+    A fact older than its life is unknown. Where sources disagree the stricter wins, and the words show both. With a
+    `least_source` (fact_sources) a yes counts only if such a source or a more trusted one says it; a no always does.
     """
     if facts.device is None:
         return None, "the device is not known"
-    alive = [fact for fact in facts.device_facts.get(name, ()) if fact.expires_at is None or facts.at < fact.expires_at]
+    said = facts.device_facts.get(name, ())
+    alive = _list_alive(facts, said)
     if not alive:
-        return None, f"nothing is known of {facts.device.name}" if not facts.device_facts.get(name) else (
-            f"what was reported of {facts.device.name} is too old"
-        )
+        return None, _explain_unknown(facts.device.name, said)
     strictest = min(alive, key=lambda fact: fact.value == "true")
-    return (
-        strictest.value == "true",
-        f"{strictest.source} said {strictest.value} at {strictest.observed_at:%F %T} UTC",
-    )
+    if strictest.value != "true":
+        return False, _tell(strictest, alive)
+    if least_source is not None:
+        strictest = max(alive, key=lambda fact: rank_source(fact.source))
+        if rank_source(strictest.source) < rank_source(least_source):
+            return None, f"only {_tell(strictest)}, and the word of {least_source} is demanded"
+    return True, _tell(strictest)
+
+
+def find_user_risk(facts: Facts, name: str, *, least_source: str | None = None) -> tuple[str | None, str]:
+    """A risk of the user (none, low, medium, high), and where it comes from. None is unknown.
+
+    Of several sources the highest counts. With a `least_source` a risk below high counts only if such a source or a
+    more trusted one speaks of it at all: silence of the trusted one is not its word that all is well.
+    """
+    if facts.user is None:
+        return None, "the user is not known"
+    said = facts.user_facts.get(name, ())
+    alive = _list_alive(facts, said)
+    if not alive:
+        return None, _explain_unknown(facts.user.name, said)
+    highest = max(alive, key=lambda fact: _RISK_ORDER.get(fact.value, len(_RISK_ORDER)))
+    if least_source is not None and highest.value != "high":
+        trusted = max(rank_source(fact.source) for fact in alive)
+        if trusted < rank_source(least_source):
+            return None, f"only {_tell(highest)}, and the word of {least_source} is demanded"
+    # A word we do not know is no lower than the highest we do.
+    return highest.value if highest.value in _RISK_ORDER else "high", _tell(highest, alive)
+
+
+def find_device_text(facts: Facts, name: str) -> str | None:
+    """What the most trusted source says of the device, where no value is stricter than another; then the newest."""
+    alive = _list_alive(facts, facts.device_facts.get(name, ()))
+    return max(alive, key=lambda fact: (rank_source(fact.source), fact.observed_at)).value if alive else None
+
+
+def _list_alive(facts: Facts, said: Sequence[Fact]) -> list[Fact]:
+    return [fact for fact in said if fact.expires_at is None or facts.at < fact.expires_at]
+
+
+def _explain_unknown(name: str, said: Sequence[Fact]) -> str:
+    return f"what was reported of {name} is too old" if said else f"nothing is known of {name}"
+
+
+def _tell(fact: Fact, among: Sequence[Fact] = ()) -> str:
+    """Who said it and when, and who said otherwise."""
+    words = f"{fact.source} said {fact.value} at {fact.observed_at:%F %T} UTC"
+    if fact.detail:
+        words = f"{words}: {fact.detail}"
+    others = [_tell(other) for other in among if other.value != fact.value]
+    return f"{words}; the stricter counts, though {', '.join(others)}" if others else words

@@ -56,6 +56,7 @@ def encode_facts(facts: Facts) -> dict[str, Any]:
                     fact.source,
                     _encode_time(fact.observed_at),
                     fact.expires_at and _encode_time(fact.expires_at),
+                    *([fact.detail] if fact.detail else []),
                 ]
                 for fact in told
             ]
@@ -89,8 +90,8 @@ def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str)
         device_denial=denials[1],
         device_facts={
             name: tuple(
-                Fact(name, value, source, _decode_time(seen), None if until is None else _decode_time(until))
-                for value, source, seen, until in told
+                Fact(name, value, source, _decode_time(seen), None if until is None else _decode_time(until), *detail)
+                for value, source, seen, until, *detail in told
             )
             for name, told in found.get("facts", {}).items()
         },

@@ -20,6 +20,7 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts, SignInFacts
 from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
+from evertunnel.access.told_facts import read_told_facts
 from evertunnel.actions.policy_names import (
     compile_location,
     compile_stored_policy,
@@ -147,7 +148,7 @@ class Decider:
         if gateway is not None:
             # Whoever names it may have looked it up long ago; one that is gone is none that may take tunnels.
             gateway = self.find_gateway(gateway.id) or replace(gateway, enabled=False)
-        return Facts(
+        facts = Facts(
             at=at,
             tunnel=tunnel,
             gateway=gateway,
@@ -158,12 +159,15 @@ class Decider:
             user_denial=self._find_denial(user.id if user else None, at),
             device_denial=self._find_denial(device.id if device else None, at),
             device_facts=self._snapshot.device_facts.get(device.id, {}) if device else {},
+            user_facts=self._snapshot.user_facts.get(user.id, {}) if user else {},
             client_address=client_address,
             established=established,
             authentication_methods=methods,
             signed_in_at=signed_in_at,
             sign_in=self._gather_sign_in(client_address),
         )
+        # Most know nothing more of anybody: then nothing is copied.
+        return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
 
     def decide_tunnel(self, facts: Facts) -> Decision:
         """May this tunnel come up, or stay up?"""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from evertunnel.access.facts import Facts
 from evertunnel.actions.decide import Decider
 from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.model import Decision, SessionState, TunnelKind
@@ -13,17 +14,20 @@ from evertunnel.storage.tables import AnyRow
 
 def find_refusal(decider: Decider, row: AnyRow, *, now: datetime) -> Decision | None:
     """Why a live session would not be granted now, if so. Reads nothing but the state in memory."""
-    decision = decider.decide_tunnel(
-        decider.gather_facts(
-            at=now,
-            tunnel=TunnelKind(row.kind),
-            gateway=decider.find_gateway(row.gateway_id),
-            certificate=decider.find_certificate_by_id(row.certificate_id),
-            client_address=row.remote_address,
-            established=True,
-        )
-    )
+    decision = decider.decide_tunnel(gather_session_facts(decider, row, now=now))
     return None if decision.granted else decision
+
+
+def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Facts:
+    """What is known of a live session now."""
+    return decider.gather_facts(
+        at=now,
+        tunnel=TunnelKind(row.kind),
+        gateway=decider.find_gateway(row.gateway_id),
+        certificate=decider.find_certificate_by_id(row.certificate_id),
+        client_address=row.remote_address,
+        established=True,
+    )
 
 
 def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[AnyRow]) -> list[str]:

@@ -10,16 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from evertunnel.access.facts import Facts
 from evertunnel.access.recorded_facts import encode_facts
 from evertunnel.actions.check_code import Unseal, check_code
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.issue_certificate import Issued, Signer, Wanted, fetch_certificate, grant_certificate
+from evertunnel.actions.verify_device_signature import verify_device_signature
 from evertunnel.errors import AccessDeniedError, CodeNeededError, InvalidInputError
 from evertunnel.model import (
     Attempt,
@@ -202,7 +200,7 @@ def _prove_device(
         return _proof_failed("the certificate shown is not a device certificate of ours"), None
     signed = build_signed_text(nonce=request.nonce, user_name=request.user_name, csr_der=request.csr_der)
     try:
-        _verify_signature(request.device_certificate_der, request.device_signature, signed)
+        verify_device_signature(request.device_certificate_der, request.device_signature, signed)
     except (InvalidSignature, InvalidInputError, ValueError):
         return _proof_failed("the device did not sign this request with its key"), None
     return _find_certificate_refusal(decider, certificate, now), certificate
@@ -271,16 +269,6 @@ def _is_denied(decider: Decider, certificate: Certificate, now: datetime) -> boo
     """A device on hold because it is denied gets that reason, not the one of its certificate."""
     device = decider.find_device(certificate.device_id)
     return bool(decider.gather_facts(at=now, tunnel=None, device=device).device_denial)
-
-
-def _verify_signature(certificate_der: bytes, signature: bytes, signed: bytes) -> None:
-    key = x509.load_der_x509_certificate(certificate_der).public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
-    elif isinstance(key, rsa.RSAPublicKey):
-        key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
-    else:
-        raise InvalidInputError("a device key is ECDSA or RSA")
 
 
 def _proof_failed(detail: str) -> Decision:

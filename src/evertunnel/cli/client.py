@@ -32,21 +32,25 @@ class API:
         """Read."""
         return self._call("GET", path, params={key: value for key, value in query.items() if value is not None})
 
-    def post(self, *path: str, body: Any = None) -> Any:
+    def post(self, *path: str, body: Any = None, **query: Any) -> Any:
         """Make."""
-        return self._call("POST", path, json=body)
+        return self._call("POST", path, json=body, params=query)
 
-    def patch(self, *path: str, body: Any) -> Any:
+    def upload(self, *path: str, content: bytes, timeout_seconds: float, **query: str) -> Any:
+        """Send a file as it is; what is made of it may take its time."""
+        return self._call("POST", path, content=content, params=query, timeout=timeout_seconds)
+
+    def patch(self, *path: str, body: Any, **query: Any) -> Any:
         """Change."""
-        return self._call("PATCH", path, json=body)
+        return self._call("PATCH", path, json=body, params=query)
 
     def put(self, *path: str, body: Any = None) -> Any:
         """Put in place."""
         return self._call("PUT", path, json=body)
 
-    def delete(self, *path: str) -> Any:
+    def delete(self, *path: str, **query: Any) -> Any:
         """Take away."""
-        return self._call("DELETE", path)
+        return self._call("DELETE", path, params=query)
 
     def _call(self, method: str, path: tuple[str, ...], **arguments: Any) -> Any:  # noqa: RET503  fail() never returns
         import httpx2

@@ -6,16 +6,21 @@ import threading
 import time
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from evertunnel.cli.output import fail
+from evertunnel.cli.output import clean, fail
 from evertunnel.errors import AccessDeniedError, DomainError
+
+if TYPE_CHECKING:
+    from evertunnel.connector.enrolment import DeviceIdentity
 
 _NAME = "evertunnel-connect"
 _LOOK_EVERY_SECONDS = 0.2
+# What a report says counts for a day; what changes meanwhile is known this soon.
+_REPORT_EVERY_SECONDS = 600.0
 
 
 def connect(
@@ -29,6 +34,9 @@ def connect(
     gateway_address: Annotated[str, typer.Option(help="Address of the gateway; default: its name.")] = "",
     vici_socket: Annotated[str, typer.Option(help="The local strongSwan's control socket.")] = "/run/charon.vici",
     encap: Annotated[bool, typer.Option(help="UDP encapsulation always; kernels without ESP need it.")] = False,
+    report: Annotated[
+        bool, typer.Option(help="Report this machine's posture before, and while the tunnel is up.")
+    ] = True,
 ) -> None:
     """Prove the device, sign in, get a one-hour certificate, and hold the user tunnel until Ctrl-C.
 
@@ -54,8 +62,14 @@ def connect(
     vici = ViciConnection(vici_socket)
     began = time.monotonic()
     key_id: str | None = None
+    reported = threading.Event()
     try:
         identity = load_device_identity(device)
+        if report:
+            threading.Thread(
+                target=_keep_reporting, args=(server, identity, server_address, reported, stopped), daemon=True
+            ).start()
+            reported.wait()
         issued = request_certificate(
             server,
             identity,
@@ -93,6 +107,28 @@ def connect(
     finally:
         with contextlib.suppress(DomainError):
             take_down(vici, _NAME, key_id=key_id)
+
+
+def _keep_reporting(
+    server: str, identity: "DeviceIdentity", address: str, reported: threading.Event, stopped: threading.Event
+) -> None:
+    """Report at once and then again and again. A report that fails is no reason not to connect: the server decides."""
+    from evertunnel.connector.enrolment import send_posture
+    from evertunnel.connector.posture import collect_posture
+
+    said = ""
+    while True:
+        try:
+            send_posture(server, identity, collect_posture(), address=address)
+            said = ""
+        except DomainError as error:
+            if str(error) != said:
+                said = str(error)
+                typer.echo(f"evertunnel: posture was not reported: {clean(said)}", err=True)
+        finally:
+            reported.set()
+        if stopped.wait(_REPORT_EVERY_SECONDS):
+            return
 
 
 def _verify_network(text: str) -> None:

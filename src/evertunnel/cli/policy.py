@@ -6,6 +6,7 @@ import typer
 
 from evertunnel.cli import policy_access, policy_locations, policy_strengths
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.output import demand, print_json, print_table, say
 from evertunnel.cli.replay import replay
 from evertunnel.cli.what_if import what_if
@@ -91,6 +92,7 @@ def add_network(
     ] = None,
     session_timeout: Annotated[int | None, typer.Option(help="End the tunnel after so many seconds.")] = None,
     position: Annotated[int | None, typer.Option(help="Place in the order, from 1; default: last.")] = None,
+    cut: CUT = False,
 ) -> None:
     """Add a network policy.
 
@@ -112,7 +114,8 @@ def add_network(
         "conditions": _list_given(conditions),
         "settings": _list_given(settings),
     }
-    API(context).post("policies", "network", body={"name": name, "document": document, "position": position})
+    body = {"name": name, "document": document, "position": position}
+    API(context).post("policies", "network", body=body, confirmed=cut)
     say(f"Added network policy {name}.")
 
 
@@ -121,23 +124,25 @@ def switch_network(
     context: typer.Context,
     name: str,
     on: Annotated[bool | None, typer.Option("--on/--off", help="Whether it counts.")] = None,
+    *,
+    cut: CUT = False,
 ) -> None:
     """Switch a network policy on or off.
 
     Example: evertunnel policy network switch Contractors --off
     """
     on = demand(on, "--on", "--off")
-    API(context).patch("policies", "network", name, body={"enabled": on})
+    API(context).patch("policies", "network", name, body={"enabled": on}, confirmed=cut)
     say(f"Switched {name} {'on' if on else 'off'}.")
 
 
 @network_app.command("remove")
-def remove_network(context: typer.Context, name: str) -> None:
+def remove_network(context: typer.Context, name: str, *, cut: CUT = False) -> None:
     """Remove a network policy.
 
     Example: evertunnel policy network remove Contractors
     """
-    API(context).delete("policies", "network", name)
+    API(context).delete("policies", "network", name, confirmed=cut)
     say(f"Removed {name}.")
 
 

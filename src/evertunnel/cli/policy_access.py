@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.json_files import read_json, read_json_files
 from evertunnel.cli.output import fail, print_json, print_table, say
 
@@ -53,6 +54,7 @@ def import_access(
         typer.Option("--map", help="JSON object: object id in the files -> what it is called here."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Import nothing; say what would be imported.")] = False,
+    cut: CUT = False,
     json: JSON = False,
 ) -> None:
     """Import Graph JSON (a policy, an array, or an answer with value), all of it or nothing.
@@ -66,7 +68,7 @@ def import_access(
     if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
         fail(f'{map_file}: must be a JSON object from ids to names, such as {{"0f...": "Sales"}}')
     body = {"files": read_json_files(paths), "map": mapping, "check": check}
-    planned = API(context).post("policies", "access", "import", body=body)
+    planned = API(context).post("policies", "access", "import", body=body, confirmed=cut)
     if json:
         print_json(planned)
         return
@@ -143,12 +145,12 @@ def add_template(
 
 
 @app.command("switch")
-def switch_access(context: typer.Context, name: str, state: str) -> None:
+def switch_access(context: typer.Context, name: str, state: str, *, cut: CUT = False) -> None:
     """Set a policy on, off or report-only.
 
     Example: evertunnel policy access switch "Block contractors" report-only
     """
-    API(context).patch("policies", "access", name, body={"state": state})
+    API(context).patch("policies", "access", name, body={"state": state}, confirmed=cut)
     say(f"{name} is {state}.")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.json_files import read_json_files
 from evertunnel.cli.output import print_json, print_table, say
 
@@ -70,6 +71,7 @@ def add_location(
         bool, typer.Option("--include-unknown", help="Addresses that no country has, too.")
     ] = False,
     replace: Replace = False,
+    cut: CUT = False,
 ) -> None:
     """Add a named location: ranges of addresses, or countries. Several of either are given by repeating the option.
 
@@ -83,7 +85,7 @@ def add_location(
         "include_unknown": include_unknown,
         "replace": replace,
     }
-    done = API(context).post("policies", "locations", body=body)
+    done = API(context).post("policies", "locations", body=body, confirmed=cut)
     say(f"{'Replaced' if done['replaced'] else 'Added'} named location {name}.")
 
 
@@ -93,12 +95,14 @@ def import_locations(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of Graph JSON, or folders of them.")],
     *,
     replace: Replace = False,
+    cut: CUT = False,
 ) -> None:
     """Import named locations as Graph writes them, all of it or nothing.
 
     Example: evertunnel policy location import locations.json
     """
-    say_imported(API(context).post("policies", "locations", "import", body=build_import(paths, replace=replace)))
+    body = build_import(paths, replace=replace)
+    say_imported(API(context).post("policies", "locations", "import", body=body, confirmed=cut))
 
 
 @app.command("remove")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.output import print_json, print_table, say
 from evertunnel.cli.policy_locations import JSON, Replace, build_import, say_imported
 
@@ -59,12 +60,14 @@ def import_strengths(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of Graph JSON, or folders of them.")],
     *,
     replace: Replace = False,
+    cut: CUT = False,
 ) -> None:
     """Import authentication strengths as Graph writes them, all of it or nothing.
 
     Example: evertunnel policy strength import strengths.json
     """
-    say_imported(API(context).post("policies", "strengths", "import", body=build_import(paths, replace=replace)))
+    body = build_import(paths, replace=replace)
+    say_imported(API(context).post("policies", "strengths", "import", body=body, confirmed=cut))
 
 
 @app.command("remove")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
-from evertunnel.cli.output import fail, print_json, print_table, say
+from evertunnel.cli.output import fail, print_json, print_table, read_number, say
 
 app = typer.Typer(no_args_is_help=True, help="Users: the people who connect.")
 
@@ -107,3 +107,23 @@ def remove(context: typer.Context, name: str) -> None:
     """
     API(context).delete("users", name)
     say(f"Removed user {name}.")
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    name: str,
+    sign_in_risk: Annotated[str | None, typer.Option(help="none, low, medium or high.")] = None,
+    user_risk: Annotated[str | None, typer.Option(help="none, low, medium or high.")] = None,
+    life_hours: Annotated[float | None, typer.Option(help="Unknown again after so many hours; default: never.")] = None,
+) -> None:
+    """Report the risk of a user or of his sign-ins, which conditional access policies may ask for.
+
+    Example: evertunnel user report alice@corp.example --user-risk high --life-hours 24
+    """
+    if sign_in_risk is None and user_risk is None:
+        fail("give --sign-in-risk or --user-risk", code=2)
+    life = None if life_hours is None else read_number(life_hours, "--life-hours", times=3600)
+    body = {"sign_in_risk": sign_in_risk, "user_risk": user_risk, "life_seconds": life}
+    API(context).post("users", name, "reports", body=body)
+    say(f"Reported the risk of {name}.")

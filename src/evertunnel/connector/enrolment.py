@@ -1,8 +1,10 @@
-"""Gets a short-lived certificate from the enrolment server."""
+"""Asks the enrolment server: gets a short-lived certificate, and reports the device's posture."""
 
 import base64
+import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableError
-from evertunnel.protocols.enrolment import build_signed_text
+from evertunnel.protocols.enrolment import build_signed_report, build_signed_text
 
 _TIMEOUT_SECONDS = 15.0
 _CODE_NEEDED = 401
@@ -74,6 +76,51 @@ def request_certificate(
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     csr_der = request.public_bytes(Encoding.DER)
+    with _open(server_url, device, address) as post:
+
+        def ask(code: str) -> httpx2.Response:
+            nonce = _decode(_read(post("/v1/nonces")), "nonce")
+            signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
+            body = {
+                "user": user_name,
+                "password": password,
+                "csr": _encode(csr_der),
+                "device_certificate": _encode(device.certificate_der),
+                "device_signature": _encode(_sign(device, signed)),
+                "nonce": _encode(nonce),
+            }
+            return post("/v1/short-lived-certificates", json=body | ({"code": code} if code else {}))
+
+        response = ask("")
+        if response.status_code == _CODE_NEEDED and ask_code is not None:
+            response = ask(ask_code())
+        answer = _read(response)
+    return _build_certificate(answer, key)
+
+
+def send_posture(
+    server_url: str, device: DeviceIdentity, posture: Mapping[str, str | bool], *, address: str = ""
+) -> None:
+    """Report posture by fact name, signed by the device over this very report. `address` as in request_certificate.
+
+    Raises AccessDeniedError, InvalidInputError, UnavailableError.
+    """
+    posture_json = json.dumps(posture).encode()
+    with _open(server_url, device, address) as post:
+        nonce = _decode(_read(post("/v1/nonces")), "nonce")
+        signed = build_signed_report(nonce=nonce, posture_json=posture_json)
+        body = {
+            "posture": _encode(posture_json),
+            "device_certificate": _encode(device.certificate_der),
+            "device_signature": _encode(_sign(device, signed)),
+            "nonce": _encode(nonce),
+        }
+        _read(post("/v1/posture-reports", json=body))
+
+
+@contextmanager
+def _open(server_url: str, device: DeviceIdentity, address: str) -> Iterator[Callable[..., httpx2.Response]]:
+    """What posts to the server, which proves the name in its URL wherever it is reached. Raises UnavailableError."""
     try:
         tls = ssl.create_default_context(cafile=str(device.root_file))
         url = httpx2.URL(server_url)
@@ -83,29 +130,9 @@ def request_certificate(
             verify=tls,
             timeout=_TIMEOUT_SECONDS,
         ) as client:
-            # The name in the URL is what the server's certificate must prove, wherever it is reached.
-            post = partial(client.post, extensions={"sni_hostname": url.host})
-
-            def ask(code: str) -> httpx2.Response:
-                nonce = _decode(_read(post("/v1/nonces")), "nonce")
-                signed = build_signed_text(nonce=nonce, user_name=user_name, csr_der=csr_der)
-                body = {
-                    "user": user_name,
-                    "password": password,
-                    "csr": _encode(csr_der),
-                    "device_certificate": _encode(device.certificate_der),
-                    "device_signature": _encode(_sign(device, signed)),
-                    "nonce": _encode(nonce),
-                }
-                return post("/v1/short-lived-certificates", json=body | ({"code": code} if code else {}))
-
-            response = ask("")
-            if response.status_code == _CODE_NEEDED and ask_code is not None:
-                response = ask(ask_code())
-            answer = _read(response)
+            yield partial(client.post, extensions={"sni_hostname": url.host})
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError) as error:
         raise UnavailableError(f"{server_url} cannot be reached: {error}") from error
-    return _build_certificate(answer, key)
 
 
 def _build_certificate(answer: Mapping[str, object], key: ec.EllipticCurvePrivateKey) -> ShortLivedCertificate:

@@ -1,5 +1,6 @@
 """Users, groups and devices: who and what connects. Names are unique without regard to case."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -15,6 +16,8 @@ _TABLES: dict[SubjectKind, Table] = {
     SubjectKind.DEVICE: tables.devices,
     SubjectKind.GROUP: tables.groups,
 }
+# Of more all are read: a statement has room for only so many.
+_NAMED_AT_MOST = 500
 
 
 def find_subject(connection: Connection, kind: SubjectKind, name: str) -> AnyRow | None:
@@ -44,6 +47,17 @@ def list_subjects(connection: Connection, kind: SubjectKind) -> list[AnyRow]:
     """All of a kind, by name."""
     table = _TABLES[kind]
     return list(connection.execute(select(table).order_by(table.c.name_key)))
+
+
+def find_names(connection: Connection, kind: SubjectKind, subject_ids: Collection[str]) -> dict[str, str]:
+    """id -> name of some of a kind; those that are not there are left out."""
+    table = _TABLES[kind]
+    if not subject_ids:
+        return {}
+    statement = select(table.c.id, table.c.name)
+    if len(subject_ids) <= _NAMED_AT_MOST:
+        statement = statement.where(table.c.id.in_(subject_ids))
+    return {row.id: row.name for row in connection.execute(statement) if row.id in subject_ids}
 
 
 def insert_subject(tx: Transaction, kind: SubjectKind, name: str, **columns: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
-from evertunnel.model import Session, SessionState, SubjectKind
+from evertunnel.model import Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import tables
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow, encode_time
@@ -71,6 +71,18 @@ def end_sessions(tx: Transaction, reasons: Mapping[str, str]) -> None:
     tx.connection.execute(unexplained, rows)
 
 
+def count_live(connection: Connection) -> int:
+    """How many did not end."""
+    return connection.execute(
+        select(func.count()).select_from(_sessions).where(_sessions.c.state.in_(LIVE))
+    ).scalar_one()
+
+
+def list_live(connection: Connection) -> list[AnyRow]:
+    """All that did not end."""
+    return list(connection.execute(select(_sessions).where(_sessions.c.state.in_(LIVE))))
+
+
 def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
     """Sessions of a gateway that did not end, the newest first: an old row never takes a new tunnel's number."""
     return list(
@@ -126,6 +138,16 @@ def list_live_of_subject(connection: Connection, kind: SubjectKind, subject_id: 
     """Live sessions of a user or of a device (its user tunnels included)."""
     column = _sessions.c.user_id if kind is SubjectKind.USER else _sessions.c.device_id
     return list(connection.execute(select(_sessions).where(column == subject_id, _sessions.c.state.in_(LIVE))))
+
+
+def list_device_tunnel_addresses(connection: Connection, device_id: str) -> list[str]:
+    """Where a device's own tunnels come from that are up, and are not being ended."""
+    statement = select(_sessions.c.remote_address).where(
+        _sessions.c.device_id == device_id,
+        _sessions.c.kind == TunnelKind.DEVICE.value,
+        _sessions.c.state == SessionState.UP.value,
+    )
+    return list(connection.execute(statement).scalars())
 
 
 def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> None:

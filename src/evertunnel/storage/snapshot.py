@@ -24,6 +24,7 @@ from evertunnel.model import (
 from evertunnel.storage import tables
 from evertunnel.storage.access_authorities import list_trusted
 from evertunnel.storage.authorities import read_authority
+from evertunnel.storage.facts import read_fact
 from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
 from evertunnel.storage.tables import AnyRow
 
@@ -73,6 +74,7 @@ class Snapshot:
     certificates_by_fingerprint: dict[bytes, Certificate] = field(default_factory=dict)
     denials: dict[str, list[StandingDenial]] = field(default_factory=dict)
     device_facts: dict[str, dict[str, tuple[Fact, ...]]] = field(default_factory=dict)
+    user_facts: dict[str, dict[str, tuple[Fact, ...]]] = field(default_factory=dict)
     gateways: dict[str, Gateway] = field(default_factory=dict)
     sealed: dict[str, SealedGateway] = field(default_factory=dict)
     network: list[tuple[str, Any]] = field(default_factory=list)
@@ -163,10 +165,11 @@ def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[Any
         for user_id in ids.get(SubjectKind.USER, ()):
             _load_users(connection, snapshot, user_id)
             _load_denials(connection, snapshot, user_id)
+            _load_facts(connection, snapshot.user_facts, SubjectKind.USER, user_id)
         for device_id in ids.get(SubjectKind.DEVICE, ()):
             _load_devices(connection, snapshot, device_id)
             _load_denials(connection, snapshot, device_id)
-            _load_facts(connection, snapshot, device_id)
+            _load_facts(connection, snapshot.device_facts, SubjectKind.DEVICE, device_id)
     for certificate_id in ids.get(CERTIFICATE, ()):
         for row in connection.execute(select(*_CERTIFICATE_COLUMNS).where(tables.certificates.c.id == certificate_id)):
             _put_certificate(snapshot, row)
@@ -187,11 +190,12 @@ def _load_people(connection: Connection, snapshot: Snapshot) -> None:
     for row in connection.execute(select(tables.group_members)):
         snapshot.parents[row.member_id].add(row.group_id)
     snapshot.users, snapshot.devices = {}, {}
-    snapshot.denials, snapshot.device_facts = {}, {}
+    snapshot.denials, snapshot.device_facts, snapshot.user_facts = {}, {}, {}
     _load_users(connection, snapshot)
     _load_devices(connection, snapshot)
     _load_denials(connection, snapshot)
-    _load_facts(connection, snapshot)
+    _load_facts(connection, snapshot.device_facts, SubjectKind.DEVICE)
+    _load_facts(connection, snapshot.user_facts, SubjectKind.USER)
 
 
 def _load_users(connection: Connection, snapshot: Snapshot, user_id: str | None = None) -> None:
@@ -230,15 +234,19 @@ def _load_denials(connection: Connection, snapshot: Snapshot, subject_id: str | 
         snapshot.denials.setdefault(row.subject_id, []).append(StandingDenial(row.reason, row.until))
 
 
-def _load_facts(connection: Connection, snapshot: Snapshot, device_id: str | None = None) -> None:
-    statement = select(tables.facts).where(tables.facts.c.subject_kind == SubjectKind.DEVICE.value)
-    if device_id is not None:
-        snapshot.device_facts.pop(device_id, None)
-        statement = statement.where(tables.facts.c.subject_id == device_id)
+def _load_facts(
+    connection: Connection,
+    facts: dict[str, dict[str, tuple[Fact, ...]]],
+    kind: SubjectKind,
+    subject_id: str | None = None,
+) -> None:
+    statement = select(tables.facts).where(tables.facts.c.subject_kind == kind.value)
+    if subject_id is not None:
+        facts.pop(subject_id, None)
+        statement = statement.where(tables.facts.c.subject_id == subject_id)
     for row in connection.execute(statement.order_by(tables.facts.c.name, tables.facts.c.source)):
-        known = snapshot.device_facts.setdefault(row.subject_id, {})
-        fact = Fact(row.name, row.value, row.source, row.observed_at, row.expires_at)
-        known[row.name] = (*known.get(row.name, ()), fact)
+        known = facts.setdefault(row.subject_id, {})
+        known[row.name] = (*known.get(row.name, ()), read_fact(row))
 
 
 def load_policies(connection: Connection, snapshot: Snapshot) -> None:

@@ -362,7 +362,17 @@ facts = Table(
     Column("source", Text, primary_key=True),
     Column("value", Text, nullable=False),
     Column("observed_at", UTCTime, nullable=False),
-    Column("expires_at", UTCTime),
+    Column("expires_at", UTCTime, index=True),
+    Column("detail", Text, nullable=False, server_default=""),
+)
+
+# At most one a platform. Which devices are compliant is kept as facts.
+compliance_policies = Table(
+    "compliance_policies",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+    Column("changed_at", UTCTime, nullable=False),
 )
 
 attempts = Table(

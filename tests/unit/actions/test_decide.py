@@ -12,7 +12,9 @@ from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.deny import deny
 from evertunnel.actions.import_access_policies import import_access_policies
+from evertunnel.actions.import_policy_objects import add_named_location
 from evertunnel.actions.report_device import report_device
+from evertunnel.actions.report_user import report_user
 from evertunnel.model import Reason, SubjectKind, TunnelKind
 from evertunnel.storage import tables
 from evertunnel.storage.snapshot import NETWORK_POLICIES
@@ -118,3 +120,19 @@ def test_the_epoch_is_the_databases(installation: Installation) -> None:
     assert installation.decider.epoch == before
     installation.refresh()
     assert installation.decider.epoch == before + 1
+
+
+def test_the_country_and_what_was_told_of_the_user_are_known_together(installation: Installation) -> None:
+    document = make_document("block", name="France")
+    document["conditions"]["locations"] = {"includeLocations": ["France"]}
+    installation.do(add_named_location, "France", countries=["FR"])
+    installation.do(import_access_policies, document)
+    user_id = installation.add_user()
+    installation.do(report_user, ALICE, {"sign_in_risk": "low"}, source="administrator")
+    decider = Decider(lambda _address: "FR")
+    with installation.store.read() as connection:
+        decider.refresh(connection)
+    facts = decider.gather_facts(
+        at=installation.now, tunnel=None, user=decider.find_user(user_id), client_address="192.0.2.7"
+    )
+    assert (facts.sign_in.country, facts.sign_in.sign_in_risk) == ("FR", "low")

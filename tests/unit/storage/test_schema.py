@@ -119,7 +119,7 @@ def test_the_one_access_authority_of_before_is_the_one_that_signs(either_install
     with made.store.engine.connect().execution_options(write=True) as connection, connection.begin():
         configuration = _configure()
         configuration.attributes["connection"] = connection
-        command.downgrade(configuration, "0007")
+        command.downgrade(configuration, "0008")
         tables = connection.execute(text("SELECT name FROM authorities ORDER BY name")).scalars().all()
         assert tables == ["access", "device", "issuing", "root"]
     upgrade_schema(made.store)

@@ -11,7 +11,9 @@ from evertunnel.actions.add_template_policy import add_template_policy
 from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies
 from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.storage import tables
+from evertunnel.storage.store import Store
 from evertunnel.web.api.context import Actor, Context
+from evertunnel.web.api.cuts import make_change
 
 router = APIRouter(prefix="/v1/policies/access", tags=["policies"])
 
@@ -61,14 +63,21 @@ def list_access(context: Context) -> list[dict[str, Any]]:
 
 
 @router.post("", status_code=201)
-def import_one(body: Annotated[Any, Body()], context: Context, actor: Actor) -> dict[str, list[str]]:
+def import_one(
+    body: Annotated[Any, Body()], context: Context, actor: Actor, *, confirmed: bool = False
+) -> dict[str, list[str]]:
     """Import Graph JSON: one policy, an array, or an object with `value`."""
-    names = access.import_access_policies(context.store, body, actor=actor, now=context.clock())
-    return {"names": names}
+
+    def change(store: Store) -> list[str]:
+        return access.import_access_policies(store, body, actor=actor, now=context.clock())
+
+    return {"names": make_change(context, change, confirmed=confirmed)}
 
 
 @router.post("/import")
-def import_files(body: AccessImport, context: Context, actor: Actor) -> list[dict[str, Any]]:
+def import_files(
+    body: AccessImport, context: Context, actor: Actor, *, confirmed: bool = False
+) -> list[dict[str, Any]]:
     """Import the policies of several files, or say what would be imported."""
     files = [PolicyFile(file.name, file.data) for file in body.files]
     countries_known = context.find_country is not None
@@ -76,9 +85,13 @@ def import_files(body: AccessImport, context: Context, actor: Actor) -> list[dic
         with context.store.read() as connection:
             planned = plan_access_policies(connection, files, body.map, countries_known=countries_known)
     else:
-        planned = access.import_policy_files(
-            context.store, files, body.map, countries_known=countries_known, actor=actor, now=context.clock()
-        )
+
+        def change(store: Store) -> list[PlannedPolicy]:
+            return access.import_policy_files(
+                store, files, body.map, countries_known=countries_known, actor=actor, now=context.clock()
+            )
+
+        planned = make_change(context, change, confirmed=confirmed)
     return [_describe(each) for each in planned]
 
 
@@ -101,9 +114,13 @@ def add_template(body: NewFromTemplate, context: Context, actor: Actor) -> dict[
 
 
 @router.patch("/{name:path}", status_code=204)
-def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor) -> None:
+def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor, *, confirmed: bool = False) -> None:
     """Switch a conditional access policy on, off or to report-only."""
-    access.switch_access_policy(context.store, name, body.state, actor=actor, now=context.clock())
+
+    def change(store: Store) -> None:
+        access.switch_access_policy(store, name, body.state, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 @router.delete("/{name:path}", status_code=204)

@@ -28,6 +28,7 @@ class APIContext:
     maker: AuthorityMaker
     agents_port: int | None = None  # where agents of gateways on other hosts are waited for
     find_country: FindCountry | None = None
+    cut_at_most_percent: int = 20  # of the live sessions a change of policies may end without being confirmed
 
 
 def _get_context(request: Request) -> APIContext:

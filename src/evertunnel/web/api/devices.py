@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from evertunnel.access.fact_sources import ADMINISTRATOR
 from evertunnel.access.facts import COMPLIANT
 from evertunnel.actions.add_device import add_device
 from evertunnel.actions.assign_device import assign_device
@@ -110,7 +111,7 @@ def report(name: str, body: Report, context: Context, actor: Actor) -> None:
         name,
         COMPLIANT,
         value=body.compliant,
-        source="administrator",
+        source=ADMINISTRATOR,
         life=None if body.life_seconds is None else timedelta(seconds=body.life_seconds),
         actor=actor,
         now=context.clock(),

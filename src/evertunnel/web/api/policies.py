@@ -9,7 +9,9 @@ from sqlalchemy import select
 from evertunnel.actions import change_network_policies as network
 from evertunnel.actions.set_up_policies import set_up_policies
 from evertunnel.storage import tables
+from evertunnel.storage.store import Store
 from evertunnel.web.api.context import Actor, Context
+from evertunnel.web.api.cuts import make_change
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
 
@@ -57,24 +59,35 @@ def list_network(context: Context) -> list[dict[str, Any]]:
 
 
 @router.post("/network", status_code=201)
-def add_network(body: NewNetworkPolicy, context: Context, actor: Actor) -> dict[str, str]:
+def add_network(body: NewNetworkPolicy, context: Context, actor: Actor, *, confirmed: bool = False) -> dict[str, str]:
     """Add a network policy."""
-    policy_id = network.add_network_policy(
-        context.store, body.name, body.document, position=body.position, actor=actor, now=context.clock()
-    )
-    return {"id": policy_id, "name": body.name}
+
+    def change(store: Store) -> str:
+        return network.add_network_policy(
+            store, body.name, body.document, position=body.position, actor=actor, now=context.clock()
+        )
+
+    return {"id": make_change(context, change, confirmed=confirmed), "name": body.name}
 
 
 @router.patch("/network/{name:path}", status_code=204)
-def switch_network(name: str, body: Switch, context: Context, actor: Actor) -> None:
+def switch_network(name: str, body: Switch, context: Context, actor: Actor, *, confirmed: bool = False) -> None:
     """Switch a network policy on or off."""
-    network.switch_network_policy(context.store, name, enabled=body.enabled, actor=actor, now=context.clock())
+
+    def change(store: Store) -> None:
+        network.switch_network_policy(store, name, enabled=body.enabled, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 @router.delete("/network/{name:path}", status_code=204)
-def remove_network(name: str, context: Context, actor: Actor) -> None:
+def remove_network(name: str, context: Context, actor: Actor, *, confirmed: bool = False) -> None:
     """Remove a network policy."""
-    network.remove_network_policy(context.store, name, actor=actor, now=context.clock())
+
+    def change(store: Store) -> None:
+        network.remove_network_policy(store, name, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 def _list_texts(document: Any) -> list[str]:

@@ -7,14 +7,16 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from evertunnel.access.conditional.strengths import BUILT_IN
-from evertunnel.actions.import_policy_objects import add_named_location, import_policy_objects
+from evertunnel.actions.import_policy_objects import Imported, add_named_location, import_policy_objects
 from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.remove_policy_object import list_naming, list_policies, remove_policy_object
 from evertunnel.storage import policy_objects
 from evertunnel.storage.policy_objects import ObjectKind
+from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
 from evertunnel.web.api.access_policies import ImportedFile
 from evertunnel.web.api.context import Actor, Context
+from evertunnel.web.api.cuts import make_change
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
 
@@ -46,15 +48,19 @@ def list_locations(context: Context) -> list[dict[str, Any]]:
 
 
 @router.post("/locations", status_code=201)
-def add_location(body: NewLocation, context: Context, actor: Actor) -> dict[str, Any]:
+def add_location(body: NewLocation, context: Context, actor: Actor, *, confirmed: bool = False) -> dict[str, Any]:
     """Add a named location."""
-    return asdict(add_named_location(context.store, **body.model_dump(), actor=actor, now=context.clock()))
+
+    def change(store: Store) -> Imported:
+        return add_named_location(store, **body.model_dump(), actor=actor, now=context.clock())
+
+    return asdict(make_change(context, change, confirmed=confirmed))
 
 
 @router.post("/locations/import")
-def import_locations(body: ObjectImport, context: Context, actor: Actor) -> dict[str, Any]:
+def import_locations(body: ObjectImport, context: Context, actor: Actor, *, confirmed: bool = False) -> dict[str, Any]:
     """Import named locations."""
-    return _import(context, ObjectKind.LOCATION, body, actor)
+    return _import(context, ObjectKind.LOCATION, body, actor, confirmed=confirmed)
 
 
 @router.get("/locations/{name:path}")
@@ -76,9 +82,9 @@ def list_strengths(context: Context) -> list[dict[str, Any]]:
 
 
 @router.post("/strengths/import")
-def import_strengths(body: ObjectImport, context: Context, actor: Actor) -> dict[str, Any]:
+def import_strengths(body: ObjectImport, context: Context, actor: Actor, *, confirmed: bool = False) -> dict[str, Any]:
     """Import authentication strengths; those that are built in are left out."""
-    return _import(context, ObjectKind.STRENGTH, body, actor)
+    return _import(context, ObjectKind.STRENGTH, body, actor, confirmed=confirmed)
 
 
 @router.get("/strengths/{name:path}")
@@ -108,10 +114,13 @@ def _get(context: Context, kind: ObjectKind, name: str) -> dict[str, Any]:
         return _describe(row, list_naming(list_policies(connection), kind, row))
 
 
-def _import(context: Context, kind: ObjectKind, body: ObjectImport, actor: str) -> dict[str, Any]:
+def _import(context: Context, kind: ObjectKind, body: ObjectImport, actor: str, *, confirmed: bool) -> dict[str, Any]:
     files = [PolicyFile(file.name, file.data) for file in body.files]
-    done = import_policy_objects(context.store, kind, files, replace=body.replace, actor=actor, now=context.clock())
-    return asdict(done)
+
+    def change(store: Store) -> Imported:
+        return import_policy_objects(store, kind, files, replace=body.replace, actor=actor, now=context.clock())
+
+    return asdict(make_change(context, change, confirmed=confirmed))
 
 
 def _describe(row: AnyRow, policies: list[str]) -> dict[str, Any]:

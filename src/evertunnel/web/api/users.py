@@ -1,10 +1,13 @@
 """Users."""
 
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from evertunnel.access.fact_sources import ADMINISTRATOR
+from evertunnel.access.facts import SIGN_IN_RISK, USER_RISK
 from evertunnel.actions.add_totp import add_totp
 from evertunnel.actions.add_user import add_user
 from evertunnel.actions.change_user import change_user
@@ -12,6 +15,8 @@ from evertunnel.actions.confirm_totp import confirm_totp
 from evertunnel.actions.remove_subject import remove_subject
 from evertunnel.actions.remove_totp import remove_totp
 from evertunnel.actions.rename_subject import rename_subject
+from evertunnel.actions.report_user import report_user
+from evertunnel.errors import InvalidInputError
 from evertunnel.model import SubjectKind
 from evertunnel.storage import denials, people
 from evertunnel.storage.totp import list_totp
@@ -51,6 +56,15 @@ class Code(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     code: str
+
+
+class RiskReport(BaseModel):
+    """The risk of a user or of his sign-ins: none, low, medium or high; for how long (null: until said anew)."""
+
+    model_config = ConfigDict(extra="forbid")
+    sign_in_risk: str | None = None
+    user_risk: str | None = None
+    life_seconds: int | None = Field(default=None, gt=0, le=366 * 86400)
 
 
 @router.get("")
@@ -100,6 +114,16 @@ def change(name: str, body: UserChange, context: Context, actor: Actor) -> None:
         actor=actor,
         now=context.clock(),
     )
+
+
+@router.post("/{name}/reports", status_code=204)
+def report(name: str, body: RiskReport, context: Context, actor: Actor) -> None:
+    """Report risk by hand."""
+    said = {fact: level for fact, level in ((SIGN_IN_RISK, body.sign_in_risk), (USER_RISK, body.user_risk)) if level}
+    if not said:
+        raise InvalidInputError("name sign_in_risk, user_risk or both")
+    life = None if body.life_seconds is None else timedelta(seconds=body.life_seconds)
+    report_user(context.store, name, said, source=ADMINISTRATOR, life=life, actor=actor, now=context.clock())
 
 
 @router.post("/{name}/renames", status_code=204)

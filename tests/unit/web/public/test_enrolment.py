@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
@@ -18,6 +20,7 @@ from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest
 from evertunnel.errors import UnavailableError
 from evertunnel.model import SubjectKind
+from evertunnel.protocols.enrolment import build_signed_report
 from evertunnel.storage import tables
 from evertunnel.storage.store import Store
 from evertunnel.web.public.enrolment import Nonces, build_app
@@ -264,3 +267,41 @@ def test_a_code_of_any_length_is_bounded(client: TestClient, ready: Ready) -> No
     answer = ask(client, ready, code="1" * 33)
     assert (answer.status_code, list_attempts(ready)) == (422, [])
     assert "1" * 33 not in answer.text
+
+
+def report(client: TestClient, ready: Ready, posture: bytes, *, nonce: bytes | None = None, **changed: str) -> Any:
+    assert isinstance(ready.device_key, ec.EllipticCurvePrivateKey)
+    nonce = take_nonce(client) if nonce is None else nonce
+    signed = build_signed_report(nonce=nonce, posture_json=posture)
+    body = {
+        "posture": encode(posture), "device_certificate": encode(ready.device_certificate_der),
+        "device_signature": encode(ready.device_key.sign(signed, ec.ECDSA(hashes.SHA256()))), "nonce": encode(nonce),
+    }  # fmt: skip
+    return client.post("/v1/posture-reports", json=body | changed)
+
+
+GOOD_POSTURE = b'{"operatingSystem": "Linux", "firewall": true}'
+
+
+def test_posture_is_reported_once_with_a_nonce(client: TestClient, ready: Ready) -> None:
+    nonce = take_nonce(client)
+    assert report(client, ready, GOOD_POSTURE, nonce=nonce).status_code == 204
+    with ready.installation.store.read() as connection:
+        rows = connection.execute(select(tables.facts).where(tables.facts.c.source == "device")).all()
+    assert {row.name: row.value for row in rows} == {"operatingSystem": "Linux", "firewall": "true"}
+    again = report(client, ready, GOOD_POSTURE, nonce=nonce)
+    assert (again.status_code, "nonce" in again.text) == (409, True)
+
+
+def test_a_report_that_is_wrong_or_not_signed_is_refused_in_few_words(client: TestClient, ready: Ready) -> None:
+    forged = report(client, ready, GOOD_POSTURE, device_signature=encode(b"x" * 70))
+    assert (forged.status_code, forged.json()) == (403, {"detail": "The report was refused."})
+    verdict = report(client, ready, b'{"compliant": true}')
+    assert verdict.status_code == 422
+    assert "nothing a device may say of itself" in verdict.json()["detail"]
+
+
+def test_a_device_that_reports_without_end_is_held_back(client: TestClient, ready: Ready) -> None:
+    statuses = [report(client, ready, GOOD_POSTURE).status_code for _ in range(8)]
+    assert statuses[0] == 204
+    assert statuses[-1] == 503

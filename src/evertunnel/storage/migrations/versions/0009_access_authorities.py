@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 _ACTIVE = sa.text("state = 'active'")
 _MICROSECONDS = 1_000_000

@@ -1,0 +1,90 @@
+"""Count which live sessions a change of policies would end, before it is made."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from evertunnel.access.decision import Policies, decide_tunnel
+from evertunnel.actions.decide import Decider, read_policies
+from evertunnel.actions.end_unentitled_sessions import gather_session_facts
+from evertunnel.errors import ConfirmationNeededError
+from evertunnel.storage import sessions
+from evertunnel.storage.store import Store, Transaction
+
+# Fewer than this nobody has to be asked about.
+_MANY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """How many sessions live, and how many of them a change would end."""
+
+    live: int
+    ended: int
+
+    @property
+    def percent(self) -> int:
+        """The share that would end."""
+        return round(100 * self.ended / self.live) if self.live else 0
+
+
+def verify_cuts(
+    store: Store, change: Callable[[Store], object], decider: Decider, *, at_most_percent: int, now: datetime
+) -> None:
+    """Raise ConfirmationNeededError when a change would end more than its share of the live sessions.
+
+    `change` is the very action that is about to be made, on one transaction; here it is undone. The decider is a fresh
+    one. What it raises is raised.
+    """
+    with store.read() as connection:
+        if sessions.count_live(connection) < _MANY:
+            return
+    cuts = count_cuts(store, change, decider, now=now)
+    if cuts.ended >= _MANY and cuts.percent > at_most_percent:
+        raise ConfirmationNeededError(
+            f"this would end {cuts.ended} of {cuts.live} live sessions at once ({cuts.percent} %; up to "
+            f"{at_most_percent} % nobody is asked): say that you want it with --cut, or try report-only first"
+        )
+
+
+def count_cuts(store: Store, change: Callable[[Store], object], decider: Decider, *, now: datetime) -> Cuts:
+    """Decide every live session by the policies as they are and as they would be. Nothing is locked meanwhile."""
+    changed = try_out(store, change)
+    with store.read() as connection:
+        decider.refresh(connection)
+        rows = sessions.list_live(connection)
+    ended = 0
+    for row in rows:
+        facts = gather_session_facts(decider, row, now=now)
+        ended += decider.decide_tunnel(facts).granted and not decide_tunnel(changed, facts).granted
+    return Cuts(len(rows), ended)
+
+
+def try_out(store: Store, change: Callable[[Store], object]) -> Policies:
+    """The policies as they would be after a change, which is made and undone."""
+    trial = _Trial(store)
+    with suppress(_UndoneError):
+        change(cast("Store", trial))
+    return trial.policies
+
+
+class _UndoneError(Exception):
+    """Nothing of a trial stays."""
+
+
+class _Trial:
+    """A store whose transactions are looked at and undone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.policies = Policies()
+
+    @contextmanager
+    def write(self, now: datetime) -> Iterator[Transaction]:
+        """As a store's, up to the end."""
+        with self._store.write(now) as tx:
+            yield tx
+            self.policies = read_policies(tx.connection)
+            raise _UndoneError

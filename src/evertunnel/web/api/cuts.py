@@ -1,0 +1,24 @@
+"""Changes of policies that ask first when they would end many sessions."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from evertunnel.actions.count_cuts import verify_cuts
+from evertunnel.actions.decide import Decider
+from evertunnel.storage.store import Store
+from evertunnel.web.api.context import APIContext
+
+_Result = TypeVar("_Result")
+
+
+def make_change(context: APIContext, change: Callable[[Store], _Result], *, confirmed: bool) -> _Result:
+    """Make it, unless it would end more live sessions than nobody is asked about. Raises ConfirmationNeededError."""
+    if not confirmed:
+        verify_cuts(
+            context.store,
+            change,
+            Decider(context.find_country),
+            at_most_percent=context.cut_at_most_percent,
+            now=context.clock(),
+        )
+    return change(context.store)

@@ -1,0 +1,114 @@
+"""A change of policies that would end many live sessions is not made before somebody says that it is meant."""
+
+from typing import Any
+
+import pytest
+
+from evertunnel.actions.add_user import add_user
+from evertunnel.actions.change_membership import join_group
+from evertunnel.actions.change_network_policies import add_network_policy, switch_network_policy
+from evertunnel.actions.count_cuts import Cuts, count_cuts, verify_cuts
+from evertunnel.actions.decide import Decider
+from evertunnel.actions.import_access_policies import import_access_policies, switch_access_policy
+from evertunnel.errors import ConfirmationNeededError, NotFoundError
+from evertunnel.model import CertificateKind, Session, SessionState, SubjectKind, TunnelKind
+from evertunnel.storage import sessions
+from evertunnel.storage.store import Store
+from tests.installation import ADMIN, Installation
+from tests.unit.access.samples import make_document
+from tests.unit.web.api.clients import build_client
+
+SALES = 6
+OTHERS = 4
+
+
+@pytest.fixture
+def office(installation: Installation) -> Installation:
+    """Ten live sessions of ten people, six of them of the group Sales."""
+    gateway_id = installation.add_gateway()
+    installation.add_group("Sales")
+    installation.do(add_network_policy, "everything", {"permission": "grant"})
+    made = []
+    for number in range(SALES + OTHERS):
+        name = f"u{number}@corp.example"
+        user_id = installation.do(add_user, name, password=None)
+        if number < SALES:
+            installation.do(join_group, "Sales", SubjectKind.USER, name)
+        certificate_id = installation.issue(CertificateKind.USER, name, user_id=user_id).id
+        made.append(
+            Session(
+                f"s{number}", TunnelKind.USER, SessionState.UP, gateway_id, number, installation.now,
+                user_id=user_id, certificate_id=certificate_id, spis=f"{number}_{number}",
+            )
+        )  # fmt: skip
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(tx, made)
+    document = make_document("block", name="Block sales", state="disabled", users={"includeGroups": ["Sales"]})
+    installation.do(import_access_policies, document)
+    return installation
+
+
+def count(installation: Installation, action: Any, *arguments: Any, **options: Any) -> Cuts:
+    def change(store: Store) -> None:
+        action(store, *arguments, actor=ADMIN, now=installation.now, **options)
+
+    return count_cuts(installation.store, change, Decider(), now=installation.now)
+
+
+def test_who_would_be_cut_is_counted_and_nothing_is_changed(office: Installation) -> None:
+    assert count(office, switch_access_policy, "Block sales", "on") == Cuts(SALES + OTHERS, SALES)
+    assert count(office, switch_access_policy, "Block sales", "report-only") == Cuts(SALES + OTHERS, 0)
+    assert count(office, switch_network_policy, "everything", enabled=False).ended == SALES + OTHERS
+    office.refresh()
+    assert count(office, switch_access_policy, "Block sales", "on").ended == SALES, "still"
+
+
+def test_who_is_refused_already_is_not_counted_again(office: Installation) -> None:
+    office.do(switch_access_policy, "Block sales", "on")
+    assert count(office, switch_network_policy, "everything", enabled=False).ended == OTHERS
+
+
+@pytest.mark.parametrize(("at_most_percent", "asks"), [(20, True), (59, True), (60, False), (100, False)])
+def test_it_asks_above_the_share(office: Installation, at_most_percent: int, asks: bool) -> None:
+    def change(store: Store) -> None:
+        switch_access_policy(store, "Block sales", "on", actor=ADMIN, now=office.now)
+
+    def verify() -> None:
+        verify_cuts(office.store, change, Decider(), at_most_percent=at_most_percent, now=office.now)
+
+    if asks:
+        with pytest.raises(ConfirmationNeededError, match=r"6 of 10 live sessions at once \(60 %"):
+            verify()
+    else:
+        verify()
+
+
+def test_a_change_that_cannot_be_made_says_so_instead(office: Installation) -> None:
+    with pytest.raises(NotFoundError):
+        count(office, switch_access_policy, "nobody", "on")
+
+
+def test_over_the_api_it_is_made_only_when_confirmed(office: Installation) -> None:
+    def read_state() -> str:
+        (policy,) = client.get("/v1/policies/access").json()
+        return str(policy["document"]["state"])
+
+    with build_client(office) as client:
+        for path, body in (
+            ("access/Block sales", {"state": "on"}),
+            ("network/everything", {"enabled": False}),
+        ):
+            answer = client.patch(f"/v1/policies/{path}", json=body)
+            assert answer.status_code == 409
+            assert "--cut" in answer.json()["title"]
+        assert client.delete("/v1/policies/network/everything").status_code == 409
+        denies = {"name": "Nobody", "document": {"permission": "deny"}, "position": 1}
+        assert client.post("/v1/policies/network", json=denies).status_code == 409
+        block = make_document("block", name="Everybody")
+        assert client.post("/v1/policies/access", json=block).status_code == 409
+        files = {"files": [{"name": "f", "data": block}]}
+        assert client.post("/v1/policies/access/import", json=files).status_code == 409
+        assert read_state() == "disabled"
+        answer = client.patch("/v1/policies/access/Block sales", params={"confirmed": True}, json={"state": "on"})
+        assert answer.status_code == 204
+        assert read_state() == "enabled"
