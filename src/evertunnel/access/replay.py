@@ -32,7 +32,9 @@ class Difference:
 def replay(policies: Policies, attempts: Iterable[RecordedAttempt]) -> Iterator[Difference]:
     """Those that would newly be granted or refused."""
     for attempt in attempts:
-        decide = decide_certificate if attempt.facts.tunnel is None else decide_tunnel
-        decision = decide(policies, attempt.facts)
+        if attempt.facts.tunnel is None:
+            decision = decide_certificate(policies, attempt.facts)
+        else:
+            decision = decide_tunnel(policies, attempt.facts, with_results=False)
         if decision.granted != attempt.granted:
             yield Difference(attempt, decision)

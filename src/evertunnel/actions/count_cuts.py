@@ -58,7 +58,8 @@ def count_cuts(store: Store, change: Callable[[Store], object], decider: Decider
     ended = 0
     for row in rows:
         facts = gather_session_facts(decider, row, now=now)
-        ended += decider.decide_tunnel(facts).granted and not decide_tunnel(changed, facts).granted
+        stays = decide_tunnel(changed, facts, with_results=False).granted
+        ended += not stays and decider.decide_tunnel(facts, with_results=False).granted
     return Cuts(len(rows), ended)
 
 

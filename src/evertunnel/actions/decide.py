@@ -169,9 +169,9 @@ class Decider:
         # Most know nothing more of anybody: then nothing is copied.
         return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
 
-    def decide_tunnel(self, facts: Facts) -> Decision:
-        """May this tunnel come up, or stay up?"""
-        return self._explain(decide_tunnel(self._policies, facts))
+    def decide_tunnel(self, facts: Facts, *, with_results: bool = True) -> Decision:
+        """May this tunnel come up, or stay up? With every policy's result only if somebody reads them."""
+        return self._explain(decide_tunnel(self._policies, facts, with_results=with_results))
 
     def decide_certificate(self, facts: Facts) -> Decision:
         """May a short-lived certificate be issued?"""

@@ -14,7 +14,7 @@ from evertunnel.storage.tables import AnyRow
 
 def find_refusal(decider: Decider, row: AnyRow, *, now: datetime) -> Decision | None:
     """Why a live session would not be granted now, if so. Reads nothing but the state in memory."""
-    decision = decider.decide_tunnel(gather_session_facts(decider, row, now=now))
+    decision = decider.decide_tunnel(gather_session_facts(decider, row, now=now), with_results=False)
     return None if decision.granted else decision
 
 
