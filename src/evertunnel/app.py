@@ -15,6 +15,8 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
@@ -236,7 +238,7 @@ def _run_radius(
         return TLSContext(
             chain=chain,
             key=key,
-            trusted=[known[Authority.ISSUING], *decider.list_access_authorities()],
+            trusted=[known[Authority.ISSUING], *_list_access_authorities(decider, known[Authority.ROOT])],
             is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
         )
 
@@ -263,6 +265,19 @@ def _run_radius(
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
     process.run()
+
+
+def _list_access_authorities(decider: Decider, root: x509.Certificate) -> list[x509.Certificate]:
+    """Those that the root signed. A row alone makes none: whoever writes to the database has not the root's key."""
+    found = []
+    for authority in decider.list_access_authorities():
+        try:
+            authority.verify_directly_issued_by(root)
+        except (InvalidSignature, ValueError, TypeError) as error:
+            log.error("access authority left out: the root did not sign it", error=repr(error))
+        else:
+            found.append(authority)
+    return found
 
 
 def _run_web_public(installation: Installation, http: socket.socket, https: socket.socket) -> None:

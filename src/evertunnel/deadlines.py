@@ -35,6 +35,9 @@ def keep_deadlines(store: Store, clock: Callable[[], datetime], stopped: threadi
         except UnavailableError as error:
             log.warning("cannot look for what ended", error=str(error))
             continue
+        except Exception:  # a bug over one row must not keep denials, trust and facts from ending
+            log.exception("cannot look for what ended")
+            continue
         # A clock that was set back goes over the same time again.
         looked = now
         seconds = max(_LOOK_AT_LEAST_SECONDS, left)

@@ -21,6 +21,8 @@ from evertunnel.signer import EVERYTHING, Allowed, LocalSigner
 
 _MAXIMUM_LINE_BYTES = 64 * 1024
 _TIMEOUT_SECONDS = 10.0
+# An RSA key on a slow machine.
+_MAKE_TIMEOUT_SECONDS = 120.0
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 # What each process may ask for. A process that is not here may ask for nothing.
@@ -91,7 +93,7 @@ class SignerClient:
     def _ask(self, request: dict[str, str]) -> Any:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(_TIMEOUT_SECONDS)
+                connection.settimeout(_MAKE_TIMEOUT_SECONDS if "make" in request else _TIMEOUT_SECONDS)
                 connection.connect(str(self._path))
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 with connection.makefile("rb") as answers:

@@ -80,7 +80,9 @@ def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[
 
 def record_failure(tx: Transaction, login: LoginFacts, decision: Decision) -> Attempt:
     """Record an attempt that ended before there was anything to decide, or was refused on the way."""
-    attempt = build_attempt(login, decision, login.decided.facts if login.decided else None)
+    # Over an error of ours nothing is kept that the error may be in.
+    decided = None if decision.reason is Reason.INTERNAL_ERROR else login.decided
+    attempt = build_attempt(login, decision, decided.facts if decided else None)
     tx.record_attempt(attempt)
     return attempt
 
@@ -89,6 +91,9 @@ def _find_decision(decider: Decider, login: LoginFacts, now: datetime) -> tuple[
     """The one that was made, if nothing changed and no time passed since."""
     decided = login.decided
     if decided is None or decided.epoch != decider.epoch or not timedelta(0) <= now - decided.facts.at < _FRESH:
+        return None
+    certificate = decided.facts.certificate
+    if certificate is None or now >= certificate.not_after:
         return None
     return decided.facts, decided.decision
 

@@ -50,7 +50,7 @@ def verify_cuts(
 
 
 def count_cuts(store: Store, change: Callable[[Store], object], decider: Decider, *, now: datetime) -> Cuts:
-    """Decide every live session by the policies as they are and as they would be. Nothing is locked meanwhile."""
+    """Decide every live session by the policies as they are and as they would be, with nothing locked meanwhile."""
     changed = try_out(store, change)
     with store.read() as connection:
         decider.refresh(connection)

@@ -58,11 +58,12 @@ def read_policies(connection: Connection) -> Policies:
 class Decider:
     """Compiled policies and everything known of users, devices and certificates, as of one epoch.
 
-    `find_country` is asked only while a policy names countries; without it no country is known.
+    `find_country` is asked only while a policy names countries, or `always`; without it no country is known.
     """
 
-    def __init__(self, find_country: FindCountry | None = None) -> None:
+    def __init__(self, find_country: FindCountry | None = None, *, always: bool = False) -> None:
         self._find_country = find_country
+        self._always_finds_country = always
         self._asks_for_country = False
         self._locations: dict[str, NamedLocation] = {}
         self._strengths: dict[str, AuthenticationStrength] = {}
@@ -83,9 +84,14 @@ class Decider:
 
         A writing transaction gives the epoch it read first, which saves asking for it again.
         """
-        changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
-        if changes.kinds & _KINDS:
-            self._compile(changes.kinds)
+        try:
+            changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
+            if changes.kinds & _KINDS:
+                self._compile(changes.kinds)
+        except Exception:
+            self._snapshot.epoch = 0  # half of it may be in: next time all is read afresh
+            self._due = set(_KINDS)
+            raise
         return changes
 
     @property
@@ -186,7 +192,7 @@ class Decider:
         return self._policies
 
     def _gather_sign_in(self, client_address: str) -> SignInFacts:
-        if not self._asks_for_country or self._find_country is None:
+        if not (self._asks_for_country or self._always_finds_country) or self._find_country is None:
             return _NOTHING_KNOWN
         address = read_address(client_address)
         return _NOTHING_KNOWN if address is None else SignInFacts(country=self._find_country(address))

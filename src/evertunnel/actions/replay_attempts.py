@@ -21,8 +21,19 @@ from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
 
 _policies = tables.access_policies
-# They were refused before any policy was asked, and no policy would have been.
-_NOT_ASKED = frozenset({Reason.IDENTITY_MISMATCH.value})
+# They did not end by what policies say, whatever these said on the way.
+_NOT_ASKED = frozenset(
+    reason.value
+    for reason in (
+        Reason.IDENTITY_MISMATCH,
+        Reason.CLIENT_STOPPED,
+        Reason.TOO_MANY_ROUNDS,
+        Reason.TOO_MANY_FAILURES,
+        Reason.TLS_FAILED,
+        Reason.INTERNAL_ERROR,
+        Reason.LIFETIME_TOO_SHORT,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ def add_template(
     country: Annotated[list[str] | None, typer.Option(help="For one about places: a country, as two letters.")] = None,
     location: Annotated[str, typer.Option(help="For one about places: a named location instead.")] = "",
     on: Annotated[bool, typer.Option("--on", help="Enforce it at once; else it only reports.")] = False,
+    cut: CUT = False,
 ) -> None:
     """Add a policy that many write, report-only at first.
 
@@ -136,7 +137,7 @@ def add_template(
         "countries": country or [],
         "location": location,
     }
-    policy = API(context).post("policies", "access", "templates", body=body)
+    policy = API(context).post("policies", "access", "templates", body=body, confirmed=cut)
     _say_planned(policy)
     if not exclude_group:
         say("It is about everybody. Keep a way in: exclude a group of emergency accounts with --exclude-group.")

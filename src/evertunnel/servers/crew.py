@@ -58,10 +58,13 @@ class Crew:
         """Seconds since a worker said that it is there."""
         return uptime - self._shared[1 + number]
 
-    @property
-    def busy(self) -> float:
-        """How many cores all need together."""
-        return sum(self._shared[1 + self.count :])
+    def measure_busy(self, uptime: float) -> float:
+        """How many cores all need together that are there."""
+        return sum(
+            self._shared[1 + self.count + number]
+            for number in range(self.count)
+            if self.find_silence(number, uptime) <= _STANDS_STILL_SECONDS
+        )
 
 
 class Shift:
@@ -81,6 +84,7 @@ class Shift:
         self._read_cpu_seconds = cpu_seconds
         self._measure_at = self._measured_at = self._cpu_seconds = 0.0
         self._calm_since: float | None = None
+        self._steered = 0
 
     @property
     def awake(self) -> int:
@@ -106,8 +110,9 @@ class Shift:
         busy = 0.0
         if self._measured_at:
             busy = (cpu_seconds - self._cpu_seconds) / (uptime - self._measured_at)
-        elif not self._number:
-            self._steer(self._crew.awake)
+        if not self._number and self._steered != self._crew.awake:
+            # When it begins, and when two told the kernel at once and the last word was not the right one.
+            self._tell_kernel(self._crew.awake)
         self._measure_at, self._measured_at, self._cpu_seconds = uptime + _MEASURE_SECONDS, uptime, cpu_seconds
         self._crew.say_busy(self._number, busy)
         if busy > _BUSY:
@@ -115,7 +120,7 @@ class Shift:
         if self._number:
             if (silence := self._crew.find_silence(0, uptime)) > _STANDS_STILL_SECONDS:
                 self._wake("the first one stands still", seconds=round(silence, 1))
-        elif self._crew.busy > _CALM:
+        elif self._crew.measure_busy(uptime) > _CALM:
             self._calm_since = None
         elif self._calm_since is None:
             self._calm_since = uptime
@@ -126,9 +131,13 @@ class Shift:
         self._calm_since = None
         self._set(self._crew.count, why, **details)
 
+    def _tell_kernel(self, awake: int) -> None:
+        self._steered = awake
+        self._steer(awake)
+
     def _set(self, awake: int, why: str, **details: float) -> None:
         if self._crew.awake == awake:
             return
         self._crew.awake = awake  # first, so that who is woken by a packet knows that it is awake
-        self._steer(awake)
+        self._tell_kernel(awake)
         log.info("workers that take new logins", awake=awake, why=why, **details)

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -27,7 +28,7 @@ from evertunnel.protocols.eap.conversation import (
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
-from evertunnel.protocols.eap.open_conversations import OpenConversations
+from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
@@ -90,16 +91,29 @@ class PolicyServer:
         self._crowded_out: list[Login] = []
         self._duplicates: Duplicates[Reply] = Duplicates()
         self._dropped: Counter[str] = Counter()
+        self._shared_by, self._part_at = place.count, math.inf
         self.share_with(place.count)
 
-    def share_with(self, awake: int) -> None:
-        """Take this worker's part of everything that is bounded, which is more while others are asleep."""
+    def share_with(self, awake: int, *, uptime: float | None = None) -> None:
+        """Take this worker's part of everything that is bounded, which is more while others are asleep.
+
+        A smaller part than before is taken when those logins are over that were open, if it is told when it is: they
+        cannot go on elsewhere, and whoever wakes others does it because many wait.
+        """
         self._awake = awake
         self._sources.share_with(awake)
-        self._duplicates.capacity = _REMEMBERED_AT_MOST // awake
-        self._crowded_out += self._conversations.resize(
-            capacity=_OPEN_AT_MOST // awake, tls_capacity=_TLS_AT_MOST // awake
-        )
+        if uptime is None or awake <= self._shared_by:
+            self._take_part()
+        else:
+            self._part_at = uptime + OPEN_SECONDS
+
+    def _take_part(self) -> None:
+        self._shared_by, self._part_at = self._awake, math.inf
+        self._duplicates.capacity = _REMEMBERED_AT_MOST // self._awake
+        for login in self._conversations.resize(
+            capacity=_OPEN_AT_MOST // self._awake, tls_capacity=_TLS_AT_MOST // self._awake
+        ):
+            self._crowd_out(login)
 
     def load_gateways(self) -> None:
         """Take the gateways the decider knows; one whose secret does not open is left out."""
@@ -190,6 +204,8 @@ class PolicyServer:
 
     def expire(self, uptime: float) -> list[Verdict]:
         """Logins whose client stopped answering, to be recorded."""
+        if uptime >= self._part_at:
+            self._take_part()
         crowded_out, self._crowded_out = self._crowded_out, []
         silent = [
             _stop(login, "the client did not answer our last message", uptime)
@@ -305,11 +321,14 @@ class PolicyServer:
         stage = login.conversation.stage
         evicted = self._conversations.put(state, login.gateway.id, login, exchange.uptime, stage)
         if evicted is not None:
-            evicted.let_go()
-            if len(self._crowded_out) < _CROWDED_OUT_AT_MOST:
-                self._crowded_out.append(evicted)
-            else:
-                self._dropped["crowded_out"] += 1
+            self._crowd_out(evicted)
+
+    def _crowd_out(self, login: Login) -> None:
+        login.let_go()
+        if len(self._crowded_out) < _CROWDED_OUT_AT_MOST:
+            self._crowded_out.append(login)
+        else:
+            self._dropped["crowded_out"] += 1
 
     def _refuse(self, exchange: Exchange, reason: Reason, detail: str) -> Verdict:
         login = exchange.login

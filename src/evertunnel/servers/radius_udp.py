@@ -83,10 +83,11 @@ class RadiusProcess:
 
     def _take_part(self) -> None:
         """Before packets are taken: whose they are depends on who is awake."""
-        self._shift.take_turn(time.monotonic(), packets=self._packets)
+        uptime = time.monotonic()
+        self._shift.take_turn(uptime, packets=self._packets)
         if self._shift.awake != self._awake:
             self._awake = self._shift.awake
-            self._server.share_with(self._awake)
+            self._server.share_with(self._awake, uptime=uptime)
 
     def _follow(self) -> None:
         """Before packets are taken: after a silence they are judged by what changed meanwhile."""

@@ -55,6 +55,7 @@ class Recorder:
         False: it could not be read. It is tried again at the next call.
         """
         behind, self._behind = self._behind, True
+        changes = Changes()
         try:
             self._behind = self._watch.changed() or behind
             if not self._behind:
@@ -64,8 +65,9 @@ class Recorder:
         except UnavailableError as error:
             log.warning("cannot read the database", error=str(error))
             return False
+        finally:
+            self._tell(changes)  # also when the reading ended badly: the decider knows it now, and tells it once
         self._behind = False
-        self._tell(changes)
         return True
 
     def can_record(self, uptime: float) -> bool:

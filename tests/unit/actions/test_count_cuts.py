@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from evertunnel.actions.add_user import add_user
 from evertunnel.actions.change_membership import join_group
@@ -10,9 +11,10 @@ from evertunnel.actions.change_network_policies import add_network_policy, switc
 from evertunnel.actions.count_cuts import Cuts, count_cuts, verify_cuts
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.import_access_policies import import_access_policies, switch_access_policy
+from evertunnel.actions.import_policy_objects import add_named_location
 from evertunnel.errors import ConfirmationNeededError, NotFoundError
 from evertunnel.model import CertificateKind, Session, SessionState, SubjectKind, TunnelKind
-from evertunnel.storage import sessions
+from evertunnel.storage import sessions, tables
 from evertunnel.storage.store import Store
 from tests.installation import ADMIN, Installation
 from tests.unit.access.samples import make_document
@@ -61,6 +63,20 @@ def test_who_would_be_cut_is_counted_and_nothing_is_changed(office: Installation
     assert count(office, switch_network_policy, "everything", enabled=False).ended == SALES + OTHERS
     office.refresh()
     assert count(office, switch_access_policy, "Block sales", "on").ended == SALES, "still"
+
+
+def test_the_first_policy_about_countries_is_counted_with_the_countries_known(office: Installation) -> None:
+    block = make_document("block", name="All but Germany")
+    block["conditions"]["locations"] = {"includeLocations": ["All"], "excludeLocations": ["Germany"]}
+    office.do(add_named_location, "Germany", countries=["DE"])
+    with office.store.write(office.now) as tx:
+        tx.connection.execute(update(tables.sessions).values(remote_address="192.0.2.7"))
+
+    def change(store: Store) -> None:
+        import_access_policies(store, block, actor=ADMIN, now=office.now)
+
+    decider = Decider(lambda _address: "DE", always=True)
+    assert count_cuts(office.store, change, decider, now=office.now).ended == 0
 
 
 def test_who_is_refused_already_is_not_counted_again(office: Installation) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evertunnel.protocols.eap.open_conversations import OpenConversations
+from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
 from evertunnel.protocols.eap.stage import Stage
 from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.logins import Elsewhere, Reply
@@ -142,3 +142,29 @@ def test_who_is_alone_awake_has_all_of_what_is_bounded_and_gives_it_up() -> None
     assert table.resize(capacity=50, tls_capacity=2) == ["login 0", "login 1"]
     assert len(table) == 2
     assert table.put(b"x", "gateway", "another", 9.0, Stage.CLIENT_HELLO) == "login 2"
+
+
+def test_logins_that_were_open_when_others_woke_are_not_thrown_away(scene: Scene) -> None:
+    """Whoever wakes others does it because many wait; they cannot go on elsewhere."""
+    server = scene.server
+    server.share_with(1, uptime=scene.uptime)
+    for _ in range(40):
+        scene.gateway.log_in(scene.new_client(), rounds=2)
+    opened = server.open_logins
+    server.share_with(64, uptime=scene.uptime)
+    assert server.open_logins == opened
+    assert server.expire(scene.uptime + 1) == []
+    server.expire(scene.uptime + OPEN_SECONDS)
+    assert server.open_logins <= 10_000 // 64
+
+
+def test_the_kernel_is_told_again_when_two_told_it_at_once(watched: Watched) -> None:
+    watched.crew.awake = COUNT  # another one woke all, and its word came before ours
+    watched.run(0.5)
+    assert watched.steered[-1] == COUNT
+
+
+def test_one_that_died_busy_does_not_keep_the_others_awake(watched: Watched) -> None:
+    watched.run(1, busy=0.9)
+    watched.run(60, busy=0.1, only=(0, 1))
+    assert watched.crew.awake == 1

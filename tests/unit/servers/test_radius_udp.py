@@ -31,7 +31,7 @@ def serving(scene: Scene, *, before: Callable[[Server], None] | None = None, wor
         closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(scene.server, "share_with", lambda _awake: None)  # the others are not here
+        patch.setattr(scene.server, "share_with", lambda _awake, **_: None)  # the others are not here
         listener.bind(("127.0.0.1", 0))
         crew = Crew(workers, all_awake=True)
         process = RadiusProcess(Port(listener), scene.server, scene.recorder, shift=Shift(crew, 0, lambda _: None))

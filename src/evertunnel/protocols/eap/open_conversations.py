@@ -10,6 +10,8 @@ from evertunnel.protocols.eap.stage import Stage
 T = TypeVar("T")
 
 STATE_BYTES = 16
+# How long a conversation waits for its peer.
+OPEN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class OpenConversations(Generic[T]):
     What holds TLS state has a bound of its own, `tls_capacity`: it weighs twenty times the rest.
     """
 
-    def __init__(self, *, seconds: float = 30.0, capacity: int = 10_000, tls_capacity: int = 1_000) -> None:
+    def __init__(self, *, seconds: float = OPEN_SECONDS, capacity: int = 10_000, tls_capacity: int = 1_000) -> None:
         self._seconds = seconds
         self._open: dict[bytes, _Open[T]] = {}
         self._light, self._heavy = _Queues(capacity), _Queues(tls_capacity)

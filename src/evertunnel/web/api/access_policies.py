@@ -96,21 +96,24 @@ def import_files(
 
 
 @router.post("/templates", status_code=201)
-def add_template(body: NewFromTemplate, context: Context, actor: Actor) -> dict[str, Any]:
+def add_template(body: NewFromTemplate, context: Context, actor: Actor, *, confirmed: bool = False) -> dict[str, Any]:
     """Add a policy from a template."""
-    planned = add_template_policy(
-        context.store,
-        body.template,
-        name=body.name,
-        on=body.on,
-        exclude_groups=body.exclude_groups,
-        location=body.location,
-        countries=body.countries,
-        countries_known=context.find_country is not None,
-        actor=actor,
-        now=context.clock(),
-    )
-    return _describe(planned)
+
+    def change(store: Store) -> PlannedPolicy:
+        return add_template_policy(
+            store,
+            body.template,
+            name=body.name,
+            on=body.on,
+            exclude_groups=body.exclude_groups,
+            location=body.location,
+            countries=body.countries,
+            countries_known=context.find_country is not None,
+            actor=actor,
+            now=context.clock(),
+        )
+
+    return _describe(make_change(context, change, confirmed=confirmed))
 
 
 @router.patch("/{name:path}", status_code=204)

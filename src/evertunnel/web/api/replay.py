@@ -1,10 +1,9 @@
 """Trying a draft of the conditional access policies on recorded attempts."""
 
-from datetime import datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from evertunnel.access.replay import Difference
 from evertunnel.actions.replay_attempts import Draft, build_draft, replay_page
@@ -20,8 +19,8 @@ class Replay(BaseModel):
     documents: Any = None
     states: dict[str, Literal["on", "off", "report-only"]] = Field(default_factory=dict)
     alone: bool = False
-    since: datetime | None = None
-    until: datetime | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
     after: str | None = None
     limit: int = Field(default=5_000, ge=1, le=10_000)
 

@@ -1,25 +1,40 @@
 """What would come of a sign-in or a tunnel: our own question with everything in the answer, and Graph's."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from evertunnel.access.conditional.evaluate_request import build_evaluate_answer, read_evaluate_request
 from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
-from evertunnel.access.conditional.sign_in import VPN, VPN_NAMES, read_address
+from evertunnel.access.conditional.sign_in import INSIDER_RISK_LEVELS, PLATFORMS, VPN, VPN_NAMES, read_address
+from evertunnel.access.conditional.strengths import METHODS
 from evertunnel.access.decision import build_sign_in
 from evertunnel.access.what_if import Prospect, Supposition, suppose
 from evertunnel.actions.ask_what_if import Question, ask_what_if, gather
 from evertunnel.diagnosis.reasons import explain
-from evertunnel.model import CertificateKind, TunnelKind
+from evertunnel.model import AuthenticationMethod, CertificateKind, TunnelKind
 from evertunnel.storage import tables
 from evertunnel.web.api.context import Context
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
+
+
+def _one_of(words: Sequence[str]) -> AfterValidator:
+    """A word nobody knows would match nothing, and the answer would be wrong with confidence."""
+
+    def verify(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text
+
+    return AfterValidator(verify)
+
+
+_RISKS = _one_of(("none", "low", "medium", "high"))
 
 
 class WhatIf(BaseModel):
@@ -32,15 +47,15 @@ class WhatIf(BaseModel):
     tunnel: TunnelKind | None = TunnelKind.USER
     certificate: CertificateKind | None = None
     address: str | None = None
-    country: str | None = None
-    platform: str | None = None
+    country: Annotated[str, Field(pattern="^([A-Z]{2})?$")] | None = None
+    platform: Annotated[str, _one_of(PLATFORMS)] | None = None
     compliant: bool | None = None
     domain_joined: bool | None = None
-    sign_in_risk: str | None = None
-    user_risk: str | None = None
-    insider_risk: str | None = None
-    methods: list[str] | None = None
-    signed_in_at: datetime | None = None
+    sign_in_risk: Annotated[str, _RISKS] | None = None
+    user_risk: Annotated[str, _RISKS] | None = None
+    insider_risk: Annotated[str, _one_of(INSIDER_RISK_LEVELS)] | None = None
+    methods: list[Annotated[str, _one_of((*METHODS, *AuthenticationMethod))]] | None = None
+    signed_in_at: AwareDatetime | None = None
     device_properties: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -51,7 +51,16 @@ def test_what_is_supposed_decides(office: Installation) -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [({}, 422), ({"user": "nobody"}, 404), ({"user": ALICE, "colour": "red"}, 422), ({"user": 7}, 422)],
+    [
+        ({}, 422),
+        ({"user": "nobody"}, 404),
+        ({"user": ALICE, "colour": "red"}, 422),
+        ({"user": 7}, 422),
+        ({"user": ALICE, "platform": "Windows"}, 422),
+        ({"user": ALICE, "sign_in_risk": "HIGH"}, 422),
+        ({"user": ALICE, "signed_in_at": "2026-05-04T12:00:00"}, 422),
+        ({"user": ALICE, "methods": ["horoscope"]}, 422),
+    ],
 )
 def test_a_wrong_question_is_a_line_of_text(office: Installation, body: Any, status: int) -> None:
     assert ask(office, "what-if", body, status=status)["title"]
