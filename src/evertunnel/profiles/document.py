@@ -41,6 +41,7 @@ def decode_document(value: Mapping[str, Any]) -> Reading:
         raise InvalidInputError(
             f"$.{_MARK}: {str(value.get(_MARK))[:20]!r} is no version that is known here; known is 1"
         )
+    _verify_networks(value)
     try:
         envelope = _ENVELOPE.validate_python(dict(value))
     except ValidationError as error:
@@ -49,3 +50,13 @@ def decode_document(value: Mapping[str, Any]) -> Reading:
         raise InvalidInputError(f"${path}: {first['msg']}") from None
     verify_profile(envelope.profile)
     return Reading(FORMAT, envelope.profile, (), {"name": Place("$.profile.name")})
+
+
+def _verify_networks(value: Mapping[str, Any]) -> None:
+    """A number, or false, would be taken for the address of that number."""
+    profile = value.get("profile")
+    routes = profile.get("routes") if isinstance(profile, Mapping) else None
+    for index, route in enumerate(routes if isinstance(routes, list) else ()):
+        network = route.get("network") if isinstance(route, Mapping) else None
+        if network is not None and not isinstance(network, str):
+            raise InvalidInputError(f"$.profile.routes[{index}].network: must be a text such as 10.0.0.0/8")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from evertunnel.errors import InvalidInputError
+from evertunnel.profiles.document import decode_document, encode_document
 from evertunnel.profiles.dpc.values import MANUAL_ROOT
 from evertunnel.profiles.findings import Reading
 from evertunnel.profiles.formats import FORMATS, Options
@@ -291,3 +292,11 @@ def test_what_an_app_may_use_of_the_tunnel_is_not_lost() -> None:
     assert [unknown.path for unknown in reading.profile.unknown] == ["$.onlyAssociatedAppsCanUseConnection"]
     assert '"onlyAssociatedAppsCanUseConnection": true' in FORMATS["intune-vpn"].build(reading.profile, OPTIONS)
     assert TRUST.names
+
+
+@pytest.mark.parametrize("network", [False, True, 0, 7, 2**40, ["10.0.0.0/8"]])
+def test_what_is_no_text_is_no_network(network: Any) -> None:
+    document = encode_document(USER)
+    document["profile"]["routes"] = [{"network": network}]
+    with pytest.raises(InvalidInputError, match=r"\$\.profile\.routes\[0\]\.network"):
+        decode_document(document)

@@ -25,10 +25,11 @@ lines = Path("/proc/self/status").read_text().splitlines()
 size = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (size + 3_000_000, -1))
 kept, seen, filler = [], set(), None
+errors = (MemoryError, TLSError)  # made here: without memory not even this can be made
 for number in range(5_000):
     try:
         kept.append(begin())
-    except (MemoryError, TLSError) as error:
+    except errors as error:
         filler = None
         if kept:
             kept.pop()  # we need memory ourselves
