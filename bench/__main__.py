@@ -18,6 +18,7 @@ from bench.installation import Installation, list_children
 from bench.many_sessions import measure_many_sessions
 from bench.memory import measure_growth
 from bench.profiles import measure_profiles
+from bench.replay import measure_replay
 from bench.report import Measured, write_report
 from bench.tunnels import measure_tunnels
 from bench.workers import measure_workers
@@ -41,7 +42,9 @@ def main() -> None:
         tunnels = measure_tunnels(folder)
         print("ten thousand sessions", flush=True)
         many = measure_many_sessions(folder)
-    measured = Measured(logins, workers, growth, denials, many, tunnels, measure_profiles(), measure_access())
+    measured = Measured(
+        logins, workers, growth, denials, many, tunnels, measure_profiles(), measure_access(), measure_replay()
+    )
     print(write_report(measured, clock.now()))
 
 

@@ -12,6 +12,7 @@ from bench.access import POLICIES
 from bench.denial import Denial
 from bench.eap_tls import Logins, Run
 from bench.many_sessions import MANY, TUNNELS, ManySessions
+from bench.replay import ACCESS_POLICIES, ATTEMPTS, SESSIONS
 from bench.tunnels import Tunnels
 from bench.workers import ONE, TWO, TWO_AWAKE, Setting
 
@@ -23,6 +24,8 @@ _BAR_SQLITE, _BAR_POSTGRESQL = 0.65, 0.75
 _BAR_WORKERS = 1.15
 _BAR_GROWTH_MB = 5
 _BAR_DECISION = 100
+_BAR_REPLAY = 10
+_BAR_AGAIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Measured:
     tunnels: tuple[Tunnels, Tunnels]
     profiles: tuple[float, float]
     access: tuple[float, float]
+    replay: tuple[float, float]
 
 
 def write_report(measured: Measured, now: datetime) -> str:
@@ -59,9 +63,19 @@ Compare the ratio: absolute times of one machine say little about another, and t
 A user tunnel with twenty routes, per minute of CPU: **{measured.profiles[0]:,.0f}** written as ProfileXML,
 **{measured.profiles[1]:,.0f}** read back and linted.
 
-{_describe_access(*measured.access)}"""
+{_describe_access(*measured.access)}
+{_describe_replay(*measured.replay)}"""
     _PAGE.write_text(text, encoding="utf-8")
     return text
+
+
+def _describe_replay(replayed: float, decided: float) -> str:
+    return f"""\
+With {ACCESS_POLICIES} policies: a draft over {ATTEMPTS:,} recorded attempts takes **{replayed:.1f} s** of CPU \
+besides the database, at most {_BAR_REPLAY}: {_say(replayed <= _BAR_REPLAY)}.
+To decide {SESSIONS:,} live sessions again, facts in memory, **{decided:.2f} s**, at most {_BAR_AGAIN}: \
+{_say(decided <= _BAR_AGAIN)}.
+"""
 
 
 def _describe_access(decided: float, recorded: float) -> str:
