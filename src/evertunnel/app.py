@@ -63,6 +63,7 @@ from evertunnel.supervisor import Child, supervise
 from evertunnel.web.api.app import build_app as build_api
 from evertunnel.web.api.context import APIContext
 from evertunnel.web.api.peers import AdministratorsOnly, PeerProtocol
+from evertunnel.web.asgi_server import ASGIServer
 from evertunnel.web.gate import Gate
 from evertunnel.web.ocsp_signer import OCSPSigner
 from evertunnel.web.public.enrolment import build_app as build_enrolment
@@ -332,7 +333,7 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
     )
-    _run_asgi((uvicorn.Server(config), listener))
+    _run_asgi((ASGIServer(config), listener))
 
 
 def _find_countries(installation: Installation) -> FindCountry | None:
@@ -422,7 +423,7 @@ def load_https_certificate(context: ssl.SSLContext, chain: Chain, key: PrivateKe
 
 def _asgi_server(
     app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None = None
-) -> tuple[uvicorn.Server, socket.socket]:
+) -> tuple[ASGIServer, socket.socket]:
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -435,11 +436,11 @@ def _asgi_server(
         timeout_graceful_shutdown=5,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
-    return uvicorn.Server(config), listener
+    return ASGIServer(config), listener
 
 
 def _run_asgi(
-    *servers: tuple[uvicorn.Server, socket.socket],
+    *servers: tuple[ASGIServer, socket.socket],
     beside: Callable[[asyncio.AbstractEventLoop], None] = lambda _loop: None,
 ) -> None:
     """Serve until SIGTERM, which uvicorn handles. `beside` is called once with the loop that serves."""

@@ -35,7 +35,7 @@ _LIST_LIFETIME = {authority: timedelta(days=7) for authority in Authority} | {Au
 _LIST_RENEWAL = {authority: timedelta(days=1) for authority in Authority} | {Authority.ROOT: timedelta(days=30)}
 # A list whose authority's key is away is talked about from here on.
 LIST_WARNING = timedelta(days=30)
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.5  # a list is for those who read it by the hour
 _WARN_SECONDS = 86400.0
 _CHECK_SECONDS = 600.0
 

@@ -29,7 +29,7 @@ from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
 from evertunnel.vici_connection import ViciConnection
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.5
 _LOOK_EVERY_SECONDS = 5.0
 
 log = structlog.get_logger()

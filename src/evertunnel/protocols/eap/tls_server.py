@@ -23,10 +23,8 @@ _SIGNATURES = (
     "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 )
 _TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-_READ_BYTES = 4096  # holds most of what is sent at once; a buffer of this size is made for each reading
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
-_NO_MEMORY = "malloc failure"  # ERR_R_MALLOC_FAILURE
 
 
 class TLSFailure(StrEnum):
@@ -96,19 +94,16 @@ class TLSContext:
             if store is not None:
                 store.add_cert(crypto.X509.from_cryptography(anchor))
         self._is_revoked = is_revoked
-        context.set_keylog_callback(self._keep_secret)
+        self._key_log_handle = openssl.use_key_log(context, self._keep_secret)
         self._verify_handle = openssl.use_verify_callback(context, self._verify)
         self._context = context
         self.handshaking: TLSHandshake | None = None
 
     def new_handshake(self) -> "TLSHandshake":
         """Begin with a new peer. Costs memory; wait for its ClientHello first. Raises MemoryError."""
-        try:
-            return TLSHandshake(self, SSL.Connection(self._context, None))
-        except SSL.Error as error:  # nothing of the peer's is in it yet
-            raise MemoryError from error
+        return TLSHandshake(self, openssl.ServerConnection(self._context))
 
-    def _keep_secret(self, _connection: SSL.Connection, line: bytes) -> None:
+    def _keep_secret(self, line: bytes) -> None:
         """NSS key log lines; one of them is needed to tell a refused TLS 1.3 peer why. Nothing is written anywhere."""
         if line.startswith(_SERVER_SECRET) and self.handshaking is not None:
             self.handshaking.server_secret = bytes.fromhex(line.rpartition(b" ")[2].decode("ascii"))
@@ -128,8 +123,9 @@ class TLSContext:
 class TLSHandshake:
     """One peer's handshake. Not safe between threads: the verify callback belongs to one handshake at a time."""
 
-    def __init__(self, context: TLSContext, connection: SSL.Connection) -> None:
-        connection.set_accept_state()
+    __slots__ = ("_connection", "_context", "peer", "presented_der", "server_secret", "verify_error")
+
+    def __init__(self, context: TLSContext, connection: openssl.ServerConnection) -> None:
         self._context = context
         self._connection = connection
         self.presented_der: bytes | None = None
@@ -142,56 +138,40 @@ class TLSHandshake:
 
         Raises TLSError when it failed, MemoryError when that was not the peer's doing.
         """
-        self._connection.bio_write(data)
         self._context.handshaking = self
         try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            return self._pending()
-        except SSL.Error as error:
-            raise self._failed(error) from error
+            complete = self._connection.handshake(data)
+        except openssl.OpenSSLError as error:
+            raise self._failed(str(error)) from error
         finally:
             self._context.handshaking = None
-        # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
-        if self.presented_der is None:
-            raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
-        self.peer = Peer(self.presented_der, self._connection.get_protocol_version_name())
-        return self._pending()
+        if complete:
+            # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
+            if self.presented_der is None:
+                raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
+            self.peer = Peer(self.presented_der, self._connection.find_version())
+        return self._connection.take()
 
     def encrypt(self, data: bytes) -> bytes:
         """Application data for the peer, as TLS records."""
-        self._connection.sendall(data)
-        return self._pending()
+        self._connection.encrypt(data)
+        return self._connection.take()
 
     def encode_access_denied(self) -> bytes:
         """A fatal alert for a peer that was proven and refused. What `receive` returned must not be sent then."""
         assert self.peer is not None
         if self.peer.version == TLS_12:
             return encode_plain_alert()
-        cipher = self._connection.get_cipher_name()
+        cipher = self._connection.find_cipher()
         if self.server_secret is None or cipher is None:
             return b""
         return encode_sealed_alert(cipher, self.server_secret)
 
     def export_key(self, label: bytes, length: int, context: bytes | None) -> bytes:
         """Keying material of the finished handshake (RFC 5705, RFC 8446 7.5)."""
-        return self._connection.export_keying_material(label, length, context)
+        return self._connection.export_key(label, length, context)
 
-    def _pending(self) -> bytes:
-        pending = piece = b""
-        try:
-            while not piece or len(piece) == _READ_BYTES:
-                piece = self._connection.bio_read(_READ_BYTES)
-                pending += piece
-        except SSL.WantReadError:
-            pass
-        return pending
-
-    def _failed(self, error: SSL.Error) -> TLSError:
-        reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if isinstance(entry, tuple)]
-        detail = "; ".join(str(reason) for reason in reasons) or "handshake failed"
-        if _NO_MEMORY in detail:
-            raise MemoryError(detail)
+    def _failed(self, detail: str) -> TLSError:
         code = self.verify_error
         if code in openssl.ERRORS_EXPIRED:
             failure = TLSFailure.CERTIFICATE_EXPIRED
@@ -209,4 +189,4 @@ class TLSHandshake:
             failure = TLSFailure.KEY_NOT_PROVEN
         else:
             failure = TLSFailure.PROTOCOL
-        return TLSError(failure, detail, self._pending(), self.presented_der)
+        return TLSError(failure, detail, self._connection.take(), self.presented_der)

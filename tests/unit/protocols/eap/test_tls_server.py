@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from evertunnel.protocols.eap import tls_server
+from evertunnel.protocols.eap import openssl
 from evertunnel.protocols.eap.conversation import Accepted, Refused
 from evertunnel.protocols.eap.tls_server import TLSError, TLSFailure, TLSHandshake
 from tests.peers.certificates import (
@@ -70,7 +70,7 @@ def test_our_own_key_may_be_of_every_kind(house: House, kind: str, version: TLSV
 def test_what_is_to_be_sent_may_be_longer_than_one_reading(
     house: House, version: TLSVersion, octets: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls_server, "_READ_BYTES", octets)
+    monkeypatch.setattr(openssl, "_READ_BYTES", octets)
     assert isinstance(log_in(house, house.alice.pem, version)[0].turn, Accepted)
 
 
