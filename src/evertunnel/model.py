@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class TunnelKind(StrEnum):
@@ -254,8 +254,7 @@ class Decision:
         return self.outcome is Outcome.GRANTED
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One rung of an attempt's ladder: milliseconds since it began, and what happened."""
 
     at_ms: float

@@ -1,6 +1,7 @@
 """Replies that end a login. They are built when the verdict is about to be committed and leave after it was."""
 
-import secrets
+import os
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,5 +54,5 @@ def build_reject(verdict: Verdict) -> Reply | None:
 
 def _random_salts() -> tuple[int, int]:
     """Two different 15-bit salts (RFC 2548 2.4.2)."""
-    first = secrets.randbits(15)
-    return first, first ^ (1 + secrets.randbits(14))
+    first, other = struct.unpack("!HH", os.urandom(4))
+    return first & 0x7FFF, (first ^ (1 + (other & 0x3FFF))) & 0x7FFF

@@ -1,6 +1,6 @@
 """Which of the RADIUS workers answers a packet. Pure; the same for all workers, and for repetitions of a packet."""
 
-import secrets
+import os
 from dataclasses import dataclass
 
 from evertunnel.protocols.eap.open_conversations import STATE_BYTES
@@ -33,7 +33,7 @@ class Place:
 
     def new_state(self) -> bytes:
         """A State of this worker. Known to nobody but the gateway, and 120 bits of it cannot be guessed."""
-        return bytes((self.number,)) + secrets.token_bytes(STATE_BYTES - 1)
+        return bytes((self.number,)) + os.urandom(STATE_BYTES - 1)
 
 
 ALONE = Place()

@@ -38,7 +38,7 @@ def clean_text(text: str) -> str:
 def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
     """An attempt as the columns of its table, as the driver stores them."""
     story: dict[str, Any] = {
-        "steps": [[step.at_ms, step.text] for step in attempt.steps],
+        "steps": [tuple(step) for step in attempt.steps],
         "policies": [[result.policy, result.kind, result.result, result.detail] for result in attempt.results],
     }
     if attempt.methods:  # logins with a certificate have none of their own, and are many

@@ -4,7 +4,7 @@ That one row gives three things at once: taking away and granting are in one ord
 records carries the hash of the one before, and a reply that waits for `write` to return was committed.
 """
 
-import secrets
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def explain(error: Exception) -> str:
 
 def new_id() -> str:
     """A fresh row id: 64 random bits as hex. Not a secret; enough to never meet twice."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 class Store:

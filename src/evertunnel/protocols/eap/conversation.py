@@ -45,7 +45,7 @@ class TooManyRoundsError(Exception):
     """The conversation goes on for longer than any login needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Challenge:
     """Send this EAP-Request and wait."""
 

@@ -14,12 +14,13 @@ STATE_BYTES = 16
 OPEN_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Open(Generic[T]):
     since: float
     gateway_id: str
     stage: Stage
     conversation: T
+    queues: "_Queues"
 
 
 class OpenConversations(Generic[T]):
@@ -38,8 +39,8 @@ class OpenConversations(Generic[T]):
 
     def put(self, state: bytes, gateway_id: str, conversation: T, now: float, stage: Stage = Stage.NOTHING) -> T | None:
         """Keep a conversation until its next turn. Returns the one that had to make room for it, if any."""
-        self._open[state] = opened = _Open(now, gateway_id, stage, conversation)
-        queues = self._queues_of(opened)
+        queues = self._heavy if stage.is_heavy else self._light
+        self._open[state] = opened = _Open(now, gateway_id, stage, conversation, queues)
         queues.add(state, opened)
         victim = queues.find_victim()
         return None if victim is None else self._remove(victim).conversation
@@ -68,11 +69,8 @@ class OpenConversations(Generic[T]):
 
     def _remove(self, state: bytes) -> _Open[T]:
         removed = self._open.pop(state)
-        self._queues_of(removed).remove(state, removed)
+        removed.queues.remove(state, removed)
         return removed
-
-    def _queues_of(self, opened: _Open[T]) -> "_Queues":
-        return self._heavy if opened.stage.is_heavy else self._light
 
 
 class _Queues:

@@ -1,8 +1,8 @@
 """EAP packets: bytes to objects and back (RFC 3748 4)."""
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Code(IntEnum):
@@ -26,8 +26,7 @@ class EAPError(Exception):
     """The peer sent something that is not EAP, or not allowed now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What a peer answered: the identifier of our request, the type, and the data after it."""
 
     identifier: int
@@ -45,7 +44,7 @@ def decode_response(message: bytes) -> Response:
     if length != len(message):
         # A gateway puts fragments together, so a longer message is no padding but a lie.
         raise EAPError(f"EAP length {length} differs from the {len(message)} octets that came")
-    return Response(identifier=identifier, type=message[4], data=message[5:])
+    return Response(identifier, message[4], message[5:])
 
 
 def encode_request(identifier: int, eap_type: int, data: bytes = b"") -> bytes:

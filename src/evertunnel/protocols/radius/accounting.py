@@ -14,8 +14,8 @@ from evertunnel.protocols.radius.packet import (
     Request,
     cut_to_length,
     encode_proxy_states,
+    split_attributes,
     verify_signature,
-    walk_attributes,
 )
 
 _ZEROS = bytes(16)
@@ -55,7 +55,7 @@ _CAUSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccountingRequest(Request):
     """A checked Accounting-Request."""
 
@@ -105,18 +105,10 @@ def decode_accounting_request(data: bytes, secret: bytes) -> AccountingRequest:
     expected = md5(data[:4] + _ZEROS + data[HEADER_BYTES:] + secret, usedforsecurity=False).digest()
     if not hmac.compare_digest(expected, data[4:HEADER_BYTES]):
         raise PacketError("the Request Authenticator is wrong: does the shared secret differ?")
-    attributes = []
-    signatures = []
-    for number, value_at, value in walk_attributes(data):
-        if number == radius.MESSAGE_AUTHENTICATOR:
-            signatures.append(value_at)
-        else:
-            attributes.append((number, value))
-    if len(signatures) > 1:
-        raise PacketError("Message-Authenticator is repeated")
-    for signature_at in signatures:
+    attributes, signatures = split_attributes(data)
+    if signatures:
         # The Request Authenticator is computed after it, so it counts as zeros (RFC 5176 3.4 says it of CoA).
-        verify_signature(data, signature_at, _ZEROS, secret)
+        verify_signature(data, signatures, _ZEROS, secret)
     statuses = [value for number, value in attributes if number == radius.ACCT_STATUS_TYPE]
     try:
         (status,) = statuses

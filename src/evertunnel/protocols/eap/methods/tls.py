@@ -34,7 +34,7 @@ class State(Enum):
     FINISHED = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """Send this as the data of the next EAP-Request of the method."""
 
