@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
@@ -16,9 +16,28 @@ from evertunnel.access.decision import (
     find_standing_refusal,
 )
 from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts
-from evertunnel.model import Decision, Fact, PolicyResult, Reason
+from evertunnel.errors import InvalidInputError
+from evertunnel.model import (
+    Authority,
+    Certificate,
+    CertificateKind,
+    CertificateStatus,
+    Decision,
+    Device,
+    Fact,
+    PolicyResult,
+    Reason,
+    TunnelKind,
+    User,
+)
 
 SOURCE = "supposed"
+_LIFE = timedelta(hours=1)
+_AUTHORITIES = {
+    CertificateKind.USER: Authority.ISSUING,
+    CertificateKind.SHORT_LIVED: Authority.ACCESS,
+    CertificateKind.DEVICE: Authority.DEVICE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +113,28 @@ def look_ahead(policies: Policies, facts: Facts) -> Prospect:
         tuple(refusal for refusal in refusals if refusal is not None),
         tuple(network),
         evaluate_access_policies(policies.access, build_sign_in(facts)),
+    )
+
+
+def suppose_certificate(
+    tunnel: TunnelKind, kind: CertificateKind | None, user: User | None, device: Device | None, *, at: datetime
+) -> Certificate:
+    """A good certificate for a tunnel, whether or not there is one. Raises InvalidInputError for a `kind` of none.
+
+    None: the device's for a device tunnel, a short-lived one where a device is named, else the user's.
+    """
+    if kind is None:
+        short_lived = CertificateKind.SHORT_LIVED if device is not None else CertificateKind.USER
+        kind = CertificateKind.DEVICE if tunnel is TunnelKind.DEVICE else short_lived
+    if kind not in _AUTHORITIES:
+        raise InvalidInputError(f"a {kind.value} certificate opens no tunnel")
+    return Certificate(
+        id="",
+        authority=_AUTHORITIES[kind],
+        serial=0,
+        kind=kind,
+        status=CertificateStatus.VALID,
+        not_after=at + _LIFE,
+        user_id=user.id if user else None,
+        device_id=device.id if device else None,
     )

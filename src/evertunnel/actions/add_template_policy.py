@@ -8,6 +8,7 @@ from evertunnel.actions.import_access_policies import store_planned
 from evertunnel.actions.import_policy_objects import build_named_location, insert_named_location
 from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies
 from evertunnel.actions.policy_files import PolicyFile
+from evertunnel.actions.write_policies import write_policies
 from evertunnel.errors import InvalidInputError
 from evertunnel.storage.store import Store
 
@@ -37,7 +38,7 @@ def add_template_policy(
             if template.location is not None
             else f"the template {template_name} is not about places: it takes neither countries nor a named location"
         )
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         if countries:
             location = name or template.title
             insert_named_location(tx, build_named_location(location, countries=countries), actor=actor)

@@ -1,31 +1,15 @@
 """Ask what would come of a sign-in or a tunnel now. Changes nothing."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from evertunnel.access.facts import Facts
-from evertunnel.access.what_if import Prospect, Supposition, look_ahead, suppose
+from evertunnel.access.what_if import Prospect, Supposition, look_ahead, suppose, suppose_certificate
 from evertunnel.actions.decide import Decider
 from evertunnel.errors import InvalidInputError
-from evertunnel.model import (
-    Authority,
-    Certificate,
-    CertificateKind,
-    CertificateStatus,
-    Device,
-    SubjectKind,
-    TunnelKind,
-    User,
-)
+from evertunnel.model import CertificateKind, SubjectKind, TunnelKind
 from evertunnel.storage import gateways, people
 from evertunnel.storage.store import Store
-
-_LIFE = timedelta(hours=1)
-_AUTHORITIES = {
-    CertificateKind.USER: Authority.ISSUING,
-    CertificateKind.SHORT_LIVED: Authority.ACCESS,
-    CertificateKind.DEVICE: Authority.DEVICE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +50,7 @@ def gather(store: Store, question: Question, *, now: datetime) -> tuple[Decider,
             gateway = decider.find_gateway(gateways.get_gateway(connection, question.gateway).id)
     certificate = None
     if question.tunnel is not None:
-        certificate = _suppose_certificate(question, user, device, now)
+        certificate = suppose_certificate(question.tunnel, question.certificate, user, device, at=now)
     facts = decider.gather_facts(
         at=now,
         tunnel=question.tunnel,
@@ -76,22 +60,3 @@ def gather(store: Store, question: Question, *, now: datetime) -> tuple[Decider,
         certificate=certificate,
     )
     return decider, facts
-
-
-def _suppose_certificate(question: Question, user: User | None, device: Device | None, now: datetime) -> Certificate:
-    kind = question.certificate
-    if kind is None:
-        short_lived = CertificateKind.SHORT_LIVED if device is not None else CertificateKind.USER
-        kind = CertificateKind.DEVICE if question.tunnel is TunnelKind.DEVICE else short_lived
-    if kind not in _AUTHORITIES:
-        raise InvalidInputError(f"a {kind.value} certificate opens no tunnel")
-    return Certificate(
-        id="",
-        authority=_AUTHORITIES[kind],
-        serial=0,
-        kind=kind,
-        status=CertificateStatus.VALID,
-        not_after=now + _LIFE,
-        user_id=user.id if user else None,
-        device_id=device.id if device else None,
-    )

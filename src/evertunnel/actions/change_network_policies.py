@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select, update
 
 from evertunnel.access.documents import PolicyError, read_object, read_texts
 from evertunnel.access.network_policies import compile_network_policy
+from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from evertunnel.model import SubjectKind
@@ -36,7 +37,7 @@ def add_network_policy(
     now: datetime,
 ) -> str:
     """Insert at a position counted from 1, or at the end. Raises PolicyError, AlreadyExistsError."""
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         return insert_network_policy(tx, name, document, position=position, actor=actor)
 
 
@@ -66,7 +67,7 @@ def insert_network_policy(
 
 def switch_network_policy(store: Store, name: str, *, enabled: bool, actor: str, now: datetime) -> None:
     """Switch a policy on or off. Raises NotFoundError."""
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         row = _get(tx, name)
         document = {**row.document, "enabled": enabled}
         tx.connection.execute(update(_policies).where(_policies.c.id == row.id).values(document=document))
@@ -76,7 +77,7 @@ def switch_network_policy(store: Store, name: str, *, enabled: bool, actor: str,
 
 def remove_network_policy(store: Store, name: str, *, actor: str, now: datetime) -> None:
     """Remove a policy. Raises NotFoundError."""
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         row = _get(tx, name)
         tx.connection.execute(delete(_policies).where(_policies.c.id == row.id))
         tx.connection.execute(

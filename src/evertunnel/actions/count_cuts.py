@@ -1,10 +1,12 @@
 """Count which live sessions a change of policies would end, before it is made."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
+
+from sqlalchemy import Connection
 
 from evertunnel.access.decision import Policies, decide_tunnel
 from evertunnel.actions.decide import Decider, read_policies
@@ -81,6 +83,10 @@ class _Trial:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.policies = Policies()
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """As a store's."""
+        return self._store.read()
 
     @contextmanager
     def write(self, now: datetime) -> Iterator[Transaction]:

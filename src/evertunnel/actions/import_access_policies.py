@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select, update
 from evertunnel.access.conditional.policies import State
 from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies, plan_access_policy
 from evertunnel.actions.policy_files import PolicyFile
+from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import InvalidInputError, NotFoundError
 from evertunnel.storage import tables
@@ -43,7 +44,7 @@ def import_policy_files(
 
     Raises PolicyProblemsError with everything that is wrong, AlreadyExistsError; then nothing was imported.
     """
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         planned = plan_access_policies(tx.connection, files, mapping, countries_known=countries_known)
         for each in planned:
             store_planned(tx, each, actor=actor)
@@ -73,7 +74,7 @@ def switch_access_policy(store: Store, name: str, state: str, *, actor: str, now
     """Set a policy's state: on, off or report-only. Live sessions it would refuse end. Raises NotFoundError."""
     if state not in STATES:
         raise InvalidInputError(f"{state!r} is not on, off or report-only")
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         row = _get(tx, name)
         document = {**row.document, "state": STATES[state].value}
         tx.connection.execute(update(_policies).where(_policies.c.id == row.id).values(document=document))
@@ -83,7 +84,7 @@ def switch_access_policy(store: Store, name: str, state: str, *, actor: str, now
 
 def remove_access_policy(store: Store, name: str, *, actor: str, now: datetime) -> None:
     """Remove a policy. Raises NotFoundError."""
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         row = _get(tx, name)
         tx.connection.execute(delete(_policies).where(_policies.c.id == row.id))
         tx.raise_epoch(ACCESS_POLICIES, row.id)

@@ -12,6 +12,7 @@ from evertunnel.access.conditional.strengths import BUILT_IN
 from evertunnel.access.documents import PolicyError, quote, read_object, read_text
 from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents, verify_plain
 from evertunnel.actions.policy_names import compile_location, compile_stored_strength
+from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import InvalidInputError
 from evertunnel.storage import policy_objects
@@ -52,7 +53,7 @@ def import_policy_objects(
     """
     problems, imported = Problems(), Imported()
     seen: set[str] = set()
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         for place, document in list_documents(files, problems):
             try:
                 _store(tx, kind, document, imported, seen, replace=replace, actor=actor)

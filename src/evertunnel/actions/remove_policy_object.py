@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from evertunnel.access.conditional.location_condition import FIELDS
 from evertunnel.actions.policy_names import build_key
+from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import InvalidInputError
 from evertunnel.storage import policy_objects, tables
@@ -20,7 +21,7 @@ _AUDITS = {ObjectKind.LOCATION: Audit.LOCATION_REMOVE, ObjectKind.STRENGTH: Audi
 
 def remove_policy_object(store: Store, kind: ObjectKind, name: str, *, actor: str, now: datetime) -> None:
     """Remove one. Raises NotFoundError, InvalidInputError with the policies that name it."""
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         row = policy_objects.get_object(tx.connection, kind, name)
         if policies := list_naming(list_policies(tx.connection), kind, row):
             names = ", ".join(repr(each) for each in policies)

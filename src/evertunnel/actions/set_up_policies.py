@@ -5,6 +5,7 @@ from datetime import datetime
 
 from evertunnel.actions.change_network_policies import insert_network_policy
 from evertunnel.actions.import_access_policies import insert_access_policy
+from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.model import SubjectKind
 from evertunnel.pki import oids
@@ -18,7 +19,7 @@ DEVICE_GROUP = "VPN Devices"
 
 def set_up_policies(store: Store, *, actor: str, now: datetime) -> None:
     """Make groups and policies. Raises AlreadyExistsError when one of the policies is there already."""
-    with store.write(now) as tx:
+    with write_policies(store, now) as tx:
         for group in (DENY_GROUP, USER_GROUP, DEVICE_GROUP):
             _ensure_group(tx, group, actor=actor)
         insert_network_policy(

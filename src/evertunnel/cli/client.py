@@ -67,10 +67,12 @@ class API:
         if response.is_success:
             return response.json() if response.content else None
         try:
-            title = str(response.json()["title"])
-            problems = [f"{each['place']}: {each['problem']}" for each in response.json().get("problems", [])]
+            answer = response.json()
+            title = str(answer["title"])
+            problems = [f"{each['place']}: {each['problem']}" for each in answer.get("problems", [])]
+            mend = f": {answer['mend']}" if "mend" in answer else ""
         except (ValueError, KeyError, TypeError):
-            title, problems = f"the server answered {response.status_code}", []
+            title, problems, mend = f"the server answered {response.status_code}", [], ""
         for problem in problems:
             say(f"  {problem}", error=True)
-        fail(f"{len(problems)} problems, listed above; nothing was changed" if problems else title)
+        fail(f"{len(problems)} problems, listed above; nothing was changed{mend}" if problems else title)

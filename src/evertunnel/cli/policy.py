@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evertunnel.cli import policy_access, policy_locations, policy_strengths
+from evertunnel.cli import policy_access, policy_locations, policy_strengths, policy_tests
 from evertunnel.cli.client import API
 from evertunnel.cli.cut import CUT
 from evertunnel.cli.output import demand, print_json, print_table, say
@@ -19,6 +19,7 @@ app.add_typer(network_app, name="network")
 app.add_typer(policy_access.app, name="access")
 app.add_typer(policy_locations.app, name="location")
 app.add_typer(policy_strengths.app, name="strength")
+app.add_typer(policy_tests.app, name="test")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

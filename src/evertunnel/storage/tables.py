@@ -106,7 +106,7 @@ audit = Table(
     metadata,
     _id(),
     Column("at", UTCTime, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, index=True),
     Column("actor", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("subject_id", Text, nullable=False),
@@ -333,25 +333,25 @@ access_policies = Table(
     Column("imported_at", UTCTime, nullable=False),
 )
 
+
+def _build_documents(name: str, *columns: Column[Any]) -> Table:
+    return Table(
+        name,
+        metadata,
+        _id(),
+        Column("name", Text, nullable=False),
+        Column("name_key", Text, nullable=False, unique=True),
+        Column("document", JSON, nullable=False),
+        *columns,
+        Column("changed_at", UTCTime, nullable=False),
+    )
+
+
 # What policies name, as Graph writes it. The id is Graph's where the document has one.
-named_locations = Table(
-    "named_locations",
-    metadata,
-    _id(),
-    Column("name", Text, nullable=False),
-    Column("name_key", Text, nullable=False, unique=True),
-    Column("document", JSON, nullable=False),
-    Column("changed_at", UTCTime, nullable=False),
-)
-authentication_strengths = Table(
-    "authentication_strengths",
-    metadata,
-    _id(),
-    Column("name", Text, nullable=False),
-    Column("name_key", Text, nullable=False, unique=True),
-    Column("document", JSON, nullable=False),
-    Column("changed_at", UTCTime, nullable=False),
-)
+named_locations = _build_documents("named_locations")
+authentication_strengths = _build_documents("authentication_strengths")
+# `resolved` are the ids of those a test names: of its user, device and gateway.
+policy_tests = _build_documents("policy_tests", Column("resolved", JSON, nullable=False))
 
 facts = Table(
     "facts",

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from evertunnel import __version__
 from evertunnel.access.documents import PolicyProblemsError
+from evertunnel.access.policy_test_results import PolicyTestsError
 from evertunnel.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -32,6 +33,7 @@ from evertunnel.web.api import (
     groups,
     policies,
     policy_objects,
+    policy_tests,
     profiles,
     replay,
     sessions,
@@ -61,6 +63,7 @@ _NOUNS = (
     replay,
     access_policies,
     policy_objects,
+    policy_tests,
     gateways,
     profiles,
     sessions,
@@ -81,7 +84,7 @@ def build_app(context: APIContext) -> FastAPI:
     def _explain(_request: Request, error: DomainError) -> JSONResponse:
         status = next((code for family, code in _STATUS.items() if isinstance(error, family)), 500)
         problems = error.problems if isinstance(error, PolicyProblemsError) else ()
-        return _problem(status, str(error), problems)
+        return _problem(status, str(error), problems, error.mend if isinstance(error, PolicyTestsError) else "")
 
     @app.exception_handler(RequestValidationError)
     def _explain_input(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -92,9 +95,11 @@ def build_app(context: APIContext) -> FastAPI:
     return app
 
 
-def _problem(status: int, title: str, problems: Sequence[tuple[str, str]] = ()) -> JSONResponse:
-    """RFC 9457. Where more than one thing is wrong, `problems` has all of them."""
+def _problem(status: int, title: str, problems: Sequence[tuple[str, str]] = (), mend: str = "") -> JSONResponse:
+    """RFC 9457. Where more than one thing is wrong, `problems` has all of them, and `mend` what helps against all."""
     content: dict[str, Any] = {"title": title, "status": status}
     if len(problems) > 1:
         content["problems"] = [{"place": place, "problem": problem} for place, problem in problems]
+        if mend:
+            content["mend"] = mend
     return JSONResponse(content, status, media_type="application/problem+json")
