@@ -1,5 +1,6 @@
 """Import and remove compliance policies. Every device is judged anew in the same transaction."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from evertunnel.actions.store_facts import judge_all_devices
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import NotFoundError
 from evertunnel.storage import compliance_policies
-from evertunnel.storage.store import Store
+from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
 
 
@@ -37,6 +38,20 @@ def import_compliance_policies(store: Store, document: Any, *, actor: str, now: 
             compliance_policies.store_compliance_policy(tx, platform.value, each)
             tx.record(AuditEntry(Audit.COMPLIANCE_POLICY_IMPORT, actor, platform.value, details={"document": each}))
         return [platform.value for platform in compiled], len(judge_all_devices(tx))
+
+
+def put_compliance_policy(tx: Transaction, document: Any, *, details: Mapping[str, Any], actor: str) -> bool:
+    """Put a document in the place of its platform's policy, or bring one back. Whether there was none.
+
+    Raises PolicyError.
+    """
+    platform = compile_compliance_policy(document).platform.value
+    is_new = compliance_policies.find_compliance_policy(tx.connection, platform) is None
+    compliance_policies.store_compliance_policy(tx, platform, document)
+    kept = {"document": document, **details}
+    tx.record(AuditEntry(Audit.COMPLIANCE_POLICY_IMPORT, actor, platform, details=kept))
+    judge_all_devices(tx)
+    return is_new
 
 
 def remove_compliance_policy(store: Store, platform: str, *, actor: str, now: datetime) -> int:

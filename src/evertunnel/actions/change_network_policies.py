@@ -42,7 +42,14 @@ def add_network_policy(
 
 
 def insert_network_policy(
-    tx: Transaction, name: str, document: Mapping[str, Any], *, position: int | None, actor: str
+    tx: Transaction,
+    name: str,
+    document: Mapping[str, Any],
+    *,
+    position: int | None,
+    policy_id: str | None = None,
+    details: Mapping[str, Any] | None = None,
+    actor: str,
 ) -> str:
     """The same within a transaction."""
     if not name.strip() or len(name) > _MAXIMUM_NAME_LENGTH or not name.isprintable():
@@ -56,13 +63,40 @@ def insert_network_policy(
     tx.connection.execute(
         update(_policies).where(_policies.c.position >= place).values(position=_policies.c.position + 1)
     )
-    policy_id = new_id()
+    policy_id = policy_id or new_id()
     tx.connection.execute(
         insert(_policies).values(id=policy_id, position=place, name=name, name_key=name.casefold(), document=resolved)
     )
     tx.raise_epoch(NETWORK_POLICIES, policy_id)
-    tx.record(AuditEntry(Audit.NETWORK_POLICY_ADD, actor, name, policy_id, {"position": place, "document": resolved}))
+    kept = {"position": place, "document": resolved, **(details or {})}
+    tx.record(AuditEntry(Audit.NETWORK_POLICY_ADD, actor, name, policy_id, kept))
     return policy_id
+
+
+def put_network_policy(
+    tx: Transaction,
+    name: str,
+    document: Mapping[str, Any],
+    *,
+    position: int | None,
+    policy_id: str,
+    details: Mapping[str, Any],
+    actor: str,
+) -> bool:
+    """Put a document in the place of the policy of its name, or bring that back at a position. Whether it was away.
+
+    Raises PolicyError, as for one that names whom there is no more.
+    """
+    row = tx.connection.execute(select(_policies).where(_policies.c.name_key == name.casefold())).first()
+    if row is None:
+        insert_network_policy(tx, name, document, position=position, policy_id=policy_id, details=details, actor=actor)
+        return True
+    resolved = _resolve(tx, document)
+    compile_network_policy(name, resolved)
+    tx.connection.execute(update(_policies).where(_policies.c.id == row.id).values(document=resolved))
+    tx.raise_epoch(NETWORK_POLICIES, row.id)
+    tx.record(AuditEntry(Audit.NETWORK_POLICY_CHANGE, actor, row.name, row.id, {"document": resolved, **details}))
+    return False
 
 
 def switch_network_policy(store: Store, name: str, *, enabled: bool, actor: str, now: datetime) -> None:
@@ -84,7 +118,8 @@ def remove_network_policy(store: Store, name: str, *, actor: str, now: datetime)
             update(_policies).where(_policies.c.position > row.position).values(position=_policies.c.position - 1)
         )
         tx.raise_epoch(NETWORK_POLICIES, row.id)
-        tx.record(AuditEntry(Audit.NETWORK_POLICY_REMOVE, actor, row.name, row.id, {"document": row.document}))
+        details = {"position": row.position, "document": row.document}
+        tx.record(AuditEntry(Audit.NETWORK_POLICY_REMOVE, actor, row.name, row.id, details))
 
 
 def _find(tx: Transaction, name: str) -> Any:

@@ -45,8 +45,6 @@ def import_policy_tests(
         for each in planned:
             is_new = put_policy_test(tx, each, replace=replace, actor=actor)
             (imported.added if is_new else imported.replaced).append(each.name)
-        if len(policy_tests.list_policy_tests(tx.connection)) > TESTS_AT_MOST:
-            raise PolicyError("$", f"there may be {TESTS_AT_MOST} policy tests at most")
         verify_passing(tx, bench, planned)
     return imported
 
@@ -96,6 +94,8 @@ def put_policy_test(
         raise PolicyError("$.name", f"{quote(test.name)} is the id of another policy test")
     if row is not None and not replace:
         raise PolicyError("$.name", f"there is a policy test {quote(row.name)} already; see --replace")
+    if row is None and policy_tests.count_policy_tests(tx.connection) >= TESTS_AT_MOST:
+        raise PolicyError("$", f"there may be {TESTS_AT_MOST} policy tests at most")
     test_id = new_id() if row is None else str(row.id)
     policy_tests.store_policy_test(tx, test_id, test.document, test.resolved, is_new=row is None)
     name = Audit.POLICY_TEST_ADD if row is None else Audit.POLICY_TEST_CHANGE

@@ -7,7 +7,12 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from evertunnel.access.conditional.policies import State
-from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies, plan_access_policy
+from evertunnel.actions.plan_access_policies import (
+    PlannedPolicy,
+    build_mapping,
+    plan_access_policies,
+    plan_access_policy,
+)
 from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
@@ -58,16 +63,49 @@ def insert_access_policy(tx: Transaction, document: Mapping[str, Any], *, actor:
     return planned.policy.name
 
 
-def store_planned(tx: Transaction, planned: PlannedPolicy, *, actor: str) -> None:
-    """Store a policy as it was planned in this very transaction."""
-    policy_id, name, document = new_id(), planned.policy.name, dict(planned.document)
+def store_planned(
+    tx: Transaction,
+    planned: PlannedPolicy,
+    *,
+    policy_id: str | None = None,
+    audit: Audit = Audit.ACCESS_POLICY_IMPORT,
+    details: Mapping[str, Any] | None = None,
+    actor: str,
+) -> None:
+    """Store a policy as it was planned in this very transaction, under an id it had or a new one."""
+    policy_id, name = policy_id or new_id(), planned.policy.name
+    document, resolved = dict(planned.document), dict(planned.resolved)
     tx.connection.execute(
-        insert(_policies).values(
-            id=policy_id, name=name, document=document, resolved=dict(planned.resolved), imported_at=tx.now
-        )
+        insert(_policies).values(id=policy_id, name=name, document=document, resolved=resolved, imported_at=tx.now)
     )
     tx.raise_epoch(ACCESS_POLICIES, policy_id)
-    tx.record(AuditEntry(Audit.ACCESS_POLICY_IMPORT, actor, name, policy_id, {"document": document}))
+    kept = {"document": document, "resolved": resolved, **(details or {})}
+    tx.record(AuditEntry(audit, actor, name, policy_id, kept))
+
+
+def put_access_policy(
+    tx: Transaction,
+    document: Mapping[str, Any],
+    resolved: Mapping[str, str] | None,
+    *,
+    policy_id: str,
+    details: Mapping[str, Any],
+    actor: str,
+) -> bool:
+    """Put a document in the place of the policy of its name, or bring that back. Returns whether it was not there.
+
+    `resolved` is what its texts meant; None where nobody knows: then what they mean now. Raises PolicyProblemsError.
+    """
+    row = tx.connection.execute(select(_policies).where(_policies.c.name == document["displayName"])).first()
+    if row is not None:
+        policy_id = row.id
+        resolved = row.resolved if resolved is None else resolved
+        tx.connection.execute(delete(_policies).where(_policies.c.id == row.id))
+    files = [PolicyFile("", document)]
+    (planned,) = plan_access_policies(tx.connection, files, build_mapping(document, resolved or {}))
+    audit = Audit.ACCESS_POLICY_IMPORT if row is None else Audit.ACCESS_POLICY_CHANGE
+    store_planned(tx, planned, policy_id=policy_id, audit=audit, details=details, actor=actor)
+    return row is None
 
 
 def switch_access_policy(store: Store, name: str, state: str, *, actor: str, now: datetime) -> None:
@@ -88,7 +126,8 @@ def remove_access_policy(store: Store, name: str, *, actor: str, now: datetime) 
         row = _get(tx, name)
         tx.connection.execute(delete(_policies).where(_policies.c.id == row.id))
         tx.raise_epoch(ACCESS_POLICIES, row.id)
-        tx.record(AuditEntry(Audit.ACCESS_POLICY_REMOVE, actor, row.name, row.id, {"document": row.document}))
+        details = {"document": row.document, "resolved": row.resolved}
+        tx.record(AuditEntry(Audit.ACCESS_POLICY_REMOVE, actor, row.name, row.id, details))
 
 
 def _find(tx: Transaction, name: str) -> Any:

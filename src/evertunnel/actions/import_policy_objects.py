@@ -90,6 +90,26 @@ def insert_named_location(tx: Transaction, document: Mapping[str, Any], *, actor
     _store(tx, ObjectKind.LOCATION, document, Imported(), set(), replace=False, actor=actor)
 
 
+def put_policy_object(
+    tx: Transaction,
+    kind: ObjectKind,
+    document: Mapping[str, Any],
+    *,
+    object_id: str,
+    details: Mapping[str, Any],
+    actor: str,
+) -> bool:
+    """Put a document in the place of the object of an id, or of its name, or bring that back. Whether it was away.
+
+    Raises PolicyError.
+    """
+    imported = Imported()
+    _store(tx, kind, document, imported, set(), replace=True, known_id=object_id, details=details, actor=actor)
+    if len(policy_objects.list_objects(tx.connection, kind)) > OBJECTS_AT_MOST:
+        raise PolicyError("$", f"there may be {OBJECTS_AT_MOST} of a kind at most")
+    return bool(imported.added)
+
+
 def build_named_location(
     name: str,
     *,
@@ -135,11 +155,13 @@ def _store(
     seen: set[str],
     *,
     replace: bool,
+    known_id: str = "",
+    details: Mapping[str, Any] | None = None,
     actor: str,
 ) -> None:
     verify_plain(document)
     document = dict(read_object(document, "$"))
-    name, document_id = _read_name(document), _read_id(document)
+    name, document_id = _read_name(document), _read_id(document) or known_id
     if kind is ObjectKind.STRENGTH and document_id.lower() in BUILT_IN:
         imported.built_in.append(name)
         return
@@ -163,7 +185,8 @@ def _store(
     else:
         policy_objects.replace_object(tx, kind, object_id, name, document)
         imported.replaced.append(name)
-    tx.record(AuditEntry(added if row is None else changed, actor, name, object_id, {"document": document}))
+    kept = {"document": document, **(details or {})}
+    tx.record(AuditEntry(added if row is None else changed, actor, name, object_id, kept))
 
 
 def _read_name(document: Mapping[str, Any]) -> str:

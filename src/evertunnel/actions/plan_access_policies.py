@@ -36,6 +36,7 @@ _COUNTRY_UNKNOWN = (
     "no country database is set (country_database in evertunnel.toml), so no country is known: including by country "
     "counts as matching, excluding by country excludes nobody"
 )
+_APPLICATION_FIELDS = ("includeApplications", "excludeApplications")
 _OBJECTS = {"location": ObjectKind.LOCATION, "strength": ObjectKind.STRENGTH}
 
 
@@ -72,6 +73,24 @@ def plan_access_policy(connection: Connection, document: Any) -> PlannedPolicy:
     """The same for one policy that is no file."""
     (planned,) = _plan_all(connection, [("$", document)], Problems(), {}, countries_known=True)
     return planned
+
+
+def build_mapping(document: Any, resolved: Mapping[str, str]) -> dict[str, str]:
+    """The mapping that gives the texts of a stored policy the meaning they had, whatever they would mean now.
+
+    A text that is the name of two kinds of things is left out: it means what it means now.
+    """
+    meanings: dict[str, set[str]] = {}
+    for _path, kind, text in list_references(document):
+        key = build_key(_OBJECTS[kind], text) if kind in _OBJECTS else text
+        if key in resolved:
+            meanings.setdefault(text, set()).add(resolved[key])
+    applications = document["conditions"].get("applications") or {}
+    for field in _APPLICATION_FIELDS:
+        for text in applications.get(field) or ():
+            if text in resolved:
+                meanings.setdefault(text, set()).add(resolved[text])
+    return {text: next(iter(found)) for text, found in meanings.items() if len(found) == 1}
 
 
 def _plan_all(
@@ -175,7 +194,7 @@ class _Resolver:
 
     def _resolve_applications(self, place: str, document: Any, resolved: dict[str, str], problems: Problems) -> None:
         applications = read_object(document["conditions"].get("applications"), APPLICATIONS_PATH)
-        for field in ("includeApplications", "excludeApplications"):
+        for field in _APPLICATION_FIELDS:
             for text in read_texts(applications.get(field), f"{APPLICATIONS_PATH}.{field}"):
                 if text.lower() in self._mapping:
                     resolved[text] = self._mapping[text.lower()]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evertunnel.cli import policy_access, policy_locations, policy_strengths, policy_tests
+from evertunnel.cli import policy_access, policy_history, policy_locations, policy_strengths, policy_tests
 from evertunnel.cli.client import API
 from evertunnel.cli.cut import CUT
 from evertunnel.cli.output import demand, print_json, print_table, say
@@ -14,6 +14,9 @@ from evertunnel.cli.what_if import what_if
 app = typer.Typer(no_args_is_help=True, help="Network policies and conditional access policies.")
 network_app = typer.Typer(no_args_is_help=True, help="Network policies: ordered, the first match decides.")
 app.command("what-if")(what_if)
+app.command("history")(policy_history.show_history)
+app.command("diff")(policy_history.show_diff)
+app.command("rollback")(policy_history.roll_back)
 policy_access.app.command("replay")(replay)
 app.add_typer(network_app, name="network")
 app.add_typer(policy_access.app, name="access")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from evertunnel.model import Device, Gateway, User
 from evertunnel.storage import tables
@@ -28,6 +28,11 @@ def find_policy_test(connection: Connection, name: str) -> AnyRow | None:
     by_id = _tests.c.id == name
     statement = select(_tests).where(by_id | (_tests.c.name_key == name.casefold())).order_by(by_id.desc())
     return connection.execute(statement).first()
+
+
+def count_policy_tests(connection: Connection) -> int:
+    """How many there are."""
+    return connection.execute(select(func.count()).select_from(_tests)).scalar_one()
 
 
 def store_policy_test(
