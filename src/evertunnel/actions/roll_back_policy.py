@@ -24,6 +24,7 @@ from evertunnel.actions.policy_history import (
 from evertunnel.actions.run_policy_tests import Bench
 from evertunnel.actions.write_policies import write_policies
 from evertunnel.errors import InvalidInputError
+from evertunnel.storage import policy_objects
 from evertunnel.storage.policy_objects import ObjectKind
 from evertunnel.storage.store import Store, Transaction
 
@@ -54,7 +55,7 @@ def roll_back_policy(
         wanted = contents[to]
         if wanted.document is None:
             raise InvalidInputError(f"version {to} of {name[:100]!r} is its removal: remove it instead")
-        if _is_same(wanted, contents[len(line)]):
+        if _is_same(wanted, contents[len(line)]) and _has_its_name(tx, version):
             raise InvalidInputError(f"{name[:100]!r} is as version {to} left it already")
         try:
             added = _put(tx, version, wanted, contents[len(line)].position, {"rolled_back_to": to}, actor)
@@ -95,6 +96,14 @@ def _put(
         case _:
             kind = _OBJECTS[version.kind]
             return put_policy_object(tx, kind, document, object_id=version.object_id, details=details, actor=actor)
+
+
+def _has_its_name(tx: Transaction, version: Version) -> bool:
+    """Locations and strengths can be renamed by importing another document with their id."""
+    if version.kind not in _OBJECTS:
+        return True
+    row = policy_objects.find_object(tx.connection, _OBJECTS[version.kind], version.name)
+    return row is not None and row.name.casefold() == version.name.casefold()
 
 
 def _is_same(one: Content, other: Content) -> bool:
