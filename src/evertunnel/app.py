@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from evertunnel import clock, preload
 from evertunnel.accounts import find_owners
 from evertunnel.actions.decide import Decider, FindCountry
+from evertunnel.actions.run_policy_tests import run_policy_tests
 from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.authority_maker import AuthorityMaker
 from evertunnel.config import split_endpoint, store_database_url
@@ -73,6 +74,8 @@ log = structlog.get_logger()
 
 assert preload.PRELOADED
 
+# Of what fails, a line of the log names so many.
+_NAMED_AT_MOST = 10
 # Where a gateway on this machine asks a server that listens everywhere.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
@@ -329,11 +332,24 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         cut_at_most_percent=installation.config.cut_at_most_percent,
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
+    _start(_tell_failing_tests, context.store)
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
     config = uvicorn.Config(
         app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
     )
     _run_asgi((ASGIServer(config), listener))
+
+
+def _tell_failing_tests(store: Store) -> None:
+    """Policies that fail their tests are served all the same: who stays away protects nobody."""
+    try:
+        failed = [result for result in run_policy_tests(store, now=clock.now()) if not result.passed]
+    except DomainError as error:
+        log.warning("the tests of policies could not be run", error=str(error))
+        return
+    if failed:
+        names = [result.name for result in failed[:_NAMED_AT_MOST]]
+        log.warning("policies fail their tests: evertunnel policy test run", failed=len(failed), tests=names)
 
 
 def _find_countries(installation: Installation) -> FindCountry | None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop.server import Server
+from tests.interop.server import Server, wait_for
 from tests.interop.test_command_line import ALICE, refuse, write
 from tests.mmdb import build_mmdb, country
+from tests.unit.access.samples import make_document
 from tests.unit.actions.test_plan_access_policies import GROUP, MAP, PLACE, from_entra
 
 OFFICE = {
@@ -52,10 +53,10 @@ def list_names(server: Server) -> list[str]:
 
 
 def clear(server: Server) -> None:
-    for noun in ("access", "location", "strength"):
-        for row in server.json("policy", noun, "list"):
+    for path in ("tests", "access", "locations", "strengths"):
+        for row in server.api("GET", f"/policies/{path}").json():
             if row["document"].get("policyType") != "builtIn":
-                server.run("policy", noun, "remove", row["name"])
+                server.api("DELETE", f"/policies/{path}/{row['name']}")
 
 
 @pytest.fixture(autouse=True)
@@ -213,3 +214,88 @@ def test_a_template_is_one_command(served: Server) -> None:
     said = served.run("policy", "access", "add-template", "require-mfa", "--on", "--name", "Second factor")
     assert "Second factor: on" in said.stdout and "--exclude-group" in said.stdout
     assert "require-mfa" in refuse(served, "policy", "access", "add-template", "nonsense")
+
+
+ABROAD = {"name": "from abroad", "user": ALICE, "address": "198.51.100.7", "expect": "block", "policy": "Elsewhere"}
+OFFICE_GRANT = {"name": "from the office", "user": ALICE, "address": "192.0.2.7", "expect": "grant"}
+
+
+@pytest.fixture
+def tested(served: Server) -> Iterator[Server]:
+    """Alice may come from the office and from nowhere else, and two tests say so."""
+    served.api("POST", "/policies/network", {"name": "Everybody", "document": {"permission": "grant"}})
+    served.api("POST", "/policies/locations", {"name": "Office", "ranges": ["192.0.2.0/24"]})
+    document = make_document("block", name="Elsewhere")
+    document["conditions"]["locations"] = {"includeLocations": ["All"], "excludeLocations": ["Office"]}
+    served.api("POST", "/policies/access", document)
+    served.api("POST", "/policies/tests/import", {"files": [{"name": "", "data": [ABROAD, OFFICE_GRANT]}]})
+    yield served
+    clear(served)
+    served.api("DELETE", "/policies/network/Everybody")
+
+
+def test_a_change_that_fails_tests_is_refused_with_all_of_them(tested: Server) -> None:
+    said = refuse(tested, "policy", "access", "switch", "Elsewhere", "off")
+    assert "policy test 'from abroad': expected block by 'Elsewhere', got grant" in said
+    assert "conditional access policy 'Elsewhere': notEnabled (policyNotEnabled)" in said
+    assert "nothing was changed" in said and "evertunnel policy test remove" in said
+    replace = ("policy", "location", "add", "Office", "--range", "198.51.100.0/24", "--replace")
+    done = tested.run(*replace, check=False)
+    assert done.returncode == 1
+    assert "  policy test 'from abroad'" in done.stderr and "  policy test 'from the office'" in done.stderr
+    assert "2 problems, listed above; nothing was changed: try the change with" in done.stderr.splitlines()[-1]
+    (location,) = tested.api("GET", "/policies/locations").json()
+    assert [each["cidrAddress"] for each in location["document"]["ipRanges"]] == ["192.0.2.0/24"]
+
+
+def test_tests_go_in_and_out_and_are_run(tested: Server) -> None:
+    tested.run("policy", "test", "add", "at home", "--user", ALICE, "--country", "FR", "--expect", "block")
+    path = write(tested, "tests.json", tested.run("policy", "test", "export", "at home").stdout)
+    assert "Replaced 1: at home." in tested.run("policy", "test", "import", path, "--replace").stdout
+    assert "country=FR" in tested.run("policy", "test", "list").stdout
+    shown = tested.run("policy", "test", "show", "AT HOME").stdout
+    assert '"expect": "block"' in shown
+    tested.run("policy", "test", "remove", "at home")
+    assert "2 passed, 0 failed." in tested.run("policy", "test", "run").stdout
+    draft = write(tested, "draft.json", json.dumps({**ABROAD, "policy": None, "expect": "grant"}))
+    done = tested.run("policy", "test", "run", "--file", draft, check=False)
+    assert done.returncode == 1
+    assert "from abroad: expected grant, got block (blocked_by_access_policy)" in done.stdout
+    assert "conditional access policy Elsewhere: failure: blocks access" in done.stdout
+
+
+def test_who_changed_what_is_shown_compared_and_rolled_back(tested: Server) -> None:
+    tested.api("DELETE", "/policies/tests/from abroad")
+    tested.api("PATCH", "/policies/access/Elsewhere", {"state": "report-only"})
+    (newest, first) = tested.json("policy", "history", "Elsewhere")[:2]
+    assert (newest["change"], first["change"]) == ("switched to report-only", "imported")
+    assert newest["version"] == first["version"] + 1 and newest["actor"] and newest["kind"] == "access"
+    assert "switched to report-only" in tested.run("policy", "history", "--limit", "1").stdout
+    lines = tested.run("policy", "diff", "Elsewhere").stdout
+    assert '\n-  "state": "enabled"' in lines and '\n+  "state": "enabledForReportingButNotEnforced"' in lines
+    tested.api("DELETE", "/policies/access/Elsewhere")
+    rollback = ("policy", "rollback", "Elsewhere", "--to", str(first["version"]))
+    assert "there again" in tested.run(*rollback).stdout
+    assert "already" in refuse(tested, *rollback)
+    (row,) = tested.api("GET", "/policies/access").json()
+    assert row["document"]["state"] == "enabled"
+
+
+def test_text_of_a_document_cannot_drive_the_terminal(served: Server) -> None:
+    document = make_document("block", name="Odd", users={"includeUsers": ["None"]})
+    served.api("POST", "/policies/access", document | {"description": "one\u202etwo\x1b[2J\u2028"})
+    shown = served.run("policy", "diff", "Odd").stdout
+    assert '+  "description": "one�two\\u001b[2J' in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_a_server_starts_with_policies_that_fail_their_tests_and_says_so(tested: Server) -> None:
+    group = {"name": "Denied", "document": {"permission": "deny", "conditions": {"groups": ["Sales"]}}, "position": 1}
+    tested.api("POST", "/policies/network", group)
+    tested.run("group", "join", "Sales", "--user", ALICE)
+    assert tested.api("POST", "/policies/tests/run", {}).json()["failed"] == 1
+    tested.stop()
+    tested.start()
+    wait_for(lambda: "policies fail their tests" in tested.log.read_text())
+    assert "from the office" in tested.log.read_text()
+    tested.api("DELETE", "/policies/network/Denied")
