@@ -25,6 +25,7 @@ _NETWORK_DECIDED = frozenset(
     {Reason.NO_NETWORK_POLICY, Reason.NETWORK_POLICY_DENIES, Reason.CERTIFICATE_USAGE_DEMANDED}
 )
 _DECIDING_AT_MOST = 8
+_DESCRIBED_AT_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ class PolicyTestResult:
 
     def describe(self) -> str:
         """Why it failed, with the policies that decided, in a line."""
-        words = [self.problem, self.detail, *map(_describe, self.deciding)]
+        said = [*map(_describe, self.deciding[:_DESCRIBED_AT_MOST])] or [self.detail]
+        more = len(self.deciding) - _DESCRIBED_AT_MOST
+        words = [self.problem, *said, f"and {more} more" if more > 0 else ""]
         return "; ".join(word for word in words if word)
 
 
