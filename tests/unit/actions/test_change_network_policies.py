@@ -148,4 +148,7 @@ def test_the_audit_has_the_whole_policy(installation: Installation) -> None:
         rows = connection.execute(select(tables.audit).where(tables.audit.c.subject == "policy")).all()
     details = {row.name: row.details for row in rows}
     assert set(details) == {"network-policy:add", "network-policy:change", "network-policy:remove"}
-    assert json.loads(details["network-policy:remove"]) == {"document": {"permission": "grant", "enabled": False}}
+    assert json.loads(details["network-policy:remove"]) == {
+        "document": {"permission": "grant", "enabled": False},
+        "position": 1,
+    }
