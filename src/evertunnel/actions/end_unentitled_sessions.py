@@ -1,11 +1,11 @@
 """End live sessions that would not be granted now: lost compliance, a policy switched on, a user disabled."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
 from evertunnel.access.facts import Facts
 from evertunnel.actions.decide import Decider
-from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.model import Decision, SessionState, TunnelKind
 from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Transaction
@@ -30,21 +30,25 @@ def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Fac
     )
 
 
+def list_unentitled(decider: Decider, rows: Iterable[AnyRow], *, now: datetime) -> list[tuple[AnyRow, Decision]]:
+    """Those of live sessions that would not be granted now and are not ending yet, with why."""
+    return [
+        (row, decision)
+        for row in rows
+        if row.state != SessionState.ENDING.value and (decision := find_refusal(decider, row, now=now)) is not None
+    ]
+
+
 def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[AnyRow]) -> list[str]:
     """Decide every session of `rows` again; mark those refused as ending and queue their cut. Returns their ids.
 
     The decider must have been refreshed in this very transaction.
     """
-    ended = []
-    for row in rows:
-        if row.state == SessionState.ENDING.value:
-            continue
-        decision = find_refusal(decider, row, now=tx.now)
-        if decision is None:
-            continue
-        sessions.mark_ending(tx, [row.id], decision.reason.value)
-        effect_queue.queue_effect(
-            tx, EffectKind.CUT, [row.gateway_id], EffectSubject.SESSION, row.id, cause=decision.detail
-        )
-        ended.append(row.id)
-    return ended
+    ended = list_unentitled(decider, rows, now=tx.now)
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for row, decision in ended:
+        by_reason[decision.reason.value].append(row.id)
+    for reason, session_ids in by_reason.items():
+        sessions.mark_ending(tx, session_ids, reason)
+    effect_queue.queue_cuts(tx, [(row.gateway_id, row.id, decision.detail) for row, decision in ended])
+    return [row.id for row, _ in ended]

@@ -32,24 +32,35 @@ class ListedTunnel:
     fault: str | None = None
 
 
-def is_settled(decider: Decider, live: Sequence[AnyRow], listed: Sequence[ListedTunnel], *, now: datetime) -> bool:
+def is_settled(
+    decider: Decider,
+    live: Sequence[AnyRow],
+    listed: Sequence[ListedTunnel],
+    *,
+    now: datetime,
+    decided: Set[str] | None = None,
+    waiting: Set[str] = frozenset(),
+) -> bool:
     """Whether there is nothing to mend: each tunnel has its session, each session its tunnel, and all are granted.
 
-    Reads only: where ten thousand tunnels are up, nobody's login waits for the look at them.
+    Only the sessions `decided`, by id, are decided again; None is all. Those `waiting` are ending, and their cut is in
+    the queue of effects. Reads only: where ten thousand tunnels are up, nobody's login waits for the look at them.
     """
     # A client that moved is decided anew, where it is now.
     found = {(tunnel.report.spis, tunnel.report.remote_address) for tunnel in listed if tunnel.fault is None}
     if len(found) != len(listed) or found != {(row.spis, row.remote_address) for row in live if row.spis}:
         return False
-    return all(_is_settled(decider, row, now) for row in live)
+    staying = [row for row in live if row.state != SessionState.ENDING.value or row.id not in waiting]
+    return all(_may_go_on(row, now) for row in staying) and all(
+        find_refusal(decider, row, now=now) is None for row in staying if decided is None or row.id in decided
+    )
 
 
-def _is_settled(decider: Decider, row: AnyRow, now: datetime) -> bool:
+def _may_go_on(row: AnyRow, now: datetime) -> bool:
     if row.state == SessionState.PENDING.value:
         waited: timedelta = now - row.created_at
-        return waited <= _PENDING_AT_MOST and find_refusal(decider, row, now=now) is None
-    over = row.ends_at is not None and row.ends_at <= now
-    return row.state == SessionState.UP.value and not over and find_refusal(decider, row, now=now) is None
+        return waited <= _PENDING_AT_MOST
+    return row.state == SessionState.UP.value and (row.ends_at is None or row.ends_at > now)
 
 
 def list_differences(tx: Transaction, gateway: Gateway, listed: Sequence[ListedTunnel]) -> frozenset[str]:
@@ -69,12 +80,16 @@ def reconcile_gateway(
     listed: Sequence[ListedTunnel],
     *,
     doubtful: Set[str] = frozenset(),
+    decided: Set[str] | None = None,
+    waiting: Set[str] = frozenset(),
 ) -> list[int]:
     """Bring sessions in line with the tunnels listed. Returns the numbers of tunnels that must be cut now.
 
-    `doubtful` are differences to leave alone. The decider must have been refreshed in this transaction.
+    `doubtful` are differences to leave alone; `decided` and `waiting` as above, and who moved is decided in any case.
+    The decider must have been refreshed in this transaction.
     """
     cut: list[int] = []
+    moved: set[str] = set()
     live = sessions.list_live_of_gateway(tx.connection, gateway.id)
     by_spis = {row.spis: row for row in live if row.spis}
     seen: dict[str, ListedTunnel] = {}
@@ -84,9 +99,10 @@ def reconcile_gateway(
             seen[row.id] = tunnel
             if row.remote_address != tunnel.report.remote_address:
                 sessions.update_session(tx, row.id, remote_address=tunnel.report.remote_address)
+                moved.add(row.id)
             if tunnel.fault is not None:
                 sessions.mark_ending(tx, [row.id], tunnel.fault)
-            if tunnel.fault is not None or row.state == SessionState.ENDING.value:
+            if tunnel.fault is not None or (row.state == SessionState.ENDING.value and row.id not in waiting):
                 cut.append(tunnel.report.unique_id)
             continue
         if tunnel.report.spis in doubtful:
@@ -104,7 +120,10 @@ def reconcile_gateway(
             cut.append(tunnel.report.unique_id)
     _close_missing(tx, [row for row in live if row.id not in doubtful], seen)
     sessions.store_traffic(tx, {row_id: (tunnel.bytes_in, tunnel.bytes_out) for row_id, tunnel in seen.items()})
-    end_unentitled_sessions(tx, decider, sessions.list_live_of_gateway(tx.connection, gateway.id))
+    left = sessions.list_live_of_gateway(tx.connection, gateway.id)
+    end_unentitled_sessions(
+        tx, decider, [row for row in left if decided is None or row.id in decided or row.id in moved]
+    )
     return cut
 
 

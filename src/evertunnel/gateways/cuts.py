@@ -1,13 +1,13 @@
 """Which tunnels of a gateway are to be cut, by what is wanted, what is recorded and what they claim. Reads only."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from evertunnel.effects import Effect, EffectSubject
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id
-from evertunnel.model import CertificateStatus, SubjectKind, TunnelKind
+from evertunnel.model import CertificateStatus, TunnelKind
 from evertunnel.storage import certificates, people, sessions
 from evertunnel.storage.tables import AnyRow
 
@@ -17,7 +17,19 @@ _COLUMNS = ((EffectSubject.USER, "user_id"), (EffectSubject.DEVICE, "device_id")
 def read_cuts(connection: Connection, gateway_id: str, effects: Sequence[Effect]) -> "Cuts":
     """What these effects want, against the sessions that are live now."""
     live = sessions.list_owners_of_gateway(connection, gateway_id) if effects else []
-    return Cuts(effects, live, {effect.id: _list_claims(connection, effect) for effect in effects})
+    return Cuts(effects, live, _list_claims(connection, effects))
+
+
+def find_session_ends(connection: Connection, gateway_id: str, effects: Sequence[Effect]) -> dict[str, str]:
+    """Ids of the sessions that are live now and that these effects end, with why."""
+    causes = {(effect.subject_kind, effect.subject_id): effect.cause for effect in effects}
+    rows = sessions.list_live_of_owners(connection, gateway_id, {effect.subject_id for effect in effects})
+    found = {}
+    for row in rows if effects else ():
+        for kind, column in _COLUMNS:
+            if (cause := causes.get((kind, getattr(row, column)))) is not None:
+                found[row.id] = cause
+    return found
 
 
 class Cuts:
@@ -48,13 +60,9 @@ class Cuts:
             for row in self._sessions[effect.id]:
                 self._unexplained[TunnelKind(row.kind)].add(effect.id)
 
-    def list_numbers(self) -> list[int]:
+    def list_numbers(self, effects: Iterable[Effect]) -> list[int]:
         """Numbers that tunnels of sessions concerned had when they were recorded; now they may be others'."""
-        return sorted({row.unique_id for rows in self._sessions.values() for row in rows})
-
-    def list_sessions(self, effect_id: str) -> list[str]:
-        """Ids of live sessions that an effect is to end; none for an effect that cuts nothing."""
-        return [row.id for row in self._sessions.get(effect_id, ())]
+        return sorted({row.unique_id for effect in effects for row in self._sessions.get(effect.id, ())})
 
     def find_effects(self, tunnel: Tunnel) -> set[str]:
         """Effects that want this tunnel gone: by its session, or by what it claims to be.
@@ -95,12 +103,17 @@ class Cuts:
         return found
 
 
-def _list_claims(connection: Connection, effect: Effect) -> frozenset[str]:
-    """What the effect's subject calls itself: a user's name, a device's certificates."""
+def _list_claims(connection: Connection, effects: Sequence[Effect]) -> dict[str, frozenset[str]]:
+    """What each effect's subject calls itself: a user's name, a device's certificates."""
+    users = {effect.subject_id for effect in effects if effect.subject_kind is EffectSubject.USER}
+    names = people.find_name_keys(connection, users)
+    return {effect.id: _find_claims(connection, effect, names) for effect in effects}
+
+
+def _find_claims(connection: Connection, effect: Effect, names: Mapping[str, str]) -> frozenset[str]:
     match effect.subject_kind:
         case EffectSubject.USER:
-            row = people.find_subject(connection, SubjectKind.USER, effect.subject_id)
-            return frozenset() if row is None else frozenset({row.name_key})
+            return frozenset({names[effect.subject_id]} if effect.subject_id in names else ())
         case EffectSubject.DEVICE:
             statuses = [status.value for status in CertificateStatus]
             rows = certificates.list_of_subject(connection, "device_id", effect.subject_id, statuses)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from evertunnel.actions.decide import Decider, FindCountry
 from evertunnel.actions.end_expired_sessions import end_expired_sessions
-from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions
+from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, list_unentitled
 from evertunnel.actions.follow_tunnel import (
     TunnelReport,
     close_session,
@@ -37,13 +37,14 @@ from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
 from evertunnel.gateways.presence import Presence
+from evertunnel.gateways.rotation import Rotation
 from evertunnel.gateways.stories import Line, Stories, build_steps, list_texts, measure
 from evertunnel.gateways.termination import terminate_tunnel
 from evertunnel.gateways.traffic import Idle, Traffic
 from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read_address, read_tunnel
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
-from evertunnel.storage import sessions
+from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
@@ -65,6 +66,8 @@ _SEEN_EVERY = timedelta(minutes=1)
 # A look at very many tunnels is broken off for a change, but not for ever.
 _TUNNELS_AT_ONCE = 500
 _OVERTAKEN_AT_MOST = 20
+# Whatever changes is decided at once. This is for what only time takes away, such as a sign-in that grows too old.
+_DECIDED_AT_ONCE = 1_000
 # charon hands out log lines later than the event they explain: a little here, more on a busy machine.
 _STORY_SECONDS, _STORY_AT_MOST_SECONDS = 0.25, 2.0
 _WITHOUT_CHILD_SECONDS = 10.0
@@ -104,6 +107,7 @@ class GatewayKeeper:
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._traffic = Traffic()
         self._idle = Idle(_WITHOUT_CHILD_SECONDS)
+        self._rotation = Rotation(_DECIDED_AT_ONCE)
         self._session_ids: dict[str, str] = {}
         self._closed_ids: dict[str, str] = {}
         self._told_ends: frozenset[tuple[str, str]] = frozenset()
@@ -358,21 +362,29 @@ class GatewayKeeper:
         self._unenforced = self._unenforced.join(changes)
 
     def _enforce(self) -> bool:
-        """Something may have been taken away: decide the sessions concerned again. True when a gateway changed."""
-        with self._store.write(self._clock()) as tx:
-            self._refresh(tx.connection)
+        """Something may have been taken away: decide the sessions concerned again. True when a gateway changed.
+
+        Nobody's login waits while thousands are decided: only what is to end is decided again where it is written.
+        """
+        with self._store.read() as connection:
+            self._refresh(connection)
             changes = self._unenforced
-            ended = end_unentitled_sessions(
-                tx,
-                self._decider,
-                [
-                    row
-                    for row in sessions.list_live_of_gateway(tx.connection, self._gateway.id)
-                    if changes.everybody or changes.ids & {row.user_id, row.device_id, row.certificate_id}
-                ],
+            rows = (
+                sessions.list_live_of_gateway(connection, self._gateway.id)
+                if changes.everybody
+                else sessions.list_live_of_owners(connection, self._gateway.id, changes.ids)
             )
+        refused = {row.id for row, _ in list_unentitled(self._decider, rows, now=self._clock())}
         self._unenforced = Changes()
-        if ended:
+        if refused:
+            try:
+                with self._store.write(self._clock()) as tx:
+                    self._refresh(tx.connection)
+                    again = sessions.list_live_of_owners(tx.connection, self._gateway.id, refused)
+                    ended = end_unentitled_sessions(tx, self._decider, again)
+            except BaseException:
+                self._unenforced = changes.join(self._unenforced)
+                raise
             log.info("sessions lost what entitled them", gateway=self._gateway.name, sessions=len(ended))
         return GATEWAY in changes.kinds
 
@@ -383,6 +395,7 @@ class GatewayKeeper:
             return False
         with self._store.read() as connection:
             live = sessions.list_live_of_gateway(connection, self._gateway.id)
+            waiting = effect_queue.list_sessions_to_cut(connection, self._gateway.id)
         rows = {row.spis: row for row in live if row.spis}
         # Who closed just now is kept for one look: its children report after it.
         self._session_ids = self._closed_ids | {spis: row.id for spis, row in rows.items()}
@@ -399,7 +412,8 @@ class GatewayKeeper:
                 terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
         self._idle.keep_only({tunnel.spis for tunnel in tunnels})
         now = self._clock()
-        if not self._doubted and is_settled(self._decider, live, listed, now=now):
+        decided = self._rotation.take(row.id for row in live)
+        if not self._doubted and is_settled(self._decider, live, listed, now=now, decided=decided, waiting=waiting):
             self._store_traffic(rows, listed, now)
             return True
         with self._store.write(now) as tx:
@@ -408,7 +422,10 @@ class GatewayKeeper:
             # All of them count at the second look: whoever rekeys without end would be new at each.
             differences = list_differences(tx, self._gateway, listed)
             doubtful = frozenset() if self._doubted else differences
-            cut = reconcile_gateway(tx, self._decider, self._gateway, listed, doubtful=doubtful)
+            waiting = effect_queue.list_sessions_to_cut(tx.connection, self._gateway.id)
+            cut = reconcile_gateway(
+                tx, self._decider, self._gateway, listed, doubtful=doubtful, decided=decided, waiting=waiting
+            )
             self._effects_at = 0.0  # what it queued is not to wait
         self._doubted = bool(doubtful)
         spis = {tunnel.unique_id: tunnel.spis for tunnel in tunnels}

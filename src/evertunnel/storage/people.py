@@ -60,6 +60,16 @@ def find_names(connection: Connection, kind: SubjectKind, subject_ids: Collectio
     return {row.id: row.name for row in connection.execute(statement) if row.id in subject_ids}
 
 
+def find_name_keys(connection: Connection, user_ids: Collection[str]) -> dict[str, str]:
+    """id -> name of some users as names are compared; those that are not there are left out."""
+    if not user_ids:
+        return {}
+    statement = select(tables.users.c.id, tables.users.c.name_key)
+    if len(user_ids) <= _NAMED_AT_MOST:
+        statement = statement.where(tables.users.c.id.in_(user_ids))
+    return {row.id: row.name_key for row in connection.execute(statement) if row.id in user_ids}
+
+
 def insert_subject(tx: Transaction, kind: SubjectKind, name: str, **columns: Any) -> str:
     """Add one and return its id. Raises AlreadyExistsError."""
     if find_subject(tx.connection, kind, name) is not None:

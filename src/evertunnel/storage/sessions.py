@@ -1,10 +1,10 @@
 """Sessions: one row a tunnel, from the Accept (or the report of a device tunnel) to its end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from evertunnel.model import Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import tables
@@ -12,6 +12,8 @@ from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow, encode_time
 
 _sessions = tables.sessions
+# A statement has room for only so many names; beyond that all are read.
+_NAMED_AT_MOST = 500
 LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.value)
 
 
@@ -94,6 +96,26 @@ def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow
     )
 
 
+def list_live_of_owners(connection: Connection, gateway_id: str, owner_ids: Set[str]) -> list[AnyRow]:
+    """Those of them that belong to any of some users, devices or certificates, or have one of these ids themselves."""
+    if len(owner_ids) > _NAMED_AT_MOST:
+        return [
+            row
+            for row in list_live_of_gateway(connection, gateway_id)
+            if not owner_ids.isdisjoint((row.user_id, row.device_id, row.certificate_id, row.id))
+        ]
+    columns = (_sessions.c[name] for name in ("user_id", "device_id", "certificate_id", "id"))
+    return list(
+        connection.execute(
+            select(_sessions).where(
+                _sessions.c.gateway_id == gateway_id,
+                _sessions.c.state.in_(LIVE),
+                or_(*(column.in_(owner_ids) for column in columns)),
+            )
+        )
+    )
+
+
 def list_owners_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
     """The same sessions, with nothing but what joins them to tunnels and to their owners: there may be very many."""
     columns = (_sessions.c[name] for name in ("id", "kind", "unique_id", "spis", "user_id", "device_id"))
@@ -152,10 +174,10 @@ def list_device_tunnel_addresses(connection: Connection, device_id: str) -> list
 
 def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> None:
     """The tunnels must go; the gateway has to confirm it."""
-    if session_ids:
+    for start in range(0, len(session_ids), _NAMED_AT_MOST):
         tx.connection.execute(
             update(_sessions)
-            .where(_sessions.c.id.in_(session_ids), _sessions.c.state.in_(LIVE))
+            .where(_sessions.c.id.in_(session_ids[start : start + _NAMED_AT_MOST]), _sessions.c.state.in_(LIVE))
             .values(state=SessionState.ENDING.value, end_reason=reason)
         )
 
