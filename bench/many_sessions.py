@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 from sqlalchemy import insert, select
 from tests.installation import Installation, copy_installation, create
@@ -15,6 +17,7 @@ from tests.installation import Installation, copy_installation, create
 from bench.simulated_strongswan import list_numbers, make_spi, name_user
 from evertunnel import clock
 from evertunnel.actions.change_network_policies import add_network_policy
+from evertunnel.actions.decide import Decider
 from evertunnel.actions.deny import deny
 from evertunnel.effects import EffectState
 from evertunnel.errors import UnavailableError
@@ -47,11 +50,8 @@ def measure_many_sessions(folder: Path) -> ManySessions:
     simulated = subprocess.Popen([sys.executable, "-m", "bench.simulated_strongswan", str(vici), str(TUNNELS)])
     while not vici.exists():
         time.sleep(0.05)
-    installation.refresh()
-    found = installation.decider.find_gateway(gateway_id)
-    assert found is not None
-    strongswan = build_local(str(vici), _load_nothing)
-    gateway = GatewayKeeper(installation.store, found, strongswan, clock=clock.now)
+    # In a process of its own, as the gateway's is: a denial is written by another.
+    gateway = get_context("spawn").Process(target=_keep, args=(installation.store.url, gateway_id, str(vici)))
     gateway.start()
     try:
         time.sleep(5)  # it looks at all of them first
@@ -60,10 +60,21 @@ def measure_many_sessions(folder: Path) -> ManySessions:
         many = _measure(store, [name_user(number) for number in range(100, 100 + MANY)])
         _verify(store, _ONE_BY_ONE + MANY)
     finally:
-        gateway.stop()
+        gateway.kill()
+        gateway.join()
         simulated.kill()
         simulated.wait()
     return ManySessions(one, many)
+
+
+def _keep(url: str, gateway_id: str, vici: str) -> None:
+    store, decider = Store(url), Decider()
+    with store.read() as connection:
+        decider.refresh(connection)
+    found = decider.find_gateway(gateway_id)
+    assert found is not None
+    GatewayKeeper(store, found, build_local(vici, _load_nothing), clock=clock.now).start()
+    Event().wait()
 
 
 def _measure(store: Store, names: Sequence[str]) -> float:

@@ -1,7 +1,10 @@
 """A gateway reports a tunnel: up, down or with another number. Up is where a device tunnel is decided and recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+
+from sqlalchemy import Connection
 
 from evertunnel.access.facts import Facts
 from evertunnel.access.recorded_facts import encode_facts
@@ -24,6 +27,7 @@ from evertunnel.storage.store import Transaction, new_id
 from evertunnel.storage.tables import AnyRow
 
 _STEPS_AT_MOST = 60
+_LOOKED_FOR_ALONE = 4
 # Nobody of us ended it; the gateway may know more.
 CLOSED = "the tunnel was closed"
 
@@ -47,7 +51,7 @@ class TunnelReport:
 
 def is_recorded(tx: Transaction, gateway: Gateway, report: TunnelReport) -> bool:
     """Whether the tunnel has its session already: a look at the gateway may come before its report."""
-    return any(row.spis == report.spis for row in _list_sessions(tx, gateway, report))
+    return any(row.spis == report.spis for row in _list_sessions(tx.connection, gateway, report))
 
 
 def open_device_session(tx: Transaction, decider: Decider, gateway: Gateway, report: TunnelReport) -> Decision:
@@ -131,7 +135,7 @@ def _build_session(tx: Transaction, attempt: Attempt, gateway: Gateway, report: 
 
 def join_user_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> str | None:
     """A user tunnel came up: the pending session of its number is up. Returns its id; None: the tunnel must be cut."""
-    for row in _list_sessions(tx, gateway, report):
+    for row in _list_sessions(tx.connection, gateway, report):
         if row.kind != TunnelKind.USER.value or row.unique_id != report.unique_id:
             continue
         if row.spis == report.spis:
@@ -190,24 +194,41 @@ def record_device_refusal(
     tx.record_attempt(build_device_attempt(tx, gateway, report, decision, certificate))
 
 
-def close_session(tx: Transaction, gateway: Gateway, report: TunnelReport) -> list[str]:
-    """A tunnel is gone. Returns the ids of its sessions, which is one, or none that we know."""
-    closed = []
-    for row in _list_sessions(tx, gateway, report):
-        same = row.spis == report.spis if row.spis else row.unique_id == report.unique_id
-        if same:
-            came_up = row.state != SessionState.PENDING.value
-            sessions.end_session(tx, row.id, CLOSED if came_up else "the tunnel never came up")
-            closed.append(str(row.id))
-    return closed
+def list_closed(connection: Connection, gateway: Gateway, reports: Sequence[TunnelReport]) -> list[tuple[AnyRow, str]]:
+    """Sessions whose tunnels a gateway reports to be gone, with the indexes reported.
+
+    For many the gateway's sessions are read once: each alone would be looked for among all of them.
+    """
+    if len(reports) > _LOOKED_FOR_ALONE:
+        rows = sessions.list_live_of_gateway(connection, gateway.id)
+    else:
+        rows = [row for report in reports for row in _list_sessions(connection, gateway, report)]
+    by_spis = {report.spis: report.spis for report in reports}
+    by_number = {report.unique_id: report.spis for report in reports}
+    found = {}
+    for row in rows:
+        spis = by_spis.get(row.spis) if row.spis else by_number.get(row.unique_id)
+        if spis is not None:
+            found[row.id] = row, spis
+    return list(found.values())
+
+
+def close_sessions(tx: Transaction, gateway: Gateway, reports: Sequence[TunnelReport]) -> dict[str, str]:
+    """Tunnels are gone. Returns the ids of their sessions by the tunnels' indexes; of one that we do not know none."""
+    closed = list_closed(tx.connection, gateway, reports)
+    never = "the tunnel never came up"
+    sessions.end_sessions(
+        tx, {row.id: never if row.state == SessionState.PENDING.value else CLOSED for row, _spis in closed}
+    )
+    return {spis: row.id for row, spis in closed}
 
 
 def follow_rekey(tx: Transaction, gateway: Gateway, old: TunnelReport, new: TunnelReport) -> None:
     """A rekey gave a tunnel another number and other indexes."""
-    for row in _list_sessions(tx, gateway, old):
+    for row in _list_sessions(tx.connection, gateway, old):
         if row.spis == old.spis:
             sessions.update_session(tx, row.id, unique_id=new.unique_id, spis=new.spis)
 
 
-def _list_sessions(tx: Transaction, gateway: Gateway, report: TunnelReport) -> list[AnyRow]:
-    return sessions.list_live_of_tunnel(tx.connection, gateway.id, spis=report.spis, unique_id=report.unique_id)
+def _list_sessions(connection: Connection, gateway: Gateway, report: TunnelReport) -> list[AnyRow]:
+    return sessions.list_live_of_tunnel(connection, gateway.id, spis=report.spis, unique_id=report.unique_id)

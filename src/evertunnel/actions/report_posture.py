@@ -1,12 +1,13 @@
 """A device reports its own posture, signed with the key of its certificate over this very report.
 
 The signature says which device speaks, not that it speaks the truth: who rules a device can make it say anything. So
-these facts have the source `device`, the least trusted there is, and a life of a day.
+these facts have the source `device`, the least trusted there is, and a life of a day. Said again, a fact lives on: at
+least 18 hours from the last report, at most 24.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,6 +26,8 @@ from evertunnel.storage import facts
 from evertunnel.storage.store import Store
 
 LIFE = timedelta(hours=24)
+# Whoever says the same again is believed longer, in steps: each is a change that all decisions follow.
+_STEP = timedelta(hours=6)
 _PUBLIC = "The report was refused."
 
 
@@ -88,12 +91,23 @@ def report_posture(
         # A moment ahead of us is of a clock that was set back since.
         if any(seen < fact.observed_at <= tx.now for fact in before):
             raise _refuse(f"{device.name} reported something newer since")
-        said = [Fact(name, value, DEVICE, seen, seen + LIFE) for name, value in values.items()]
+        said = _build_facts(values, before, seen)
         store_facts(tx, SubjectKind.DEVICE, {device.id: said}, whole_source=DEVICE)
         if {fact.name: fact.value for fact in before} != values:
             tx.record(
                 AuditEntry(Audit.DEVICE_REPORT, device.name, device.name, device.id, {**values, "source": DEVICE})
             )
+
+
+def _build_facts(values: Mapping[str, str], before: Sequence[Fact], seen: datetime) -> list[Fact]:
+    """What is said as before keeps its end while that is far: then nothing is decided anew for the report's sake."""
+    ends = {fact.name: fact.expires_at for fact in before if values.get(fact.name) == fact.value}
+    found = []
+    for name, value in values.items():
+        end = ends.get(name)
+        far = end is not None and LIFE - _STEP <= end - seen <= LIFE
+        found.append(Fact(name, value, DEVICE, seen, end if far else seen + LIFE))
+    return found
 
 
 def read_posture(posture_json: bytes) -> dict[str, str]:

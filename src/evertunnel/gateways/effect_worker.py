@@ -1,6 +1,6 @@
 """Performs a gateway's pending effects, and says so only after the gateway shows that it is so.
 
-The cuts of a mass (effect_queue) are spread, a hundred a second. Each pass over them lists the tunnels once, which shows
+The cuts of a mass (effect_queue) are spread, a hundred a second. Each pass over them lists the tunnels once: that shows
 what became of the hundred before.
 """
 

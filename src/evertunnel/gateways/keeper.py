@@ -20,7 +20,6 @@ from evertunnel.actions.end_expired_sessions import end_expired_sessions
 from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, list_unentitled
 from evertunnel.actions.follow_tunnel import (
     TunnelReport,
-    close_session,
     follow_rekey,
     is_recorded,
     join_user_session,
@@ -33,6 +32,7 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, is_settled, list_
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is_device_attempt
 from evertunnel.gateways.control import Strongswan
+from evertunnel.gateways.departures import Departures
 from evertunnel.gateways.effect_worker import EffectWorker
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
@@ -107,6 +107,7 @@ class GatewayKeeper:
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND)
         self._traffic = Traffic()
         self._idle = Idle(_WITHOUT_CHILD_SECONDS)
+        self._departures = Departures(store, gateway, clock)
         self._rotation = Rotation(_DECIDED_AT_ONCE)
         self._session_ids: dict[str, str] = {}
         self._closed_ids: dict[str, str] = {}
@@ -238,12 +239,13 @@ class GatewayKeeper:
             try:
                 uptime, event = self._events.get(timeout=0 if position else _POLL_SECONDS)
             except queue.Empty:
-                return
+                break
             if event is None:
                 self._load_due = True
                 self._stories.forget_all()
             else:
                 self._handle(uptime, *event)
+        self._departures.record(self._session_ids, self._closed_ids)
 
     def _handle(self, uptime: float, name: str, message: Section) -> None:
         if name == "log":
@@ -252,9 +254,13 @@ class GatewayKeeper:
             up = message.pop("up", "no") == "yes"
             for connection, section in message.items():
                 tunnel = read_tunnel(connection, section)
-                if tunnel.kind is not None:
-                    self._follow(uptime, tunnel, tunnel.kind, up=up)
+                if tunnel.kind is not None and up:
+                    self._departures.record(self._session_ids, self._closed_ids)
+                    self._follow_up(uptime, tunnel, tunnel.kind)
+                elif tunnel.kind is not None:
+                    self._follow_down(uptime, tunnel)
         elif name == "ike-rekey":
+            self._departures.record(self._session_ids, self._closed_ids)
             for connection, section in message.items():
                 old = read_tunnel(connection, section["old"])
                 new = read_tunnel(connection, section["new"])
@@ -299,33 +305,32 @@ class GatewayKeeper:
         if tunnel.kind is None:
             return
         octets = self._traffic.count(tunnel.spis, tunnel.children)
-        session_id = self._closed_ids.get(tunnel.spis) or self._session_ids.get(tunnel.spis)
-        if ended and session_id:
-            with self._store.write(self._clock()) as tx:
-                sessions.store_traffic(tx, {session_id: octets})
+        if ended:
+            self._departures.add_octets(tunnel.spis, octets)
 
-    def _follow(self, uptime: float, tunnel: Tunnel, kind: TunnelKind, *, up: bool) -> None:
+    def _follow_down(self, uptime: float, tunnel: Tunnel) -> None:
+        self._departures.add_tunnel(_report(tunnel))
+        if tunnel.connecting:
+            self._refused.append((uptime, tunnel))
+        else:
+            self._stories.forget(tunnel.unique_id)
+
+    def _follow_up(self, uptime: float, tunnel: Tunnel, kind: TunnelKind) -> None:
         report = _report(tunnel, self._stories.get(tunnel.unique_id), uptime=uptime)
         granted = True
         with self._store.write(self._clock()) as tx:
             self._refresh(tx.connection)
-            if up and kind is TunnelKind.DEVICE:
+            if kind is TunnelKind.DEVICE:
                 # Recorded before: what was taken away since then is an effect, or ends with the next look.
                 granted = (
                     is_recorded(tx, self._gateway, report)
                     or open_device_session(tx, self._decider, self._gateway, report).granted
                 )
-            elif up:
+            else:
                 granted = join_user_session(tx, self._gateway, report) is not None
                 if not granted:
                     record_unrecognised(tx, self._gateway, report, kind)
-            else:
-                for session_id in close_session(tx, self._gateway, report):
-                    self._closed_ids[tunnel.spis] = session_id
-        if tunnel.connecting and not up:
-            self._refused.append((uptime, tunnel))
-        else:
-            self._stories.forget(tunnel.unique_id)
+        self._stories.forget(tunnel.unique_id)
         if not granted:
             terminate_tunnel(self._vici, tunnel.unique_id, tunnel.spis)
 

@@ -12,7 +12,7 @@ from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.actions.follow_tunnel import (
     TunnelReport,
-    close_session,
+    close_sessions,
     follow_rekey,
     join_user_session,
     open_device_session,
@@ -151,11 +151,11 @@ def test_a_rekey_gives_another_number_and_the_end_finds_it(ready: tuple[Installa
     renewed = replace(report, unique_id=9, spis="c_d")
     with installation.store.write(installation.now) as tx:
         follow_rekey(tx, gateway, report, renewed)
-        close_session(tx, gateway, report)  # the old one's end means nothing any more
+        close_sessions(tx, gateway, [report])  # the old one's end means nothing any more
     [session] = list_rows(installation, "sessions")
     assert (session.unique_id, session.spis, session.state) == (9, "c_d", "up")
     with installation.store.write(installation.now) as tx:
-        close_session(tx, gateway, renewed)
+        close_sessions(tx, gateway, [renewed])
     [session] = list_rows(installation, "sessions")
     assert (session.state, session.end_reason) == ("ended", "the tunnel was closed")
 
@@ -164,7 +164,7 @@ def test_a_session_whose_tunnel_never_came_says_so(ready: tuple[Installation, Ga
     installation, gateway, _ = ready
     accept(installation, gateway)
     with installation.store.write(installation.now) as tx:
-        close_session(tx, gateway, REPORT)
+        close_sessions(tx, gateway, [REPORT])
     [session] = list_rows(installation, "sessions")
     assert (session.state, session.end_reason) == ("ended", "the tunnel never came up")
 
