@@ -61,13 +61,15 @@ class ViciConnection:
         """Add or replace what is known of an authority."""
         self._call("load_authority", {name: authority})
 
-    def list_tunnels(self, unique_id: int | None = None) -> Iterable[Section]:
+    def list_tunnels(self, unique_id: int | None = None, *, children: bool = True) -> Iterable[Section]:
         """All IKE_SAs, half-open ones included, or the one of a number. Each has its connection's name as `name`.
+
+        Without `children` an entry is read up to them, which is half of it: strongSwan says them last.
 
         Waits for those that are being worked on: the key `noblock`, whatever its value, would leave them out.
         """
         filters = {} if unique_id is None else {"ike-id": str(unique_id)}
-        entries = self._stream("list-sas", "list-sa", filters)
+        entries = self._stream("list-sas", "list-sa", filters, until="" if children else "child-sas")
         return ({"name": name, **section} for entry in entries for name, section in entry.items())
 
     def list_loaded(self) -> dict[str, dict[str, Section]]:
@@ -176,8 +178,11 @@ class ViciConnection:
             self.close()
             raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
 
-    def _stream(self, command: str, event: str, argument: Mapping[str, str]) -> Iterator[Section]:
-        """As `_collect`, for answers that may be very long: all of it is read, and then decoded one by one."""
+    def _stream(self, command: str, event: str, argument: Mapping[str, str], *, until: str) -> Iterator[Section]:
+        """As `_collect`, for answers that may be very long: all of it is read, and then decoded one by one.
+
+        Each is decoded up to the section `until`, if that is named.
+        """
         transport = self._connect().transport
         transport.socket.settimeout(_TIMEOUT_SECONDS)
         try:
@@ -195,7 +200,7 @@ class ViciConnection:
         except Exception as error:
             self.close()
             raise AwayError(f"strongSwan at {self.path} does not answer: {error}") from error
-        return (decode_message(payload, 2 + payload[1]) for payload in payloads)
+        return (decode_message(payload, 2 + payload[1], until=until) for payload in payloads)
 
     def _connect(self) -> Any:
         if self._session is None:

@@ -217,8 +217,8 @@ class AgentLink:
             self._channel.send(Refused(text=why, gone=True))
         self.close(why)
 
-    def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
-        """All IKE_SAs of our connections, or the one of a number."""
+    def list_tunnels(self, unique_id: int | None = None, *, children: bool = True) -> list[Section]:  # noqa: ARG002
+        """All IKE_SAs of our connections, or the one of a number. Agents leave no children out."""
         found = self._ask(List(id=next(self._numbers), number=unique_id), _ANSWER_WITHIN_SECONDS)
         return [decode_tunnel(tunnel) for tunnel in found]
 

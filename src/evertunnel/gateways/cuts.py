@@ -12,6 +12,7 @@ from evertunnel.storage import certificates, people, sessions
 from evertunnel.storage.tables import AnyRow
 
 _COLUMNS = ((EffectSubject.USER, "user_id"), (EffectSubject.DEVICE, "device_id"), (EffectSubject.SESSION, "id"))
+_COLUMN = dict(_COLUMNS)
 
 
 def read_cuts(connection: Connection, gateway_id: str, effects: Sequence[Effect]) -> "Cuts":
@@ -36,11 +37,11 @@ class Cuts:
     """All cuts of one batch, so that one listing of the gateway serves them all."""
 
     def __init__(self, effects: Sequence[Effect], live: Sequence[AnyRow], claims: dict[str, frozenset[str]]) -> None:
-        self._by_subject: dict[tuple[EffectSubject, str], set[str]] = defaultdict(set)
+        by_subject: dict[str, dict[str, set[str]]] = {column: defaultdict(set) for _, column in _COLUMNS}
         self._by_user_name: dict[str, set[str]] = defaultdict(set)
         self._by_certificate: dict[str, set[str]] = defaultdict(set)
         for effect in effects:
-            self._by_subject[effect.subject_kind, effect.subject_id].add(effect.id)
+            by_subject[_COLUMN[effect.subject_kind]][effect.subject_id].add(effect.id)
             index = self._by_user_name if effect.subject_kind is EffectSubject.USER else self._by_certificate
             for claim in claims[effect.id]:
                 index[claim].add(effect.id)
@@ -51,9 +52,15 @@ class Cuts:
         self._sessions: dict[str, list[AnyRow]] = {effect.id: [] for effect in effects}
         # Which kind of tunnel must be explained by a session before an effect counts as done.
         self._unexplained: dict[TunnelKind, set[str]] = {kind: set() for kind in TunnelKind}
+        users, devices, own = (by_subject[column] for _, column in _COLUMNS)
+        # By session id, of those sessions alone that any effect is about: they are few among many.
+        self._by_session: dict[str, set[str]] = {}
         for row in live:
-            for effect_id in self._find_effects_of(row):
-                self._sessions[effect_id].append(row)
+            if row.user_id in users or row.device_id in devices or row.id in own:
+                found = {*users.get(row.user_id, ()), *devices.get(row.device_id, ()), *own.get(row.id, ())}
+                self._by_session[row.id] = found
+                for effect_id in found:
+                    self._sessions[effect_id].append(row)
         for effect in effects:
             if effect.subject_kind is not EffectSubject.SESSION:
                 self._unexplained[TunnelKind.USER].add(effect.id)
@@ -73,9 +80,11 @@ class Cuts:
         if tunnel.kind is None:
             return set()
         row = self._find_session(tunnel)
-        found = set() if row is None else self._find_effects_of(row)
-        found |= self._by_user_name.get(tunnel.claimed_identity.casefold(), set())
-        found |= self._by_certificate.get(find_device_certificate_id(tunnel.claimed_identity) or "", set())
+        found = set(self._by_session.get(row.id, ())) if row is not None else set()
+        if self._by_user_name:
+            found |= self._by_user_name.get(tunnel.claimed_identity.casefold(), set())
+        if self._by_certificate:
+            found |= self._by_certificate.get(find_device_certificate_id(tunnel.claimed_identity) or "", set())
         return found
 
     def list_unconfirmed(self, tunnels: Iterable[Tunnel]) -> set[str]:
@@ -95,12 +104,6 @@ class Cuts:
         if (row := self._by_spis.get(tunnel.spis)) is not None or tunnel.kind is None:
             return row
         return self._by_number.get((tunnel.kind.value, tunnel.unique_id))
-
-    def _find_effects_of(self, row: AnyRow) -> set[str]:
-        found: set[str] = set()
-        for kind, column in _COLUMNS:
-            found |= self._by_subject.get((kind, getattr(row, column)), set())
-        return found
 
 
 def _list_claims(connection: Connection, effects: Sequence[Effect]) -> dict[str, frozenset[str]]:

@@ -95,12 +95,12 @@ class EffectWorker:
         tunnels = self._list_tunnels()
         paced = {effect.id for effect in due.paced}
         urgent, waiting = [], []
-        for tunnel in tunnels:
-            if effects := cuts.find_effects(tunnel):
-                if not effects <= paced:
-                    urgent.append(tunnel)
-                elif not effects <= self._ordered:
-                    waiting.append((tunnel, effects))
+        found = [(tunnel, effects) for tunnel in tunnels if (effects := cuts.find_effects(tunnel))]
+        for tunnel, effects in found:
+            if not effects <= paced:
+                urgent.append(tunnel)
+            elif not effects <= self._ordered:
+                waiting.append((tunnel, effects))
         del waiting[PACED_AT_ONCE:]
         if urgent or waiting:
             self._vici.terminate_each([tunnel.unique_id for tunnel in (*urgent, *(each for each, _ in waiting))])
@@ -111,7 +111,7 @@ class EffectWorker:
         return cuts.list_unconfirmed(tunnels)
 
     def _list_tunnels(self, number: int | None = None) -> list[Tunnel]:
-        return [read_tunnel(section["name"], section) for section in self._vici.list_tunnels(number)]
+        return [read_tunnel(section["name"], section) for section in self._vici.list_tunnels(number, children=False)]
 
     def _store_outcome(self, pending: list[Effect], left: set[str], tried: set[str], error: str) -> None:
         # Taken here and not at the commit: this is the moment at which the gateway showed it.

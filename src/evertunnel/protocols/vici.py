@@ -19,18 +19,18 @@ def _decode_name(name: bytes) -> str:
     return name.decode("utf-8", errors="replace")
 
 
-def decode_message(data: bytes, start: int = 0) -> dict[str, Any]:
+def decode_message(data: bytes, start: int = 0, *, until: str = "") -> dict[str, Any]:
     """Sections as dicts, lists as lists, values as text in which what is not UTF-8 is replaced.
 
-    Raises ViciMessageError.
+    With `until` the rest is left unread from where a section of that name begins. Raises ViciMessageError.
     """
     try:
-        return _decode(data, start)
+        return _decode(data, start, until)
     except (IndexError, KeyError) as error:
         raise ViciMessageError("a VICI message ends too early") from error
 
 
-def _decode(data: bytes, at: int) -> dict[str, Any]:
+def _decode(data: bytes, at: int, until: str) -> dict[str, Any]:
     section: dict[str, Any] = {}
     above: list[dict[str, Any]] = []
     end = len(data)
@@ -50,6 +50,8 @@ def _decode(data: bytes, at: int) -> dict[str, Any]:
             at = value_at + 2 + (data[value_at] << 8 | data[value_at + 1])
             section[name] = str(data[value_at + 2 : at], "utf-8", "replace")
         elif kind == _SECTION_START:
+            if until and name == until:
+                return above[0] if above else section
             above.append(section)
             section[name] = section = {}
             at = value_at

@@ -25,6 +25,6 @@ class Tunnels(ViciConnection):
     def terminate(self, unique_id: int) -> None:
         self.tunnels.pop(unique_id, None)
 
-    def list_tunnels(self, unique_id: int | None = None) -> list[Section]:
+    def list_tunnels(self, unique_id: int | None = None, *, children: bool = True) -> list[Section]:  # noqa: ARG002
         self.listings += unique_id is None
         return [tunnel for number, tunnel in self.tunnels.items() if unique_id in (None, number)]
