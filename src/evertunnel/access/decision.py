@@ -8,7 +8,7 @@ from evertunnel.access.conditional.evaluation import evaluate_access_policies
 from evertunnel.access.conditional.policies import AccessPolicy
 from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn, read_address
 from evertunnel.access.conditional.strengths import METHODS
-from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts, find_device_fact
+from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts, judge_device_fact
 from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
 from evertunnel.model import (
     AuthenticationMethod,
@@ -108,7 +108,7 @@ def build_sign_in(facts: Facts) -> SignIn:
     """The facts as conditional access policies see them. What is unknown stays unknown."""
     known = facts.sign_in
     user = facts.user
-    compliant = Known(*find_device_fact(facts, COMPLIANT))
+    compliant = Known(*judge_device_fact(facts, COMPLIANT))
     return SignIn(
         at=facts.at,
         user=Person(user.id, user.name, user.groups, known.roles, known.kind, known.tenant) if user else None,
@@ -122,7 +122,7 @@ def build_sign_in(facts: Facts) -> SignIn:
         transfer_method="none",
         device=_build_device(facts, compliant),
         compliant=compliant,
-        domain_joined=Known(*find_device_fact(facts, DOMAIN_JOINED)),
+        domain_joined=Known(*judge_device_fact(facts, DOMAIN_JOINED)),
         methods=_build_methods(facts),
         terms_accepted=known.terms_accepted,
         password_changed=known.password_changed,

@@ -1,8 +1,9 @@
 """All that is known when a decision is made. What is not here is unknown, and unknown is never fine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from evertunnel.access.fact_sources import rank_source
@@ -73,26 +74,38 @@ class Facts:
     sign_in: SignInFacts = _NOTHING_KNOWN
 
 
-def find_device_fact(facts: Facts, name: str, *, least_source: str | None = None) -> tuple[bool | None, str]:
-    """A yes-or-no fact about the device, and where it comes from. None is unknown.
+def judge_device_fact(
+    facts: Facts, name: str, *, least_source: str | None = None
+) -> tuple[bool | None, Callable[[], str]]:
+    """A yes-or-no fact about the device; None is unknown. Where it comes from is put into words when somebody asks.
 
     A fact older than its life is unknown. Where sources disagree the stricter wins, and the words show both. With a
     `least_source` (fact_sources) a yes counts only if such a source or a more trusted one says it; a no always does.
     """
     if facts.device is None:
-        return None, "the device is not known"
+        return None, _say_no_device
     said = facts.device_facts.get(name, ())
     alive = _list_alive(facts, said)
     if not alive:
-        return None, _explain_unknown(facts.device.name, said)
-    strictest = min(alive, key=lambda fact: fact.value == "true")
-    if strictest.value != "true":
-        return False, _tell(strictest, alive)
-    if least_source is not None:
-        strictest = max(alive, key=lambda fact: rank_source(fact.source))
-        if rank_source(strictest.source) < rank_source(least_source):
-            return None, f"only {_tell(strictest)}, and the word of {least_source} is demanded"
-    return True, _tell(strictest)
+        return None, partial(_explain_unknown, facts.device.name, said)
+    strictest = next((fact for fact in alive if fact.value != "true"), None)
+    if strictest is not None:
+        return False, partial(_tell, strictest, alive)
+    if least_source is None:
+        return True, partial(_tell, alive[0])
+    trusted = max(alive, key=lambda fact: rank_source(fact.source))
+    if rank_source(trusted.source) < rank_source(least_source):
+        return None, partial(_tell_distrusted, trusted, least_source)
+    return True, partial(_tell, trusted)
+
+
+def find_device_fact(facts: Facts, name: str, *, least_source: str | None = None) -> tuple[bool | None, str]:
+    """A yes-or-no fact about the device, and where it comes from. None is unknown.
+
+    See judge_device_fact.
+    """
+    value, tell = judge_device_fact(facts, name, least_source=least_source)
+    return value, tell()
 
 
 def find_user_risk(facts: Facts, name: str, *, least_source: str | None = None) -> tuple[str | None, str]:
@@ -111,7 +124,7 @@ def find_user_risk(facts: Facts, name: str, *, least_source: str | None = None) 
     if least_source is not None and highest.value != "high":
         trusted = max(rank_source(fact.source) for fact in alive)
         if trusted < rank_source(least_source):
-            return None, f"only {_tell(highest)}, and the word of {least_source} is demanded"
+            return None, _tell_distrusted(highest, least_source)
     # A word we do not know is no lower than the highest we do.
     return highest.value if highest.value in _RISK_ORDER else "high", _tell(highest, alive)
 
@@ -124,6 +137,14 @@ def find_device_text(facts: Facts, name: str) -> str | None:
 
 def _list_alive(facts: Facts, said: Sequence[Fact]) -> list[Fact]:
     return [fact for fact in said if fact.expires_at is None or facts.at < fact.expires_at]
+
+
+def _say_no_device() -> str:
+    return "the device is not known"
+
+
+def _tell_distrusted(fact: Fact, least_source: str) -> str:
+    return f"only {_tell(fact)}, and the word of {least_source} is demanded"
 
 
 def _explain_unknown(name: str, said: Sequence[Fact]) -> str:

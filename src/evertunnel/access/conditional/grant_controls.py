@@ -5,6 +5,7 @@ A control we have no means for is never met. A legacy client meets none: it can 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from evertunnel.access.conditional.sign_in import LEGACY_CLIENT, Known, SignIn
@@ -23,6 +24,8 @@ from evertunnel.model import Reason
 
 PATH = "$.grantControls"
 _FIELDS = ("operator", "builtInControls", "customAuthenticationFactors", "termsOfUse", "authenticationStrength")
+# Whether a control is met, and what puts into words how: most decisions are read by nobody.
+_Judged = tuple[bool, Callable[[], str]]
 _LEGACY = "a legacy client proves nothing"
 
 
@@ -44,35 +47,44 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Control:
-    """One demand. `judge` says whether it is met, and how in words."""
+    """One demand. `judge` says whether it is met, and gives what puts into words how."""
 
     name: str
     reason: Reason
     error_code: int
     interactive: bool
     rank: int
-    judge: Callable[[SignIn], tuple[bool, str]] | None
+    judge: Callable[[SignIn], _Judged] | None
     reason_unevaluable: str = ""
 
     def check(self, sign_in: SignIn) -> "Check":
         """Whether this sign-in meets it."""
-        met, text = (False, self.reason_unevaluable) if self.judge is None else self.judge(sign_in)
-        if met and sign_in.client_app == LEGACY_CLIENT:
-            met, text = False, _LEGACY
-        missing = None
+        if self.judge is None:
+            return self._refuse(self.reason_unevaluable)
+        met, tell = self.judge(sign_in)
         if not met:
-            missing = Missing(
-                self.name, self.reason, self.error_code, self.interactive, self.rank, text, self.judge is not None
-            )
-        return Check(text, missing)
+            return self._refuse(tell())
+        if sign_in.client_app == LEGACY_CLIENT:
+            return self._refuse(_LEGACY)
+        return Check(tell, None)
+
+    def _refuse(self, text: str) -> "Check":
+        evaluable = self.judge is not None
+        missing = Missing(self.name, self.reason, self.error_code, self.interactive, self.rank, text, evaluable)
+        return Check(partial(str, text), missing)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came of a control. `missing` is None when it is met."""
+    """What came of a control. `missing` is None when it is met. Its words are made when somebody reads them."""
 
-    text: str
+    tell: Callable[[], str]
     missing: Missing | None
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return self.tell()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,30 +100,37 @@ class GrantControls:
     key: tuple[bool, tuple[Control, ...]]
 
 
-def _judge_multifactor(sign_in: SignIn) -> tuple[bool, str]:
-    if MULTIFACTOR.is_met(sign_in.methods):
-        return True, f"a second factor was passed ({_name_methods(sign_in)})"
-    return False, f"no second factor is known to be passed ({_name_methods(sign_in)})"
+def _judge_multifactor(sign_in: SignIn) -> _Judged:
+    met = MULTIFACTOR.is_met(sign_in.methods)
+    words = "a second factor was passed" if met else "no second factor is known to be passed"
+    return met, partial(_tell_methods, words, sign_in)
 
 
-def _judge_compliant(sign_in: SignIn) -> tuple[bool, str]:
+def _judge_compliant(sign_in: SignIn) -> _Judged:
     return _judge_device(sign_in.compliant, "compliant")
 
 
-def _judge_domain_joined(sign_in: SignIn) -> tuple[bool, str]:
+def _judge_domain_joined(sign_in: SignIn) -> _Judged:
     return _judge_device(sign_in.domain_joined, "domain joined")
 
 
-def _judge_device(known: Known, what: str) -> tuple[bool, str]:
-    if known.value:
-        return True, f"device is {what} ({known.source})"
-    return False, f"device is not {'known to be ' if known.value is None else ''}{what} ({known.source})"
+def _judge_device(known: Known, what: str) -> _Judged:
+    return bool(known.value), partial(_tell_device, known, what)
 
 
-def _judge_password_change(sign_in: SignIn) -> tuple[bool, str]:
+def _tell_device(known: Known, what: str) -> str:
+    state = "is" if known.value else "is not known to be" if known.value is None else "is not"
+    return f"device {state} {what} ({known.tell()})"
+
+
+def _judge_password_change(sign_in: SignIn) -> _Judged:
     if sign_in.password_changed:
-        return True, "the password was changed"
-    return False, "the password is not known to be changed"
+        return True, partial(str, "the password was changed")
+    return False, partial(str, "the password is not known to be changed")
+
+
+def _tell_methods(words: str, sign_in: SignIn) -> str:
+    return f"{words} ({_name_methods(sign_in)})"
 
 
 def _name_methods(sign_in: SignIn) -> str:
@@ -181,10 +200,11 @@ def _build(operator: Any, names: tuple[str, ...], controls: list[Control]) -> Gr
 
 
 def _build_terms(agreement: str) -> Control:
-    def judge(sign_in: SignIn) -> tuple[bool, str]:
-        if agreement in sign_in.terms_accepted:
-            return True, f"the terms of use {quote(agreement)} were accepted"
-        return False, f"the terms of use {quote(agreement)} are not known to be accepted"
+    accepted = partial(str, f"the terms of use {quote(agreement)} were accepted")
+    unknown = partial(str, f"the terms of use {quote(agreement)} are not known to be accepted")
+
+    def judge(sign_in: SignIn) -> _Judged:
+        return (True, accepted) if agreement in sign_in.terms_accepted else (False, unknown)
 
     return Control("termsOfUse", Reason.TERMS_OF_USE_NOT_ACCEPTED, 50158, True, _TERMS_RANK, judge)
 
@@ -203,9 +223,9 @@ def _read_strength(value: Any, strengths: Mapping[str, AuthenticationStrength], 
         notes.add(f"{path}{place.removeprefix(path).removeprefix('$')}", why)
     found, label = strength, quote(strength.name)
 
-    def judge(sign_in: SignIn) -> tuple[bool, str]:
-        if found.is_met(sign_in.methods):
-            return True, f"authentication was as strong as {label} ({_name_methods(sign_in)})"
-        return False, f"authentication was not as strong as {label} ({_name_methods(sign_in)})"
+    def judge(sign_in: SignIn) -> _Judged:
+        met = found.is_met(sign_in.methods)
+        words = f"authentication was {'' if met else 'not '}as strong as {label}"
+        return met, partial(_tell_methods, words, sign_in)
 
     return Control("authenticationStrength", Reason.AUTHENTICATION_TOO_WEAK, 50074, True, 1, judge)

@@ -4,7 +4,7 @@ Unknown is never fine: what a policy demands of an unknown fact is not met, and 
 met where that restricts. Where something was looked for and is not there, a word says so instead of None.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -54,10 +54,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A yes or no about the device, or None, and where that comes from in words."""
+    """A yes or no about the device, or None, and where that comes from in words, or what makes them when asked."""
 
     value: bool | None
-    source: str
+    source: str | Callable[[], str]
+
+    def tell(self) -> str:
+        """Where it comes from."""
+        return self.source if isinstance(self.source, str) else self.source()
 
 
 @dataclass(frozen=True, slots=True)
