@@ -7,14 +7,15 @@ counts policies that apply for certain, are on, and had a grant control met.
 Words are made when somebody reads them: a decision over sessions that are up needs none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from evertunnel.access.conditional.grant_controls import Check, Control, GrantControls, Missing
 from evertunnel.access.conditional.policies import KIND, AccessPolicy, State
 from evertunnel.access.conditional.session_controls import SessionControls
 from evertunnel.access.conditional.sign_in import VPN, SignIn
-from evertunnel.access.conditional.verdicts import MATCHES, NO_USER, OFF, Verdict
+from evertunnel.access.conditional.verdicts import MATCHES, NO_USER, OFF, Condition, Verdict
 from evertunnel.model import PolicyResult, Reason
 
 BLOCKED = 53003
@@ -92,22 +93,49 @@ def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) 
     total = _Total(sign_in)
     if sign_in.user is None:
         return total.build([(policy, OFF if policy.is_off else NO_USER, (), (), ()) for policy in policies])
+    asked, placed = _plan(tuple(policies), vpn=sign_in.applications is VPN)
+    verdicts = [_ask(checks, sign_in) for checks in asked]
     rulings: list[_Ruling] = []
-    vpn = sign_in.applications is VPN
-    for policy in policies:
-        verdict = MATCHES
-        for check in policy.vpn_checks if vpn else policy.checks:
-            found = check(sign_in)
-            if found is MATCHES:
-                continue
-            if found.applies is False:
-                rulings.append((policy, found, (), (), ()))
-                break
-            if verdict is MATCHES:
-                verdict = found
+    for policy, place in placed:
+        verdict = verdicts[place]
+        if verdict.applies is False:
+            rulings.append((policy, verdict, (), (), ()))
         else:
             rulings.append(total.add(policy, verdict))
     return total.build(rulings)
+
+
+_Checks = tuple[Callable[[SignIn], Verdict], ...]
+
+
+@lru_cache(maxsize=16)
+def _plan(
+    policies: tuple[AccessPolicy, ...], *, vpn: bool
+) -> tuple[tuple[_Checks, ...], tuple[tuple[AccessPolicy, int], ...]]:
+    """What to ask of a sign-in, and for each policy which of that is about it: what many policies ask is asked once.
+
+    Made once for a set of policies. Conditions that are equal say the same of every sign-in.
+    """
+    places: dict[tuple[Condition, ...], int] = {}
+    placed = tuple(
+        (policy, places.setdefault(policy.telling_of_vpn if vpn else policy.telling, len(places)))
+        for policy in policies
+    )
+    return tuple(tuple(each.check for each in conditions) for conditions in places), placed
+
+
+def _ask(checks: _Checks, sign_in: SignIn) -> Verdict:
+    """The first condition that does not match, else the first that is unknown, else that all match."""
+    verdict = MATCHES
+    for check in checks:
+        found = check(sign_in)
+        if found is MATCHES:
+            continue
+        if found.applies is False:
+            return found
+        if verdict is MATCHES:
+            verdict = found
+    return verdict
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ met where that restricts, a control of that kind is never met. Fields that carry
 annotations) have no effect.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -17,7 +17,6 @@ from evertunnel.access.conditional.grant_controls import PATH as GRANT_PATH
 from evertunnel.access.conditional.grant_controls import GrantControls, read_grant_controls
 from evertunnel.access.conditional.locations import NamedLocation
 from evertunnel.access.conditional.session_controls import SessionControls, read_session_controls
-from evertunnel.access.conditional.sign_in import SignIn
 from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength
 from evertunnel.access.conditional.users import Users
 from evertunnel.access.conditional.verdicts import MATCHES, OFF, Condition, Fixed, Notes, Verdict
@@ -35,7 +34,6 @@ _INERT = (
     "deletedDateTime",
 )
 _PARTS = ("state", "conditions", "grantControls", "sessionControls")
-_Ask = Callable[[SignIn], Verdict]
 
 
 class State(StrEnum):
@@ -53,10 +51,9 @@ _NOT_APPLIED = {State.ON: "notApplied", State.OFF: "notEnabled", State.REPORT_ON
 class AccessPolicy:
     """A compiled policy. `grant` and `session` are None where nothing of that kind is demanded.
 
-    `checks` are its conditions but for one that matches everybody, `vpn_checks` besides without one that matches the
-    VPN: asking them at every decision would cost more than those that tell policies apart. Of a policy that is off
-    they say so. `unevaluable`
-    and `without_meaning` are pairs of JSON path and reason.
+    `telling` are its conditions but for one that matches everybody, `telling_of_vpn` besides without one that matches
+    the VPN: asking them at every decision would cost more than those that tell policies apart. Of a policy that is off
+    they say so. `unevaluable` and `without_meaning` are pairs of JSON path and reason.
     """
 
     name: str
@@ -66,20 +63,20 @@ class AccessPolicy:
     session: SessionControls | None
     unevaluable: tuple[tuple[str, str], ...] = ()
     without_meaning: tuple[tuple[str, str], ...] = ()
-    checks: tuple[_Ask, ...] = field(init=False, repr=False)
-    vpn_checks: tuple[_Ask, ...] = field(init=False, repr=False)
+    telling: tuple[Condition, ...] = field(init=False, repr=False)
+    telling_of_vpn: tuple[Condition, ...] = field(init=False, repr=False)
     # There are few verdicts, and most policies do not apply to most sign-ins: each such result is built once.
     _not_applied: dict[Verdict, PolicyResult] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.is_off:
-            object.__setattr__(self, "checks", (Fixed(OFF).check,))
-            object.__setattr__(self, "vpn_checks", self.checks)
-            return
-        asked = [each for each in self.conditions if not (isinstance(each, Users) and each.includes_everybody)]
-        object.__setattr__(self, "checks", tuple(each.check for each in asked))
-        telling = [each for each in asked if not (isinstance(each, Applications) and each.vpn is MATCHES)]
-        object.__setattr__(self, "vpn_checks", tuple(each.check for each in telling))
+        telling = (
+            (Fixed(OFF),)
+            if self.is_off
+            else tuple(each for each in self.conditions if not (isinstance(each, Users) and each.includes_everybody))
+        )
+        object.__setattr__(self, "telling", telling)
+        of_vpn = tuple(each for each in telling if not (isinstance(each, Applications) and each.vpn is MATCHES))
+        object.__setattr__(self, "telling_of_vpn", of_vpn)
 
     @property
     def is_off(self) -> bool:
