@@ -18,6 +18,8 @@ from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import AccessDeniedError, InvalidInputError, UnavailableError
 from evertunnel.model import CertificateKind, SubjectKind
 from evertunnel.protocols.enrolment import build_signed_report, build_signed_text
+from evertunnel.storage import facts
+from evertunnel.storage.snapshot import Changes
 from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.actions.posture import POLICY, is_compliant, list_said, load
 from tests.unit.pki.samples import make_key
@@ -66,6 +68,44 @@ def test_a_report_makes_the_device_compliant_for_a_day(reporting: Reporting) -> 
     assert is_compliant(reporting.installation, reporting.device_id) is True
     reporting.installation.clock.forward(seconds=LIFE.total_seconds())
     assert is_compliant(reporting.installation, reporting.device_id) is None
+
+
+def follow(installation: Installation) -> Changes:
+    with installation.store.read() as connection:
+        return installation.decider.refresh(connection)
+
+
+def test_the_same_said_again_decides_nothing_anew_and_is_believed_longer(reporting: Reporting) -> None:
+    installation = reporting.installation
+    reporting.send(reporting.make(GOOD))
+    installation.refresh()
+    epoch = installation.decider.epoch
+    for _ in range(5):
+        installation.clock.forward(seconds=3600)
+        reporting.send(reporting.make(GOOD))
+        assert follow(installation) == Changes()
+    assert installation.decider.epoch == epoch
+    with installation.store.read() as connection:
+        said = facts.list_facts(connection, SubjectKind.DEVICE, reporting.device_id)
+    assert {fact.observed_at for fact in said if fact.source == "device"} == {installation.now}
+    installation.clock.forward(seconds=3601)
+    reporting.send(reporting.make(GOOD))
+    assert follow(installation).ids == {reporting.device_id}, "its end would have come near"
+    last = installation.now
+    installation.clock.moment = last + timedelta(hours=18) - timedelta(seconds=1)
+    assert is_compliant(installation, reporting.device_id) is True
+    installation.clock.moment = last + LIFE
+    assert is_compliant(installation, reporting.device_id) is None
+
+
+def test_something_else_said_decides_anew_at_once(reporting: Reporting) -> None:
+    reporting.send(reporting.make(GOOD))
+    reporting.installation.clock.forward(seconds=600)
+    reporting.send(reporting.make(GOOD | {"firewall": False}))
+    assert is_compliant(reporting.installation, reporting.device_id) is False
+    reporting.installation.clock.forward(seconds=600)
+    reporting.send(reporting.make(GOOD))
+    assert is_compliant(reporting.installation, reporting.device_id) is True
 
 
 def test_its_source_says_that_the_device_said_it_and_more_may_be_demanded(reporting: Reporting) -> None:

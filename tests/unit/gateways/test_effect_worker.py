@@ -1,5 +1,6 @@
 """Effects on a gateway whose tunnels change at moments that no real one can be made to choose (tests/lab has that)."""
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from evertunnel.actions.allow import allow
 from evertunnel.actions.deny import deny
 from evertunnel.actions.follow_tunnel import TunnelReport, follow_rekey
 from evertunnel.effects import EffectKind, EffectSubject
-from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.gateways.effect_worker import PACE_SECONDS, EffectWorker
 from evertunnel.model import Gateway, Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Store
+from evertunnel.vici_connection import Section
 from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.gateways.tunnels import Tunnels, make_tunnel
 
@@ -191,3 +193,119 @@ def lose_and_find(store: Store, name: str, **who: Any) -> None:
     add_device(store, name, **who)
     deny(store, SubjectKind.DEVICE, name, reason="lost", **who)
     allow(store, SubjectKind.DEVICE, name, **who)
+
+
+class Crowd(Tunnels):
+    """Counts what it is told to end; `stubborn` ones stay."""
+
+    def __init__(self, *tunnels: Section, stubborn: frozenset[int] = frozenset()) -> None:
+        super().__init__(*tunnels)
+        self.stubborn = stubborn
+        self.ended: list[int] = []
+
+    def terminate(self, unique_id: int) -> None:
+        self.ended.append(unique_id)
+        if unique_id not in self.stubborn:
+            super().terminate(unique_id)
+
+
+def end_mass(
+    installation: Installation, number_of: int, *, stubborn: frozenset[int] = frozenset()
+) -> tuple[str, Crowd]:
+    """One change ends so many sessions. Returns the gateway."""
+    numbers = range(1, number_of + 1)
+    gateway_id = add_sessions(installation, *numbers)
+    with installation.store.write(installation.now) as tx:
+        sessions.mark_ending(tx, [f"s{number}" for number in numbers], "blocked_by_access_policy")
+        effect_queue.queue_cuts(tx, [(gateway_id, f"s{number}", "a policy blocks") for number in numbers])
+    crowd = Crowd(*(make_tunnel(number, f"user{number}@corp.example") for number in numbers), stubborn=stubborn)
+    return gateway_id, crowd
+
+
+def count_pending(installation: Installation, gateway_id: str) -> int:
+    with installation.store.read() as connection:
+        return len(effect_queue.list_pending(connection, gateway_id))
+
+
+def test_the_cuts_of_a_mass_are_spread_and_all_come(installation: Installation) -> None:
+    gateway_id, crowd = end_mass(installation, 350)
+    now = [0.0]
+    worker = EffectWorker(installation.store, gateway_id, crowd, installation.clock, read_uptime=lambda: now[0])
+    ended = []
+    while not worker.perform_pending():
+        ended.append(len(crowd.ended))
+        if count_pending(installation, gateway_id) > effect_queue.MASS:  # the rest is no mass
+            assert not worker.perform_pending()
+            assert len(crowd.ended) == ended[-1], "more within the same second"
+        now[0] += PACE_SECONDS
+    assert ended[:3] == [100, 200, 300]
+    assert sorted(crowd.ended) == list(range(1, 351)), "each once"
+    assert not crowd.tunnels
+    assert not count_pending(installation, gateway_id)
+    with installation.store.read() as connection:
+        assert not sessions.list_live_of_gateway(connection, gateway_id)
+
+
+def test_whoever_is_denied_by_name_goes_before_a_mass(installation: Installation) -> None:
+    gateway_id, crowd = end_mass(installation, 350)
+    worker = EffectWorker(installation.store, gateway_id, crowd, installation.clock, read_uptime=lambda: 0.0)
+    worker.perform_pending()
+    bob = installation.add_user("bob@corp.example")
+    add_session(installation, gateway_id, 900, bob)
+    crowd.tunnels[900] = make_tunnel(900, "bob@corp.example")
+    denial_id = installation.do(deny, SubjectKind.USER, "bob@corp.example", reason="left")
+    worker.perform_pending()
+    assert 900 not in crowd.tunnels
+    assert find_state(installation, denial_id) == "confirmed"
+    assert len(crowd.tunnels) == 250, "the mass waits"
+
+
+def test_one_session_that_lost_its_right_goes_before_a_mass(installation: Installation) -> None:
+    gateway_id, crowd = end_mass(installation, 350)
+    worker = EffectWorker(installation.store, gateway_id, crowd, installation.clock, read_uptime=lambda: 0.0)
+    worker.perform_pending()
+    add_session(installation, gateway_id, 900, "bob")
+    crowd.tunnels[900] = make_tunnel(900, "bob@corp.example")
+    installation.clock.forward(seconds=1)
+    end_sessions(installation, gateway_id, 900)
+    worker.perform_pending()
+    assert 900 not in crowd.tunnels
+    assert len(crowd.tunnels) == 250, "the mass waits"
+
+
+def test_tunnels_that_stay_hold_nobody_else_up(installation: Installation) -> None:
+    gateway_id, crowd = end_mass(installation, 350, stubborn=frozenset(range(1, 351, 2)))
+    uptime = count(0, 10)
+    worker = EffectWorker(installation.store, gateway_id, crowd, installation.clock, read_uptime=lambda: next(uptime))
+    for _ in range(12):
+        worker.perform_pending()
+    assert all(number % 2 for number in crowd.tunnels)
+    assert count_pending(installation, gateway_id) == 175
+    crowd.stubborn = frozenset()
+    while not worker.perform_pending():
+        pass
+    assert not crowd.tunnels
+
+
+def test_a_rekey_does_not_shake_a_waiting_cut_off(installation: Installation) -> None:
+    gateway_id, crowd = end_mass(installation, 150)
+    uptime = count(0, 10)
+    worker = EffectWorker(installation.store, gateway_id, crowd, installation.clock, read_uptime=lambda: next(uptime))
+    worker.perform_pending()
+    left = next(iter(crowd.tunnels))
+    del crowd.tunnels[left]
+    crowd.tunnels[1000] = make_tunnel(1000, "anonymous@corp.example")
+    follow(installation, gateway_id, left, 1000)
+    while not worker.perform_pending():
+        pass
+    assert not crowd.tunnels
+
+
+def add_session(installation: Installation, gateway_id: str, number: int, user_id: str) -> None:
+    spis = f"{number:016x}:{number:016x}"
+    with installation.store.write(installation.now) as tx:
+        made = Session(
+            f"s{number}", TunnelKind.USER, SessionState.UP, gateway_id, number, installation.now, user_id=user_id,
+            spis=spis,
+        )  # fmt: skip
+        sessions.insert_sessions(tx, [made])

@@ -20,7 +20,7 @@ from evertunnel.gateways.keeper import GatewayKeeper, _report, build_local
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, GatewayModel
 from evertunnel.gateways.tunnels import read_tunnel
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind
-from evertunnel.storage import sessions, tables
+from evertunnel.storage import effect_queue, sessions, tables
 from evertunnel.storage.store import Store, Watch
 from tests.installation import ALICE, LAPTOP, Installation
 from tests.unit.gateways.tunnels import Tunnels, make_tunnel
@@ -221,3 +221,101 @@ def test_a_client_that_moves_is_followed_at_once(
         row = connection.execute(select(tables.sessions)).one()
     assert (row.remote_address, row.state) == ("203.0.113.9", "ending")
     assert gateway._effects_at == 0.0
+
+
+@pytest.fixture
+def crowd(installation: Installation, gateway: GatewayKeeper) -> tuple[Installation, Tunnels]:
+    """Thirty users, each with a tunnel up and its session."""
+    installation.do(add_network_policy, "everybody", {"permission": "grant"})
+    gateway_id = installation.add_gateway()
+    gateway._gateway = Gateway(gateway_id, "gw1", "127.0.0.1", enabled=True)
+    gateway._departures._gateway = gateway._gateway
+    tunnels = Tunnels(*(make_tunnel(number, f"user{number}@corp.example") for number in range(1, 31)))
+    gateway._vici = tunnels
+    made = []
+    for number in range(1, 31):
+        user_id = installation.add_user(f"user{number}@corp.example")
+        certificate_id = installation.issue_user(user_id, name=f"user{number}@corp.example")
+        made.append(
+            Session(
+                f"s{number}", TunnelKind.USER, SessionState.UP, gateway_id, number, installation.now, user_id=user_id,
+                spis=f"{number:016x}:{number:016x}", certificate_id=certificate_id,
+            )
+        )  # fmt: skip
+    with installation.store.write(installation.now) as tx:
+        sessions.insert_sessions(tx, made)
+    with installation.store.read() as connection:
+        gateway._refresh(connection)
+    gateway._enforce()
+    return installation, tunnels
+
+
+def count_decisions(gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    asked: list[object] = []
+    decide = gateway._decider.decide_tunnel
+    monkeypatch.setattr(
+        gateway._decider, "decide_tunnel", lambda *told, **named: asked.append(told) or decide(*told, **named)
+    )
+    return asked
+
+
+def test_only_the_sessions_that_a_change_is_about_are_decided_again(
+    crowd: tuple[Installation, Tunnels], gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, _ = crowd
+    asked = count_decisions(gateway, monkeypatch)
+    installation.do(change_user, "user7@corp.example", enabled=False)
+    with installation.store.read() as connection:
+        gateway._refresh(connection)
+    gateway._enforce()
+    assert len(asked) <= 2, "once to see it, once where it is written"
+    with installation.store.read() as connection:
+        rows = sessions.list_live_of_gateway(connection, gateway._gateway.id)
+    assert [row.id for row in rows if row.state == SessionState.ENDING.value] == ["s7"]
+
+
+def test_what_was_not_written_is_decided_the_next_time(
+    crowd: tuple[Installation, Tunnels], gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, _ = crowd
+    installation.do(change_user, "user7@corp.example", enabled=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(gateway._store, "write", lambda _now: fail_to_read())
+        with pytest.raises(UnavailableError):
+            gateway._enforce()
+    gateway._enforce()
+    with installation.store.read() as connection:
+        rows = sessions.list_live_of_gateway(connection, gateway._gateway.id)
+    assert [row.id for row in rows if row.state == SessionState.ENDING.value] == ["s7"]
+
+
+def test_a_look_leaves_to_the_queue_what_waits_for_its_cut(
+    crowd: tuple[Installation, Tunnels], gateway: GatewayKeeper, watch: Watch
+) -> None:
+    installation, tunnels = crowd
+    with installation.store.write(installation.now) as tx:
+        sessions.mark_ending(tx, ["s1", "s2"], "blocked")
+        effect_queue.queue_cuts(tx, [(gateway._gateway.id, "s1", "a policy blocks")])
+    for _ in range(2):
+        gateway._reconcile(watch)
+    assert 1 in tunnels.tunnels, "the queue cuts it"
+    assert 2 not in tunnels.tunnels, "nobody else would"
+
+
+def test_tunnels_that_never_had_a_session_go_without_a_write(
+    crowd: tuple[Installation, Tunnels], gateway: GatewayKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was cut comes back again and again to be refused."""
+    installation, _ = crowd
+    for number in range(100, 150):
+        section = make_tunnel(number, "user1@corp.example") | {"state": "CONNECTING"}
+        gateway._events.put(("ike-updown", {"evertunnel-user": section}))
+    with monkeypatch.context() as unwritable:
+        unwritable.setattr(gateway._store, "write", lambda _now: fail_to_read())
+        gateway._handle_events()
+    gone = [make_tunnel(number, f"user{number}@corp.example") for number in range(1, 21)]
+    for section in gone:
+        gateway._events.put(("ike-updown", {"evertunnel-user": section}))
+    gateway._handle_events()
+    with installation.store.read() as connection:
+        assert len(sessions.list_live_of_gateway(connection, gateway._gateway.id)) == 10
