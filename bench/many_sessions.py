@@ -14,6 +14,7 @@ from threading import Event
 from sqlalchemy import insert, select
 from tests.installation import Installation, copy_installation, create
 
+from bench.mass import ENDED, Mass, measure_mass
 from bench.simulated_strongswan import list_numbers, make_spi, name_user
 from evertunnel import clock
 from evertunnel.actions.change_network_policies import add_network_policy
@@ -34,10 +35,15 @@ _ONE_BY_ONE = 5
 
 @dataclass(frozen=True, slots=True)
 class ManySessions:
-    """Seconds from a denial's commit to its confirmation, five times; and from a thousand's first to their last."""
+    """Seconds from a denial's commit to its confirmation, five times; and from a thousand's first to their last.
+
+    Then two changes that end a thousand sessions: a policy, and a fact of everybody.
+    """
 
     one: Sequence[float]
     many: float
+    policy: Mass
+    facts: Mass
 
 
 def measure_many_sessions(folder: Path) -> ManySessions:
@@ -56,15 +62,21 @@ def measure_many_sessions(folder: Path) -> ManySessions:
     try:
         time.sleep(5)  # it looks at all of them first
         store = installation.store
-        one = [_measure(store, [name_user(number)]) for number in range(1, 1 + _ONE_BY_ONE)]
-        many = _measure(store, [name_user(number) for number in range(100, 100 + MANY)])
+        numbers = list_numbers(TUNNELS)
+        alone, together, others = (
+            numbers[:_ONE_BY_ONE], numbers[_ONE_BY_ONE:][:MANY], numbers[_ONE_BY_ONE + MANY :],
+        )  # fmt: skip
+        one = [_measure(store, [name_user(number)]) for number in alone]
+        many = _measure(store, [name_user(number) for number in together])
         _verify(store, _ONE_BY_ONE + MANY)
+        policy, facts = measure_mass(store, others)
+        _verify(store, _ONE_BY_ONE + MANY + 2 * ENDED)
     finally:
         gateway.kill()
         gateway.join()
         simulated.kill()
         simulated.wait()
-    return ManySessions(one, many)
+    return ManySessions(one, many, policy, facts)
 
 
 def _keep(url: str, gateway_id: str, vici: str) -> None:

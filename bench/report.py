@@ -12,9 +12,11 @@ from bench.access import POLICIES
 from bench.denial import Denial
 from bench.eap_tls import Logins, Run
 from bench.many_sessions import MANY, TUNNELS, ManySessions
+from bench.mass import ENDED, Mass
 from bench.replay import ACCESS_POLICIES, ATTEMPTS, SESSIONS
 from bench.tunnels import Tunnels
 from bench.workers import ONE, TWO, TWO_AWAKE, Setting
+from evertunnel.gateways.effect_worker import PACED_AT_ONCE
 
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
@@ -133,7 +135,19 @@ gateway on our host and over one on another, with an agent.
 A gateway that exists on its control socket only, with {TUNNELS:,} tunnels up: one denial was confirmed after
 {_join(many.one)} s (at most 1: {_say(one <= 1)}), {MANY:,} in a row within **{many.many:.1f} s** of the first \
 (at most 10: {_say(many.many <= 10)}). Whatever time a real strongSwan needs to list its tunnels comes on top.
+
+One change that the other sessions are all decided again for and {ENDED:,} end by, on the same gateway; the cuts are
+spread ({PACED_AT_ONCE} a second). Seconds from the commit; where facts change all is read anew that is decided from:
+
+| the change | recorded which end | bar | the last was seen to be gone |
+|---|---|---|---|
+| a policy is switched on | {_describe_mass(many.policy)} |
+| a fact of everybody, in one import | {_describe_mass(many.facts)} |
 """
+
+
+def _describe_mass(mass: Mass) -> str:
+    return f"{mass.decided:.2f} | {_BAR_AGAIN}: {_say(mass.decided <= _BAR_AGAIN)} | {mass.cut:.1f}"
 
 
 def _describe_tunnels(ours: Tunnels, alone: Tunnels) -> str:
