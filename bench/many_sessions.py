@@ -63,9 +63,8 @@ def measure_many_sessions(folder: Path) -> ManySessions:
         time.sleep(5)  # it looks at all of them first
         store = installation.store
         numbers = list_numbers(TUNNELS)
-        alone, together, others = (
-            numbers[:_ONE_BY_ONE], numbers[_ONE_BY_ONE:][:MANY], numbers[_ONE_BY_ONE + MANY :],
-        )  # fmt: skip
+        alone, rest = numbers[:_ONE_BY_ONE], numbers[_ONE_BY_ONE:]
+        together, others = rest[:MANY], rest[MANY:]
         one = [_measure(store, [name_user(number)]) for number in alone]
         many = _measure(store, [name_user(number) for number in together])
         _verify(store, _ONE_BY_ONE + MANY)
