@@ -60,3 +60,12 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
 
 def test_what_is_not_utf8_is_replaced() -> None:
     assert decode_message(b"\x03\x02id\x00\x02\xff\xfe") == {"id": "\N{REPLACEMENT CHARACTER}" * 2}
+
+
+def test_what_nobody_reads_may_be_left_unread() -> None:
+    tunnel = {"uniqueid": "7", "remote-vips": ["10.0.0.1"], "child-sas": {"net-1": {"state": "INSTALLED"}}}
+    message = Message.serialize({"evertunnel-user": tunnel})
+    assert decode_message(message, until="child-sas") == {
+        "evertunnel-user": {"uniqueid": "7", "remote-vips": ["10.0.0.1"]}
+    }
+    assert decode_message(message, until="tasks-active") == decode_message(message) == {"evertunnel-user": tunnel}
