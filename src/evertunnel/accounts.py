@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from evertunnel.config import Processes
@@ -12,8 +13,6 @@ from evertunnel.privileges import find_group_id, find_user_id
 
 # The processes that own a folder of keys.
 KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
-# Only where gateways on other hosts are waited for.
-_AGENTS = "agents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,12 @@ class Owners:
     group: int
 
 
-def find_owners(processes: Processes, *, agents: bool) -> Owners:
+def find_owners(processes: Processes, *, optional: Collection[str]) -> Owners:
     """As root the processes' users, which are made when they are missing; else whoever runs this.
 
-    `agents` says whether gateways on other hosts are waited for. Raises InvalidInputError.
+    `optional` names the processes that do not run everywhere and do here. Raises InvalidInputError.
     """
-    names = (*KEY_OWNERS, _AGENTS) if agents else KEY_OWNERS
+    names = (*KEY_OWNERS, *optional)
     if os.geteuid() != 0:
         return Owners(dict.fromkeys(names, os.geteuid()), os.getegid())
     accounts = {name: getattr(processes, name.replace("-", "_")) for name in names}
@@ -43,7 +42,7 @@ def build_processes(user_base: int | None) -> Processes:
     """Users by name, or numbered from `user_base` on (the lab)."""
     if user_base is None:
         return Processes()
-    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents")
+    names = ("group", "signer", "radius", "web_public", "web_admin", "gateway", "gate", "agents", "radsec")
     return Processes(**{name: str(user_base + offset) for offset, name in enumerate(names)})
 
 

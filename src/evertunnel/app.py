@@ -32,7 +32,7 @@ from evertunnel.errors import DomainError, InvalidInputError, UnavailableError
 from evertunnel.gateways.agent_directory import AgentDirectory
 from evertunnel.gateways.agents_process import AgentsProcess
 from evertunnel.gateways.gateway_process import GatewayProcess
-from evertunnel.installation import AGENTS, Installation
+from evertunnel.installation import AGENTS, RADSEC, Installation
 from evertunnel.keystore import Keystore
 from evertunnel.logs import set_up_logs
 from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, CertificateStatus, Gateway
@@ -40,6 +40,7 @@ from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.radsec_certificate import RadSecCertificate
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
@@ -47,6 +48,10 @@ from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
+from evertunnel.servers.radsec_directory import RadSecDirectory
+from evertunnel.servers.radsec_link import RadSecLink
+from evertunnel.servers.radsec_process import RadSecProcess
+from evertunnel.servers.radsec_tls import RadSecContext
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
 from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
@@ -114,7 +119,7 @@ def upgrade(folder: StateFolder) -> None:
 
     installation = Installation(folder)
     # A version, or a change of the configuration, may bring a process with a user of its own.
-    find_owners(installation.config.processes, agents=installation.config.listen.agents is not None)
+    find_owners(installation.config.processes, optional=installation.config.listen.optional_processes)
     lock = folder.lock()
     store = installation.open_store()
     try:
@@ -176,6 +181,12 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     }
     if listen.agents is not None:
         sockets[AGENTS] = [bind_tcp(listen.agents, "listen.agents")]
+    link = None
+    if listen.radsec is not None:
+        link = RadSecLink(crew)
+        sockets[RADSEC] = [bind_tcp(listen.radsec, "listen.radsec"), *link.sockets]
+        for name, place in workers.items():
+            sockets[name] += link.list_worker_sockets(place.number)
     for owned in sockets.values():
         for each in owned:
             stack.enter_context(each)
@@ -186,8 +197,10 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "gateway": lambda: _run_gateway(installation),
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
         AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
+        RADSEC: lambda: _run_radsec(installation, sockets[RADSEC][0], link),
         **{
-            name: partial(_run_radius, installation, radius, accounting, crew, place) for name, place in workers.items()
+            name: partial(_run_radius, installation, radius, accounting, link, crew, place)
+            for name, place in workers.items()
         },
     }
 
@@ -227,7 +240,12 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
 
 
 def _run_radius(
-    installation: Installation, radius: SharedPort, accounting: SharedPort, crew: Crew, place: Place
+    installation: Installation,
+    radius: SharedPort,
+    accounting: SharedPort,
+    link: RadSecLink | None,
+    crew: Crew,
+    place: Place,
 ) -> None:
     store = installation.open_store()
     decider = Decider(_find_countries(installation))
@@ -258,17 +276,42 @@ def _run_radius(
     recorder = Recorder(
         store, decider, on_gateways_changed=server.load_gateways, on_authorities_changed=tls.use_authorities
     )
+    radsec, radsec_accounting = (None, None) if link is None else link.open_ports(place.number)
     accounting_port = AccountingPort(
         accounting.open(place),
-        AccountingServer(store, server.find_gateway, place),
+        AccountingServer(store, server.askers.find, place),
         store,
+        radsec_accounting,
         looks_for_silence=place.number == 0,
     )
     port = radius.open(place)
-    process = RadiusProcess(port, server, recorder, accounting_port, shift=Shift(crew, place.number, port.steer))
+    shift = Shift(crew, place.number, port.steer)
+    process = RadiusProcess(port, server, recorder, accounting_port, radsec, shift=shift)
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
     process.run()
+
+
+def _run_radsec(installation: Installation, listener: socket.socket, link: RadSecLink | None) -> None:
+    assert link is not None
+    store = installation.open_store()
+    certificate = RadSecCertificate(
+        store,
+        SignerClient(installation.folder.signer_socket),
+        installation.keystore,
+        name=installation.config.installation.public_name,
+        clock=clock.now,
+    )
+
+    def build_context(directory: RadSecDirectory) -> RadSecContext:
+        return RadSecContext(
+            chain=certificate.load(), key=certificate.key, trusted=directory.trusted, judge=directory.judge
+        )
+
+    process = RadSecProcess(store, listener, link, build_context, clock.now)
+    stopped = _stop_event()
+    _start(certificate.keep, process.use_new_certificate, stopped)
+    process.run(stopped)
 
 
 def _list_access_authorities(decider: Decider, root: x509.Certificate) -> list[x509.Certificate]:

@@ -45,6 +45,9 @@ class Audit(StrEnum):
     GATEWAY_ADD = "gateway:add"
     GATEWAY_CHANGE = "gateway:change"
     GATEWAY_REMOVE = "gateway:remove"
+    GATEWAY_RADSEC = "gateway:radsec"
+    GATEWAY_SECRET_ROTATE = "gateway:secret-rotate"  # noqa: S105  a name
+    GATEWAY_SECRET_FINISH = "gateway:secret-finish"  # noqa: S105  a name
     GATEWAY_CODE = "gateway:code"
     GATEWAY_ENROL = "gateway:enrol"
     GATEWAY_ENROL_REFUSED = "gateway:enrol-refused"

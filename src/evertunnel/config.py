@@ -56,6 +56,12 @@ class Listen(_Section):
     public_https: Endpoint = "0.0.0.0:443"
     gate: Endpoint = "127.0.0.1:8118"
     agents: Endpoint | None = None
+    radsec: Endpoint | None = None
+
+    @property
+    def optional_processes(self) -> tuple[str, ...]:
+        """Those that run only where they are given something to listen on."""
+        return tuple(name for name in ("agents", "radsec") if getattr(self, name) is not None)
 
     @property
     def accounting_endpoint(self) -> str:
@@ -82,6 +88,7 @@ class Processes(_Section):
     gateway: str = "evertunnel-gateway"
     gate: str = "evertunnel-gate"
     agents: str = "evertunnel-agents"
+    radsec: str = "evertunnel-radsec"
 
 
 class Administrators(_Section):

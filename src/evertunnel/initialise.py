@@ -57,7 +57,7 @@ def initialise(folder: StateFolder, options: InitOptions) -> None:
         folder.verify_reachable()
     existed = folder.path.exists()
     processes = build_processes(options.user_base)
-    owners = find_owners(processes, agents="agents" in (options.listen or {}))
+    owners = find_owners(processes, optional={"agents", "radsec"} & set(options.listen or {}))
     try:
         folder.create(group=owners.group, gateway_owner=owners.users["gateway"])
         _write_config(folder.path / FILE_NAME, options, processes)

@@ -18,6 +18,8 @@ from evertunnel.storage.store import Store
 PROCESSES = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
 # Only where gateways on other hosts are waited for.
 AGENTS = "agents"
+# Only where gateways may ask over TLS.
+RADSEC = "radsec"
 
 
 class Installation:
@@ -34,7 +36,7 @@ class Installation:
     @property
     def processes(self) -> tuple[str, ...]:
         """Those that run here."""
-        return PROCESSES if self.config.listen.agents is None else (*PROCESSES, AGENTS)
+        return (*PROCESSES, *self.config.listen.optional_processes)
 
     def open_countries(self) -> CountryDatabase | None:
         """What tells the country of an address, if there is one; after the fork."""

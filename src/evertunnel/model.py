@@ -33,6 +33,8 @@ class CertificateKind(StrEnum):
     OCSP_SIGNER = "ocsp-signer"
     AGENT = "agent"
     AGENT_SERVER = "agent-server"
+    RADSEC = "radsec"
+    RADSEC_SERVER = "radsec-server"
 
 
 class Authority(StrEnum):
@@ -204,12 +206,17 @@ RADIUS_WORKERS_AT_MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A VPN server that asks us, from `radius_address`."""
+    """A VPN server that asks us, from `radius_address`: an address, or a network that it is all of; empty: from none.
+
+    A `foreign` one only asks: nobody of ours looks after it. With `radsec` it may ask over TLS.
+    """
 
     id: str
     name: str
     radius_address: str
     enabled: bool = True
+    foreign: bool = False
+    radsec: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _restore(
     keys = _read_keys(keys_folder) if keys_folder is not None else {}
     if manifest.keys is not None:
         keys = unseal_keys(bytes(sealed), ask_passphrase(), seal=manifest.keys, manifest=manifest.encode())
-    owners = find_owners(config.processes, agents=config.listen.agents is not None)
+    owners = find_owners(config.processes, optional=config.listen.optional_processes)
     existed = folder.path.exists()
     try:
         folder.create(group=owners.group, gateway_owner=owners.users["gateway"])

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
@@ -83,6 +84,7 @@ class LocalSigner:
                 raise InvalidInputError(f"certificate {certificate_id} is {row.status}, not granted")
             self._verify_ceilings(tx, grant)
             _verify_gateway_name(tx, row, grant)
+            _verify_radsec_name(tx, grant)
             _verify_signs(tx, row.authority)
             key = self._keys.get(row.authority)
             if key is None:
@@ -233,6 +235,29 @@ def _verify_gateway_name(tx: Transaction, row: AnyRow, grant: Grant) -> None:
     gateway = None if row.gateway_id is None else gateways.find_gateway(tx.connection, row.gateway_id)
     if gateway is None or gateway.id != row.gateway_id or {grant.name, *grant.dns_names} != {gateway.public_name}:
         raise InvalidInputError(f"{grant.name} is not the public name of the gateway that the certificate is for")
+
+
+def _verify_radsec_name(tx: Transaction, grant: Grant) -> None:
+    """Raise InvalidInputError for a RadSec listener's certificate with another name than the policy server has.
+
+    What a row says of the policy server counts for nothing: its certificate must be one that we signed for that.
+    """
+    if grant.kind is not CertificateKind.RADSEC_SERVER:
+        return
+    issuer = authorities.load_authorities(tx.connection)[grant.authority]
+    for row in certificates.list_of_kind(tx.connection, CertificateKind.POLICY_SERVER):
+        certificate = x509.load_der_x509_certificate(row.certificate_der)
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (InvalidSignature, ValueError, TypeError):
+            continue
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        if set(usages) == set(KINDS[CertificateKind.POLICY_SERVER].usages) and {grant.name, *grant.dns_names} == set(
+            names.get_values_for_type(x509.DNSName)
+        ):
+            return
+    raise InvalidInputError(f"{grant.name} is not the name of our policy server")
 
 
 def _verify_signs(tx: Transaction, name: str) -> None:

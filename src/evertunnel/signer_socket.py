@@ -27,7 +27,9 @@ _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 # What each process may ask for. A process that is not here may ask for nothing.
 ALLOWED: dict[str, Allowed] = {
-    "web-admin": frozenset(pair for pair in EVERYTHING if pair[0] in (CertificateKind.USER, CertificateKind.DEVICE)),
+    "web-admin": frozenset(
+        pair for pair in EVERYTHING if pair[0] in (CertificateKind.USER, CertificateKind.DEVICE, CertificateKind.RADSEC)
+    ),
     "web-public": frozenset(
         {
             (CertificateKind.SHORT_LIVED, Authority.ACCESS),
@@ -36,6 +38,7 @@ ALLOWED: dict[str, Allowed] = {
     ),
     "gate": frozenset({(CertificateKind.OCSP_SIGNER, Authority.DEVICE)}),
     "gateway": frozenset({(CertificateKind.GATEWAY, Authority.ISSUING)}),
+    "radsec": frozenset({(CertificateKind.RADSEC_SERVER, Authority.ISSUING)}),
     "agents": frozenset(
         (kind, Authority.ISSUING)
         for kind in (CertificateKind.GATEWAY, CertificateKind.AGENT, CertificateKind.AGENT_SERVER)

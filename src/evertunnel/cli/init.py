@@ -32,6 +32,10 @@ def init(
             help="address:port for the agents of gateways on other hosts, such as 0.0.0.0:4433; default: none."
         ),
     ] = None,
+    listen_radsec: Annotated[
+        str | None,
+        typer.Option(help="address:port for RADIUS over TLS (RadSec), such as 0.0.0.0:2083; default: none."),
+    ] = None,
     database_url: Annotated[
         str, typer.Option(help="postgresql://... without a password; default a file of SQLite in the state folder.")
     ] = "",
@@ -61,7 +65,8 @@ def init(
             "gate": listen_gate,
         }
         | ({"accounting": listen_accounting} if listen_accounting is not None else {})
-        | ({"agents": listen_agents} if listen_agents is not None else {}),
+        | ({"agents": listen_agents} if listen_agents is not None else {})
+        | ({"radsec": listen_radsec} if listen_radsec is not None else {}),
         user_base=user_base,
         database_url=database_url,
     )

@@ -22,7 +22,7 @@ from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_ke
 from evertunnel.pki.kinds import AGENT_SERVER_NAME
 from evertunnel.protocols.agent.messages import Configuration, Enrol, Enrolled, Settings
 from evertunnel.storage import authorities, certificates, gateways
-from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.gateways import gate_path_context, radius_secret_context, read_gateway
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
 
@@ -169,7 +169,7 @@ class AgentDirectory:
 
     def build_gateway(self, row: AnyRow) -> Gateway:
         """The noun."""
-        return Gateway(row.id, row.name, row.radius_address, row.enabled)
+        return read_gateway(row)
 
     def ask_gate(self, gateway_id: str, request_der: bytes) -> bytes | None:
         """The gate's answer for this gateway and no other; None when there is none that could be passed on."""

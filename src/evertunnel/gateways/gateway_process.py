@@ -21,10 +21,10 @@ from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from evertunnel.gateways.leaving import end_everything
 from evertunnel.gateways.strongswan import GatewayModel, build_conf_fragment
 from evertunnel.keystore import Keystore
-from evertunnel.model import CertificateKind, Gateway
+from evertunnel.model import CertificateKind
 from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key, generate_key
 from evertunnel.storage import authorities, gateways
-from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.gateways import gate_path_context, radius_secret_context, read_gateway
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
 from evertunnel.vici_connection import ViciConnection
@@ -119,7 +119,7 @@ class GatewayProcess:
     def _start(self, row: AnyRow) -> None:
         gateway = GatewayKeeper(
             self._store,
-            Gateway(row.id, row.name, row.radius_address, row.enabled),
+            read_gateway(row),
             build_local(row.vici_socket, lambda: self._load_model(row.id)),
             clock=self._clock,
             find_country=self._find_country,

@@ -100,6 +100,24 @@ KINDS: dict[CertificateKind, KindRules] = {
         states_revocation=False,
         only_name=AGENT_SERVER_NAME,
     ),
+    # What a gateway or proxy shows when it asks us over TLS; our listener looks it up at once and goes on looking.
+    CertificateKind.RADSEC: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.CLIENT_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=398 * DAY,
+        ceiling_per_hour=100,
+        states_revocation=False,
+    ),
+    # Gateways of other makes may ask whether it was revoked.
+    CertificateKind.RADSEC_SERVER: KindRules(
+        authorities=frozenset({Authority.ISSUING}),
+        usages=(oids.SERVER_AUTHENTICATION,),
+        default_lifetime_seconds=365 * DAY,
+        ceiling_lifetime_seconds=398 * DAY,
+        ceiling_per_hour=100,
+        states_revocation=True,
+    ),
 }
 
 

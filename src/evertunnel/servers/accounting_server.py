@@ -22,7 +22,9 @@ from evertunnel.protocols.radius.accounting import (
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import PacketError
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
-from evertunnel.servers.logins import UNABLE_SECONDS, Address, Elsewhere, Reply
+from evertunnel.rate_limit import RateLimits
+from evertunnel.servers.askers import Asker
+from evertunnel.servers.logins import STATUS_PER_SECOND, UNABLE_SECONDS, Address, Elsewhere, Reply
 from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.store import Store, Transaction
 
@@ -35,7 +37,7 @@ _LATE_AT_MOST = timedelta(days=1)
 _SESSION_AT_MOST_SECONDS = 366 * 24 * 3600
 _RESTARTS = {Status.ON: "the gateway restarted", Status.OFF: "the gateway was shut down"}
 
-FindGateway = Callable[[str], tuple[Gateway, bytes] | None]
+FindAsker = Callable[[str], Asker | None]
 
 log = structlog.get_logger()
 
@@ -53,10 +55,11 @@ class Pending:
 class AccountingServer:
     """Repeated requests, and what is to be stored. One thread calls it."""
 
-    def __init__(self, store: Store, find_gateway: FindGateway, place: Place = ALONE) -> None:
+    def __init__(self, store: Store, find_asker: FindAsker, place: Place = ALONE) -> None:
         self._store = store
         self._place = place
-        self._find_gateway = find_gateway
+        self._find_asker = find_asker
+        self._status_limits = RateLimits(per_second=STATUS_PER_SECOND, burst=2 * STATUS_PER_SECOND)
         self._duplicates: Duplicates[Reply] = Duplicates()
         self._dropped: Counter[str] = Counter()
         self._failed_at: float | None = None
@@ -65,24 +68,21 @@ class AccountingServer:
         self, data: bytes, source: Address, *, now: datetime, uptime: float
     ) -> Reply | Pending | Elsewhere | None:
         """Take one datagram. None: nothing is to be sent, now or later."""
-        known = self._find_gateway(source[0])
-        if known is None:
+        asker = self._find_asker(source[0])
+        if asker is None:
             self._dropped["unknown_gateway"] += 1
             return None
-        gateway, secret = known
         try:
             if is_status_server(data):
-                status = decode_status_server(data, secret)
-                unable = self._failed_at is not None and uptime - self._failed_at < UNABLE_SECONDS
-                return None if unable else Reply(encode_accounting_response(status, secret), source)
-            request = decode_accounting_request(data, secret)
+                return self._answer_status(asker, data, source, uptime)
+            request, secret = asker.read(decode_accounting_request, data)
         except PacketError:
             self._dropped["malformed_or_forged"] += 1
             return None
         owner = self._place.find_first_owner(request.authenticator, awake=self._place.count)
         if owner != self._place.number:
             return Elsewhere(owner)
-        report = build_report(request, gateway, now)
+        report = build_report(request, asker.gateway, now)
         if report is None:
             self._dropped["without_session_id"] += 1
             return None
@@ -119,6 +119,14 @@ class AccountingServer:
         """How many packets were dropped since this was asked last, by reason."""
         dropped, self._dropped = self._dropped, Counter()
         return dict(dropped)
+
+    def _answer_status(self, asker: Asker, data: bytes, source: Address, uptime: float) -> Reply | None:
+        status, secret = asker.read(decode_status_server, data)
+        if not self._status_limits.allows(asker.gateway.id, uptime):
+            self._dropped["too_many_status_queries"] += 1
+            return None
+        unable = self._failed_at is not None and uptime - self._failed_at < UNABLE_SECONDS
+        return None if unable else Reply(encode_accounting_response(status, secret), source)
 
     def _forget(self, waiting: Sequence[Pending]) -> None:
         for pending in waiting:

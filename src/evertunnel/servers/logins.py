@@ -118,5 +118,7 @@ class Reply:
     vouches: bool = False
 
 
+# Status-Server of one gateway; a watchdog asks once in some seconds.
+STATUS_PER_SECOND = 10
 # How long a commit that failed counts as "we cannot". Then gateways may try us again, for nothing else would tell.
 UNABLE_SECONDS = 30.0

@@ -9,13 +9,11 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from ipaddress import IPv6Address, ip_address
 
 import structlog
 
 from evertunnel.actions.authenticate import Decided, decide_login
 from evertunnel.actions.decide import Decider
-from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Gateway, Outcome, Reason
 from evertunnel.protocols.eap.conversation import (
     Accepted,
@@ -41,7 +39,9 @@ from evertunnel.protocols.radius.packet import (
     encode_reply,
 )
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
-from evertunnel.servers.logins import Address, Elsewhere, Exchange, Login, Reply, Verdict
+from evertunnel.rate_limit import RateLimits
+from evertunnel.servers.askers import Asker, Askers
+from evertunnel.servers.logins import STATUS_PER_SECOND, Address, Elsewhere, Exchange, Login, Reply, Verdict
 from evertunnel.servers.sources import Sources
 from evertunnel.servers.workers import ALONE, Place
 
@@ -86,7 +86,8 @@ class PolicyServer:
         self._tls = tls
         self._unseal_secret = unseal_secret
         self._sources = sources or Sources()
-        self._secrets: dict[str, tuple[Gateway, bytes]] = {}
+        self.askers = Askers()
+        self._status_limits = RateLimits(per_second=STATUS_PER_SECOND, burst=2 * STATUS_PER_SECOND)
         self._conversations: OpenConversations[Login] = OpenConversations()
         self._crowded_out: list[Login] = []
         self._duplicates: Duplicates[Reply] = Duplicates()
@@ -117,21 +118,7 @@ class PolicyServer:
 
     def load_gateways(self) -> None:
         """Take the gateways the decider knows; one whose secret does not open is left out."""
-        secrets_by_address: dict[str, tuple[Gateway, bytes]] = {}
-        for gateway, sealed in self._decider.list_gateways():
-            if not gateway.enabled:
-                continue
-            try:
-                secret = self._unseal_secret(gateway, sealed.radius_secret)
-            except UnavailableError as error:
-                log.error("gateway left out", gateway=gateway.name, error=str(error))
-                continue
-            secrets_by_address[_canonical(gateway.radius_address)] = gateway, secret
-        self._secrets = secrets_by_address
-
-    def find_gateway(self, address: str) -> tuple[Gateway, bytes] | None:
-        """The gateway that asks from an address, and its secret."""
-        return self._secrets.get(_canonical(address) if ":" in address else address)
+        self.askers.load(self._decider.list_gateways(), self._unseal_secret)
 
     def use_tls(self, tls: TLSContext) -> None:
         """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
@@ -144,16 +131,15 @@ class PolicyServer:
 
         `uptime` is a clock in seconds that never jumps; ages are measured by it, `now` is for the record.
         """
-        known = self.find_gateway(source[0])
-        if known is None:
+        asker = self.askers.find(source[0])
+        if asker is None:
             self._dropped["unknown_gateway"] += 1
             return None
-        gateway, secret = known
+        gateway = asker.gateway
         try:
             if is_status_server(data):
-                status = decode_status_server(data, secret)
-                return Reply(encode_reply(radius.Code.ACCESS_ACCEPT, status, secret), source, vouches=True)
-            request = decode_access_request(data, secret)
+                return self._answer_status(asker, data, source, uptime)
+            request, secret = asker.read(decode_access_request, data)
         except UnsignedError:
             self._dropped["without_message_authenticator"] += 1
             return None
@@ -179,6 +165,7 @@ class PolicyServer:
                 self._dropped["unknown_state"] += 1
                 return None
             login = found
+            login.secret = secret
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
             outcome = self._advance(exchange)
@@ -215,6 +202,13 @@ class PolicyServer:
             self._sources.count(verdict)
         # Who had to make room is not to blame for it, and is not counted.
         return [_stop(login, "too many logins were open at once", uptime) for login in crowded_out] + silent
+
+    def _answer_status(self, asker: Asker, data: bytes, source: Address, uptime: float) -> Reply | None:
+        status, secret = asker.read(decode_status_server, data)
+        if not self._status_limits.allows(asker.gateway.id, uptime):
+            self._dropped["too_many_status_queries"] += 1
+            return None
+        return Reply(encode_reply(radius.Code.ACCESS_ACCEPT, status, secret), source, vouches=True)
 
     def _begin_login(
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
@@ -361,13 +355,6 @@ def _bound_eap_bytes(framed_mtu: int | None) -> int:
     if framed_mtu is None:
         return _DEFAULT_EAP_BYTES
     return max(_MINIMUM_EAP_BYTES, min(framed_mtu - 4, _DEFAULT_EAP_BYTES))
-
-
-def _canonical(address: str) -> str:
-    """One spelling an address; an IPv4 gateway that reaches an IPv6 socket is still that gateway."""
-    parsed = ip_address(address)
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return str(mapped or parsed)
 
 
 def _fingerprint(certificate_der: bytes) -> bytes:

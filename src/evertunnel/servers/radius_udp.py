@@ -8,6 +8,7 @@ import math
 import select
 import time
 from collections.abc import Collection
+from itertools import chain
 
 import structlog
 
@@ -16,8 +17,10 @@ from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
+from evertunnel.servers.radsec_link import RadSecPort
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import Port
+from evertunnel.storage.gateways import RADSEC
 
 _IDLE_SECONDS = 0.25  # how long a stop waits at most, while nothing comes
 _FOLLOW_SECONDS = 0.02
@@ -42,6 +45,7 @@ class RadiusProcess:
         server: PolicyServer,
         recorder: Recorder,
         accounting: AccountingPort | None = None,
+        radsec: RadSecPort | None = None,
         *,
         shift: Shift | None = None,
     ) -> None:
@@ -49,6 +53,7 @@ class RadiusProcess:
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
+        self._radsec = radsec
         self._shift = shift or Shift(Crew(1), 0, port.steer)
         self._packets = self._awake = 0
         self._committed_at = -math.inf
@@ -62,7 +67,8 @@ class RadiusProcess:
     def run(self) -> None:
         """Serve until stopped."""
         poll = select.poll()
-        for each in self._port.sockets + (self._accounting.sockets if self._accounting is not None else []):
+        radsec = self._radsec.sockets if self._radsec is not None else []
+        for each in self._port.sockets + radsec + (self._accounting.sockets if self._accounting is not None else []):
             poll.register(each, select.POLLIN)
         verdicts: list[Verdict] = []
         while not self._stopping:
@@ -106,20 +112,27 @@ class RadiusProcess:
 
     def _commit(self, verdicts: list[Verdict]) -> None:
         for reply in self._recorder.commit(verdicts, clock.now()):
+            self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        if self._radsec is not None and reply.destination[0].startswith(RADSEC):
+            self._radsec.send(reply)
+        else:
             self._port.send(reply)
 
     def _receive(self, ready: Collection[int]) -> list[Verdict]:
         """Take the packets that wait. Replies that need no record leave at once, and so does what is another's."""
         verdicts: list[Verdict] = []
         self._packets = 0
-        for arrival in self._port.receive(ready):
+        arrivals = self._port.receive(ready)
+        for arrival in arrivals if self._radsec is None else chain(arrivals, self._radsec.receive(ready)):
             self._packets += 1
             data, source, _ = arrival
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):
                 case Reply(vouches=True) if not self._recorder.can_record(time.monotonic()):
                     pass
                 case Reply() as reply:
-                    self._port.send(reply)
+                    self._send(reply)
                 case Verdict() as verdict:
                     verdicts.append(verdict)
                 case Elsewhere(worker):
@@ -137,5 +150,7 @@ class RadiusProcess:
                 log.warning("refusals of strangers not recorded", **unrecorded)
         if uptime < self._expire_at:
             return []
+        if used := self._server.askers.take_used():
+            self._recorder.note_secrets(used, clock.now())
         self._expire_at = uptime + _EXPIRE_EVERY_SECONDS
         return self._server.expire(uptime)

@@ -1,7 +1,7 @@
 """Commits verdicts and only then lets their replies go. All that wait share one commit."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from evertunnel.rate_limit import RateLimits
 from evertunnel.servers.logins import UNABLE_SECONDS, Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
 from evertunnel.servers.sources import name_source
+from evertunnel.storage import gateways
 from evertunnel.storage.snapshot import ACCESS_AUTHORITY, GATEWAY, Changes
 from evertunnel.storage.store import Store, Transaction, Watch
 
@@ -139,6 +140,11 @@ class Recorder:
         """How many refusals were not recorded since this was asked last, by gateway."""
         unrecorded, self._unrecorded = self._unrecorded, Counter()
         return dict(unrecorded)
+
+    def note_secrets(self, used: Mapping[str, Set[int]], now: datetime) -> None:
+        """Say which of two secrets gateways use, by position; it only informs, so a failure is not told."""
+        with suppress(UnavailableError), self._store.write(now) as tx:
+            gateways.note_secrets_used(tx, used)
 
     def _record(self, tx: Transaction, verdict: Verdict) -> Reply | None:
         login = verdict.login.facts(verdict.uptime)

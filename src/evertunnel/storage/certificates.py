@@ -218,6 +218,21 @@ def list_of_subject(connection: Connection, column: str, subject_id: str, status
     )
 
 
+def list_of_kind(connection: Connection, kind: CertificateKind) -> list[AnyRow]:
+    """Signed certificates of a kind that are valid, the newest first; some may have ended."""
+    return list(
+        connection.execute(
+            select(_certificates)
+            .where(
+                _certificates.c.kind == kind.value,
+                _certificates.c.status == CertificateStatus.VALID.value,
+                _certificates.c.certificate_der.is_not(None),
+            )
+            .order_by(_certificates.c.not_after.desc())
+        )
+    )
+
+
 def list_revoked(connection: Connection, authority: str, now: datetime) -> list[AnyRow]:
     """What belongs on an authority's revocation list: held or revoked, and not ended for more than a day."""
     return list(

@@ -1,16 +1,17 @@
 """Gateways."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Set
 
 from sqlalchemy import Connection, case, select, update
 
 from evertunnel.errors import NotFoundError
-from evertunnel.model import GatewayState
+from evertunnel.model import Gateway, GatewayState
 from evertunnel.storage import tables
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow, encode_time
 
 _gateways = tables.gateways
+RADSEC = "radsec:"
 
 
 def find_gateway(connection: Connection, name: str) -> AnyRow | None:
@@ -35,6 +36,17 @@ def list_gateways(connection: Connection) -> list[AnyRow]:
     return list(connection.execute(select(_gateways).order_by(_gateways.c.name_key)))
 
 
+def read_gateway(row: AnyRow) -> Gateway:
+    """The noun."""
+    address = "" if row.radius_address == name_radsec(row.id) else row.radius_address
+    return Gateway(row.id, row.name, address, row.enabled, row.foreign, row.radsec)
+
+
+def name_radsec(gateway_id: str) -> str:
+    """What stands for the address of a gateway that asks over TLS: no packet of UDP comes from there."""
+    return f"{RADSEC}{gateway_id}"
+
+
 def set_state(tx: Transaction, gateway_id: str, state: GatewayState, error: str = "") -> None:
     """Whether it answers, and if not, why. The time is of the first moment of the same state."""
     since = case((_gateways.c.state == state.value, _gateways.c.state_since), else_=encode_time(tx.now))
@@ -50,9 +62,21 @@ def note_seen(tx: Transaction, gateway_ids: Collection[str]) -> None:
     tx.connection.execute(update(_gateways).where(_gateways.c.id.in_(gateway_ids)).values(seen_at=tx.now))
 
 
+def note_secrets_used(tx: Transaction, used: Mapping[str, Set[int]]) -> None:
+    """Which of their two secrets gateways made packets with: 0 for the new one, 1 for the one before."""
+    for gateway_id, positions in used.items():
+        columns = {("secret_used_at", "previous_secret_used_at")[position]: tx.now for position in positions}
+        tx.connection.execute(update(_gateways).where(_gateways.c.id == gateway_id).values(**columns))
+
+
 def radius_secret_context(gateway_id: str) -> str:
     """What the sealed RADIUS secret of a gateway is bound to, so that it opens nowhere else."""
     return f"gateways.radius_secret_sealed.{gateway_id}"
+
+
+def disconnect_secret_context(gateway_id: str) -> str:
+    """What the sealed secret of its Disconnect-Requests is bound to."""
+    return f"gateways.disconnect_secret_sealed.{gateway_id}"
 
 
 def gate_path_context(gateway_id: str) -> str:

@@ -25,6 +25,7 @@ from evertunnel.storage import tables
 from evertunnel.storage.access_authorities import list_trusted
 from evertunnel.storage.authorities import read_authority
 from evertunnel.storage.facts import read_fact
+from evertunnel.storage.gateways import read_gateway
 from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
 from evertunnel.storage.tables import AnyRow
 
@@ -57,6 +58,7 @@ class SealedGateway:
 
     radius_secret: bytes
     gate_path: bytes
+    previous_secret: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -276,8 +278,8 @@ def _load_strengths(connection: Connection, snapshot: Snapshot) -> None:
 def _load_gateways(connection: Connection, snapshot: Snapshot) -> None:
     gateways, sealed = {}, {}
     for row in connection.execute(select(tables.gateways)):
-        gateways[row.id] = Gateway(row.id, row.name, row.radius_address, row.enabled)
-        sealed[row.id] = SealedGateway(row.radius_secret_sealed, row.gate_path_sealed)
+        gateways[row.id] = read_gateway(row)
+        sealed[row.id] = SealedGateway(row.radius_secret_sealed, row.gate_path_sealed, row.previous_secret_sealed)
     snapshot.gateways, snapshot.sealed = gateways, sealed
 
 

@@ -276,6 +276,20 @@ gateways = Table(
     Column("remote", Boolean, nullable=False, server_default=false()),
     Column("server_address", Text, nullable=False, server_default=""),
     Column("seen_at", UTCTime),
+    # Only asks over RADIUS: a VPN server of another make, or a proxy.
+    Column("foreign", Boolean, nullable=False, server_default=false()),
+    # The RADIUS secret before, which counts until the rotation is finished, and when each was used last meanwhile.
+    Column("previous_secret_sealed", LargeBinary),
+    Column("secret_rotated_at", UTCTime),
+    Column("secret_used_at", UTCTime),
+    Column("previous_secret_used_at", UTCTime),
+    Column("secret_weakness", Text, nullable=False, server_default=""),
+    # Where it takes Disconnect- and CoA-Requests, address:port; without a secret of its own under that of RADIUS.
+    Column("disconnect_address", Text, nullable=False, server_default=""),
+    Column("disconnect_secret_sealed", LargeBinary),
+    # Whether it may ask over TLS; the certificate is one we did not sign and which alone may then ask for it.
+    Column("radsec", Boolean, nullable=False, server_default=false()),
+    Column("radsec_certificate_der", LargeBinary),
 )
 
 # By gateway id and not by a reference: of a gateway that was removed it can still be said so.
@@ -455,6 +469,7 @@ effects = Table(
     Column("tries", Integer, nullable=False),
     Column("last_error", Text, nullable=False),
     Column("confirmed_at", UTCTime),
+    Column("acknowledged_at", UTCTime),  # the gateway said yes (RFC 5176), which is not yet seen to be so
     Index("ix_effects_gateway_id_state", "gateway_id", "state"),
     Index("ix_effects_denial_id", "denial_id"),
 )

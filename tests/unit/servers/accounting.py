@@ -8,6 +8,7 @@ from sqlalchemy import select
 from evertunnel.actions.decide import Decider
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind
 from evertunnel.servers.accounting_server import AccountingServer, Pending
+from evertunnel.servers.askers import Asker
 from evertunnel.storage import sessions, tables
 from evertunnel.storage.tables import AnyRow
 from tests.installation import Installation
@@ -36,7 +37,7 @@ class Accounts:
 
     def restart(self) -> None:
         """We ended and began again: nothing is known but what was stored."""
-        self.server = AccountingServer(self.installation.store, self._find_gateway)
+        self.server = AccountingServer(self.installation.store, self._find_asker)
 
     def carry(self, data: bytes, source: str = OURS, *, port: int = 40_000) -> bytes | None:
         """A datagram to the port and its answer."""
@@ -87,6 +88,6 @@ class Accounts:
         with self.installation.store.read() as connection:
             return list(connection.execute(select(tables.metadata.tables[table])))
 
-    def _find_gateway(self, address: str) -> tuple[Gateway, bytes] | None:
+    def _find_asker(self, address: str) -> Asker | None:
         gateway = self.gateways.get(address)
-        return (gateway, SECRETS[address]) if gateway is not None else None
+        return Asker(gateway, (SECRETS[address],)) if gateway is not None else None

@@ -97,7 +97,7 @@ def test_what_a_gateway_calls_itself_counts_for_nothing(scene: Scene) -> None:
     gateway = scene.new_gateway(attributes=lies)
     assert gateway.log_in(scene.new_client()).code == radius.ACCEPT
     (session,) = scene.installation.list_sessions()
-    assert session.gateway_id == scene.server.find_gateway(SOURCE[0])[0].id  # type: ignore[index]
+    assert session.gateway_id == scene.server.askers.find(SOURCE[0]).gateway.id  # type: ignore[union-attr]
 
 
 def test_a_gateway_that_hands_one_clients_words_to_anothers_conversation_lets_neither_in(scene: Scene) -> None:

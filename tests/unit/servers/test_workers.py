@@ -154,7 +154,7 @@ def test_a_worker_that_was_replaced_knows_no_old_state_and_serves_the_next_login
 def test_accounting_repeated_to_another_worker_is_stored_once(scene: Scene) -> None:
     with open_workers(scene) as workers:
         servers = [
-            AccountingServer(each.installation.store, each.server.find_gateway, Place(number, 2))
+            AccountingServer(each.installation.store, each.server.askers.find, Place(number, 2))
             for number, each in enumerate(workers.scenes)
         ]
         for number in range(20):

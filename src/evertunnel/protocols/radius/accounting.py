@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.packet import (
     HEADER_BYTES,
+    ForgedError,
     PacketError,
     Request,
     cut_to_length,
@@ -104,7 +105,7 @@ def decode_accounting_request(data: bytes, secret: bytes) -> AccountingRequest:
     # Not random as in an Access-Request: a hash over all of it with the secret (RFC 2866 3).
     expected = md5(data[:4] + _ZEROS + data[HEADER_BYTES:] + secret, usedforsecurity=False).digest()
     if not hmac.compare_digest(expected, data[4:HEADER_BYTES]):
-        raise PacketError("the Request Authenticator is wrong: does the shared secret differ?")
+        raise ForgedError("the Request Authenticator is wrong: does the shared secret differ?")
     attributes, signatures = split_attributes(data)
     if signatures:
         # The Request Authenticator is computed after it, so it counts as zeros (RFC 5176 3.4 says it of CoA).

@@ -39,6 +39,10 @@ class UnsignedError(PacketError):
     """No Message-Authenticator: a gateway that does not send it, or somebody who cannot (CVE-2024-3596)."""
 
 
+class ForgedError(PacketError):
+    """What proves the shared secret is there and wrong: another secret, or somebody who has none."""
+
+
 # Not frozen: every packet makes one, and each field of a frozen one costs three times as much to set.
 @dataclass(slots=True)
 class Request:
@@ -151,8 +155,8 @@ def verify_signature(data: bytes, signatures: Sequence[int], authenticator: byte
         raise PacketError("Message-Authenticator is not 16 octets long")
     signature = data[signature_at : signature_at + 16]
     signed = data[:4] + authenticator + data[HEADER_BYTES:signature_at] + _ZEROS + data[signature_at + 16 :]
-    if not hmac.compare_digest(_sign(secret, signed), signature):
-        raise PacketError("Message-Authenticator is wrong: does the shared secret differ?")
+    if not hmac.compare_digest(sign(secret, signed), signature):
+        raise ForgedError("Message-Authenticator is wrong: does the shared secret differ?")
 
 
 def encode_reply(
@@ -177,7 +181,7 @@ def encode_reply(
     if length > MAXIMUM_PACKET_BYTES:
         raise ValueError(f"the reply would be {length} octets long; RADIUS ends at {MAXIMUM_PACKET_BYTES}")
     start_of_packet = struct.pack("!BBH", code, request.identifier, length)
-    signature = _sign(secret, start_of_packet + request.authenticator + body)
+    signature = sign(secret, start_of_packet + request.authenticator + body)
     body = body[:2] + signature + body[18:]
     authenticator = md5(start_of_packet + request.authenticator + body + secret, usedforsecurity=False).digest()
     return start_of_packet + authenticator + body
@@ -199,7 +203,7 @@ def _encode_attribute(number: int, value: bytes) -> bytes:
     return bytes((number, len(value) + 2)) + value
 
 
-def _sign(secret: bytes, data: bytes) -> bytes:
+def sign(secret: bytes, data: bytes) -> bytes:
     """HMAC-MD5. Twice a packet: going on from states that are kept costs half of `hmac.digest`."""
     begun_inner, begun_outer = _begin_hmac(secret)
     inner, outer = begun_inner.copy(), begun_outer.copy()
