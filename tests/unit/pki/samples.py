@@ -80,6 +80,7 @@ def make_grant(kind: CertificateKind, *, key_type: str = "p256", **changes: Any)
     name = "alice@corp.example" if user else "host.corp.example"
     named = kind in (
         CertificateKind.GATEWAY, CertificateKind.POLICY_SERVER, CertificateKind.AGENT_SERVER, CertificateKind.DEVICE,
+        CertificateKind.RADSEC_SERVER,
     )  # fmt: skip
     grant = Grant(
         certificate_id="0123456789abcdef",
