@@ -1,13 +1,13 @@
 """Add a gateway: its RADIUS secret and gate path are made here, kept sealed, and given to its own process only."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 
 from sqlalchemy import insert
 
+from evertunnel.actions.radius_secrets import Seal, make_secret
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import AlreadyExistsError, InvalidInputError
 from evertunnel.pki.names import verify_dns_name
@@ -16,9 +16,9 @@ from evertunnel.storage.gateways import gate_path_context, radius_secret_context
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction, new_id
 
-Seal = Callable[[bytes, str], bytes]
-
 # strongSwan as a client begins anew 24 minutes before the end: of a life not longer than that it makes a loop.
+# Prefix lengths by IP version.
+_WIDEST = {4: 8, 6: 16}
 _SHORTEST_LIFETIME, _LONGEST_LIFETIME = 3600, 720 * 3600
 
 
@@ -69,7 +69,7 @@ def add_gateway(
                 name_key=name.casefold(),
                 public_name=public_name.lower(),
                 radius_address=radius_address,
-                radius_secret_sealed=seal(secrets.token_urlsafe(36).encode(), radius_secret_context(gateway_id)),
+                radius_secret_sealed=seal(make_secret().encode(), radius_secret_context(gateway_id)),
                 gate_path_sealed=seal(secrets.token_urlsafe(24).encode(), gate_path_context(gateway_id)),
                 vici_socket="" if server_address else vici_socket,
                 remote=bool(server_address),
@@ -87,7 +87,6 @@ def add_gateway(
 def verify_gateway(*, public_name: str, radius_address: str, settings: GatewaySettings) -> str:
     """Raise InvalidInputError for the first value that makes no sense; returns the address as the kernel writes it."""
     verify_dns_name(public_name)
-    _verify_addresses("--radius-address", [radius_address])
     _verify_addresses("--dns", settings.dns)
     _verify_addresses("--local-address", settings.local_addresses)
     _verify_networks("--device-network", settings.device_networks)
@@ -98,8 +97,23 @@ def verify_gateway(*, public_name: str, radius_address: str, settings: GatewaySe
         raise InvalidInputError("--device-hours: a device tunnel lasts an hour at least and 720 at most")
     if ip_network(settings.device_pool).overlaps(ip_network(settings.user_pool)):
         raise InvalidInputError("--device-pool and --user-pool overlap: each tunnel needs addresses of its own")
-    # Requests are matched by text.
-    return str(ip_address(radius_address))
+    return verify_radius_address("--radius-address", radius_address)
+
+
+def verify_radius_address(option: str, address: str) -> str:
+    """An address or a network that requests come from, as it is kept. Raises InvalidInputError."""
+    try:
+        network = ip_network(address)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{option}: {address!r} is neither an IP address nor a network such as 192.0.2.0/24: {error}"
+        ) from None
+    if network.prefixlen < _WIDEST[network.version]:
+        raise InvalidInputError(f"{option}: {network} is too much of the internet for one secret")
+    if "%" in address:
+        raise InvalidInputError(f"{option}: {address!r} names an interface, which requests do not")
+    # One address is matched by its text.
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
 def verify_server_address(address: str) -> None:

@@ -1,25 +1,28 @@
 """Change a gateway: what it gives to clients, its public name, whether it takes tunnels, its secrets."""
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import update
 
+from evertunnel.actions.add_foreign_gateway import verify_disconnect
 from evertunnel.actions.add_gateway import (
     GatewaySettings,
-    Seal,
     verify_gateway,
+    verify_radius_address,
     verify_radius_address_free,
     verify_server_address,
 )
+from evertunnel.actions.radius_secrets import Seal, make_secret, take_secret
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import CertificateKind, CertificateStatus, TunnelKind
+from evertunnel.pki.names import verify_dns_name
 from evertunnel.storage import certificates, gateways, sessions, tables
-from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.gateways import disconnect_secret_context, gate_path_context, radius_secret_context
 from evertunnel.storage.snapshot import CERTIFICATE, GATEWAY
 from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
@@ -45,6 +48,8 @@ class GatewayChange:
     encap: bool | None = None
     device_lifetime_seconds: int | None = None
     server_address: str | None = None
+    disconnect: str | None = None
+    disconnect_secret: str | None = None
 
 
 def change_gateway(
@@ -60,12 +65,16 @@ def change_gateway(
     with store.write(now) as tx:
         row = gateways.get_gateway(tx.connection, name)
         columns = {key: given.pop(key) for key in _COLUMNS if key in given}
+        columns |= _take_disconnect(row, given, seal)
         settings = GatewaySettings(**{**row.settings, **given})
-        address = verify_gateway(
-            public_name=columns.get("public_name", row.public_name),
-            radius_address=columns.get("radius_address", row.radius_address),
-            settings=settings,
-        )
+        if row.foreign:
+            address = _verify_foreign(row, columns, given, rotate=rotate)
+        else:
+            address = verify_gateway(
+                public_name=columns.get("public_name", row.public_name),
+                radius_address=columns.get("radius_address", row.radius_address),
+                settings=settings,
+            )
         if "server_address" in columns:
             _verify_remote(row, columns["server_address"])
         if "vici_socket" in columns and row.remote:
@@ -76,7 +85,7 @@ def change_gateway(
         if "public_name" in columns:
             columns["public_name"] = columns["public_name"].lower()
         _verify_pools_unused(tx, row, given)
-        changed: dict[str, Any] = columns | given
+        changed: dict[str, Any] = {key: value for key, value in (columns | given).items() if "sealed" not in key}
         columns["settings"] = asdict(settings)
         if rotate:
             columns |= seal_new_secrets(row.id, seal)
@@ -88,10 +97,12 @@ def change_gateway(
         tx.record(AuditEntry(Audit.GATEWAY_CHANGE, actor, row.name, row.id, changed))
 
 
-def seal_new_secrets(gateway_id: str, seal: Callable[[bytes, str], bytes]) -> dict[str, bytes]:
+def seal_new_secrets(gateway_id: str, seal: Seal) -> dict[str, Any]:
     """Columns with a RADIUS secret and a gate path nobody has seen."""
     return {
-        "radius_secret_sealed": seal(secrets.token_urlsafe(36).encode(), radius_secret_context(gateway_id)),
+        "radius_secret_sealed": seal(make_secret().encode(), radius_secret_context(gateway_id)),
+        "previous_secret_sealed": None,
+        "secret_weakness": "",
         "gate_path_sealed": seal(secrets.token_urlsafe(24).encode(), gate_path_context(gateway_id)),
     }
 
@@ -107,6 +118,34 @@ def revoke_gateway_certificates(
     for row in rows:
         tx.raise_epoch(CERTIFICATE, row.id)
     return len(rows)
+
+
+def _take_disconnect(row: AnyRow, given: dict[str, Any], seal: Seal) -> dict[str, Any]:
+    """Columns of where it takes Disconnect-Requests, and under which secret."""
+    columns: dict[str, Any] = {}
+    if "disconnect" in given:
+        columns["disconnect_address"] = verify_disconnect(given.pop("disconnect"))
+    if "disconnect_secret" in given:
+        secret = take_secret(given.pop("disconnect_secret"))
+        columns["disconnect_secret_sealed"] = seal(secret.text.encode(), disconnect_secret_context(row.id))
+    return columns
+
+
+def _verify_foreign(row: AnyRow, columns: dict[str, Any], given: dict[str, Any], *, rotate: bool) -> str:
+    """The address it asks from. Raises InvalidInputError for what only a strongSwan of ours has."""
+    ours = [key for key in (*given, "vici_socket", "server_address") if key in given or key in columns]
+    if ours:
+        option = ours[0].replace("_", "-")
+        raise InvalidInputError(f"--{option}: gateway {row.name} is no strongSwan of ours and is told nothing")
+    if rotate:
+        raise InvalidInputError(
+            f"--rotate: gateway {row.name} would not learn of it: `evertunnel gateway secret rotate {row.name}`"
+        )
+    if "public_name" in columns:
+        verify_dns_name(columns["public_name"])
+    if "radius_address" not in columns:
+        return str(row.radius_address)
+    return verify_radius_address("--radius-address", columns["radius_address"])
 
 
 def _verify_remote(row: AnyRow, server_address: str) -> None:

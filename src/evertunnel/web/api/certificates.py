@@ -48,7 +48,7 @@ def show(certificate: str, context: Context) -> dict[str, Any]:
     """One, with its PEM."""
     with context.store.read() as connection:
         row = certificates.get_certificate(connection, certificate)
-    return _describe(row) | {"pem": _encode_pem(row.certificate_der) if row.certificate_der else None}
+    return _describe(row) | {"pem": encode_pem(row.certificate_der) if row.certificate_der else None}
 
 
 @router.post("/certificates", status_code=201)
@@ -77,8 +77,8 @@ def issue(body: NewCertificate, context: Context, actor: Actor) -> dict[str, Any
     issued = issue_certificate(context.store, context.signer, wanted, actor=actor, now=context.clock())
     return {
         "id": issued.id,
-        "pem": _encode_pem(issued.certificate_der),
-        "chain": [_encode_pem(der) for der in issued.chain_der],
+        "pem": encode_pem(issued.certificate_der),
+        "chain": [encode_pem(der) for der in issued.chain_der],
     }
 
 
@@ -133,5 +133,6 @@ def _describe(row: Any) -> dict[str, Any]:
     }
 
 
-def _encode_pem(certificate_der: bytes) -> str:
+def encode_pem(certificate_der: bytes) -> str:
+    """As files have it."""
     return x509.load_der_x509_certificate(certificate_der).public_bytes(Encoding.PEM).decode()

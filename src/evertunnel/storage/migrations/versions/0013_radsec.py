@@ -8,6 +8,7 @@ from alembic import op
 revision = "0013"
 down_revision = "0009"
 
+
 def _build_columns() -> tuple[sa.Column[Any], ...]:
     return (
         sa.Column("foreign", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -31,5 +32,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("effects", "acknowledged_at")
-    for column in reversed(_build_columns()):  # one by one: in a batch the table would be made anew, and others refer to it
+    for column in reversed(
+        _build_columns()
+    ):  # one by one: in a batch the table would be made anew, and others refer to it
         op.drop_column("gateways", column.name)
