@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 
 PACKAGES_RUN := python3 python3-venv charon-systemd libcharon-extra-plugins libcharon-extauth-plugins \
   libstrongswan-standard-plugins libstrongswan-extra-plugins iproute2 procps
-PACKAGES_TEST := eapoltest faketime freeradius-utils openssl libwin-hivex-perl libseccomp2 postgresql systemd
+PACKAGES_TEST := eapoltest faketime freeradius-utils openssl libwin-hivex-perl libseccomp2 postgresql radsecproxy systemd
 PACKAGES_BENCH := eapoltest freeradius postgresql
 
 .DEFAULT_GOAL := help

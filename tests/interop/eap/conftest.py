@@ -59,7 +59,7 @@ class Live:
         self.files = folder / "files"
         self.files.mkdir()
         self.state = StateFolder(folder / "state")
-        self.ports = {name: find_port() for name in ("radius", "accounting", "http", "https", "gate")}
+        self.ports = {name: find_port() for name in ("radius", "accounting", "http", "https", "gate", "radsec")}
         listen = [f"--listen-{name}=127.0.0.1:{port}" for name, port in self.ports.items()]
         base = ["--user-base", str(USER_BASE)] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
