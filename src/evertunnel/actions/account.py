@@ -70,7 +70,13 @@ def account(tx: Transaction, report: AccountingReport) -> None:
     if session is None:
         return
     larger = {"bytes_in": max(session.bytes_in, octets[0]), "bytes_out": max(session.bytes_out, octets[1])}
-    sessions.update_session(tx, session.id, **larger)
+    if report.gateway.foreign and session.state == SessionState.PENDING.value and report.end_cause is None:
+        # Nobody else says of a gateway that is not ours that the tunnel came up.
+        addresses = report.virtual_addresses or session.virtual_addresses
+        came_up = {"state": SessionState.UP.value, "up_at": tx.now, "virtual_addresses": addresses}
+        sessions.update_session(tx, session.id, **larger, **came_up)
+    else:
+        sessions.update_session(tx, session.id, **larger)
     if report.end_cause is not None and session.state != SessionState.ENDED.value:
         end_or_mark(tx, [session], report.end_cause)
 

@@ -132,9 +132,14 @@ def _deny(
                 say(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
             elif row["state"] == "dropped":
                 say(f"  {row['gateway'] or 'a gateway'}: not asked any more: {row['last_error']}")
+            elif row["acknowledged_milliseconds"] is not None:
+                say(
+                    f"  {row['gateway']}: acknowledged after {row['acknowledged_milliseconds']:.0f} ms, "
+                    f"NOT CONFIRMED yet: {row['last_error'] or 'nobody has seen it so far'}"
+                )
             else:
                 tries = f"after {row['tries']} tries" if row["tries"] else "yet, the first try is going on"
-                why = row["last_error"] or "strongSwan has not answered yet"
+                why = row["last_error"] or "it has not answered yet"
                 say(f"  {row['gateway']}: NOT CONFIRMED {tries}: {why}")
     if open_gateways:
         if not json:

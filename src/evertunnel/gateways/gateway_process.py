@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from evertunnel.actions.issue_certificate import Signer, Wanted
 from evertunnel.actions.issue_gateway_certificate import find_or_issue
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.gateways.description import describe_gateway
+from evertunnel.gateways.dynamic_keeper import DynamicKeeper, Reach
 from evertunnel.gateways.files import FRAGMENT_MODE, write_file
 from evertunnel.gateways.keeper import GatewayKeeper, build_local
 from evertunnel.gateways.leaving import end_everything
@@ -24,7 +25,12 @@ from evertunnel.keystore import Keystore
 from evertunnel.model import CertificateKind
 from evertunnel.pki.keys import PrivateKey, encode_private_key, encode_public_key, generate_key
 from evertunnel.storage import authorities, gateways
-from evertunnel.storage.gateways import gate_path_context, radius_secret_context, read_gateway
+from evertunnel.storage.gateways import (
+    disconnect_secret_context,
+    gate_path_context,
+    radius_secret_context,
+    read_gateway,
+)
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
 from evertunnel.vici_connection import ViciConnection
@@ -43,6 +49,10 @@ class _Running:
     gateway: GatewayKeeper
     vici_socket: str
     radius_secret_sealed: bytes
+
+
+# Its name, whether it is not ours, where it takes Disconnect-Requests, and under which sealed secret.
+_Reached = tuple[str, bool, str, bytes]
 
 
 class GatewayProcess:
@@ -73,13 +83,17 @@ class GatewayProcess:
         self._clock = clock
         self._find_country = find_country
         self._running: dict[str, _Running] = {}
+        # With what of its row each was begun.
+        self._dynamic: dict[str, tuple[_Reached, DynamicKeeper]] = {}
 
     def run(self, stopped: threading.Event) -> None:
         """Until stopped. Raises RuntimeError when a gateway is left without its threads: a new process has them."""
         watch = Watch(self._store)
         look_at = 0.0
         while not stopped.is_set():
-            if dead := [gateway_id for gateway_id, running in self._running.items() if not running.gateway.is_alive]:
+            dead = [gateway_id for gateway_id, running in self._running.items() if not running.gateway.is_alive]
+            dead += [gateway_id for gateway_id, (_, keeper) in self._dynamic.items() if not keeper.is_alive]
+            if dead:
                 raise RuntimeError(f"a thread of gateway {', '.join(dead)} ended")
             try:
                 if watch.changed() or time.monotonic() >= look_at:
@@ -90,6 +104,8 @@ class GatewayProcess:
             stopped.wait(_POLL_SECONDS)
         for running in self._running.values():
             running.gateway.stop()
+        for _, keeper in self._dynamic.values():
+            keeper.stop()
         watch.close()
 
     def _follow_list(self) -> None:
@@ -98,7 +114,9 @@ class GatewayProcess:
         All other changes of a gateway, being disabled included, its own threads follow: its tunnels must be ended.
         """
         with self._store.read() as connection:
-            rows = {row.id: row for row in gateways.list_gateways(connection) if not row.remote}
+            everybody = gateways.list_gateways(connection)
+        self._follow_dynamic(everybody)
+        rows = {row.id: row for row in everybody if not row.remote and not row.foreign}
         for gateway_id, running in list(self._running.items()):
             row = rows.get(gateway_id)
             if row is None or row.vici_socket != running.vici_socket:
@@ -115,6 +133,36 @@ class GatewayProcess:
                 self._running[row.id] = replace(known, radius_secret_sealed=row.radius_secret_sealed)
                 _reload(known)
         self._clear_away({row.name for row in rows.values()})
+
+    def _follow_dynamic(self, rows: Sequence[AnyRow]) -> None:
+        """Those that only ask, and those that take Disconnect-Requests, wherever they are."""
+        wanted = {row.id: _read_reach(row) for row in rows if row.foreign or row.disconnect_address}
+        for gateway_id, (reach, keeper) in list(self._dynamic.items()):
+            if wanted.get(gateway_id) != reach:
+                del self._dynamic[gateway_id]
+                keeper.stop()
+        for row in rows:
+            if row.id not in wanted or row.id in self._dynamic:
+                continue
+            keeper = DynamicKeeper(
+                self._store,
+                read_gateway(row),
+                self._find_reach(row),
+                clock=self._clock,
+                find_country=self._find_country,
+            )
+            self._dynamic[row.id] = wanted[row.id], keeper
+            keeper.start()
+
+    def _find_reach(self, row: AnyRow) -> Reach | None:
+        if not row.disconnect_address:
+            return None
+        if row.disconnect_secret_sealed is not None:
+            secret = self._keystore.unseal(row.disconnect_secret_sealed, context=disconnect_secret_context(row.id))
+        else:
+            secret = self._keystore.unseal(row.radius_secret_sealed, context=radius_secret_context(row.id))
+        address, _, port = row.disconnect_address.rpartition(":")
+        return Reach(address.removeprefix("[").removesuffix("]"), int(port), secret)
 
     def _start(self, row: AnyRow) -> None:
         gateway = GatewayKeeper(
@@ -182,6 +230,10 @@ class GatewayProcess:
         except OSError as error:
             raise UnavailableError(f"cannot make {folder}: {error.strerror}") from error
         write_file(folder / "strongswan.conf", text, mode=FRAGMENT_MODE)
+
+
+def _read_reach(row: AnyRow) -> _Reached:
+    return row.name, row.foreign, row.disconnect_address, row.disconnect_secret_sealed or row.radius_secret_sealed
 
 
 def _leave(running: _Running, fragment: Path) -> None:

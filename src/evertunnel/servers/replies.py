@@ -5,6 +5,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from evertunnel.model import ACCOUNTING_INTERVAL_SECONDS
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.hidden_values import encode_session_keys
 from evertunnel.protocols.radius.packet import encode_reply
@@ -29,6 +30,8 @@ def build_accept(verdict: Verdict, *, session_id: str, user_name: str, settings:
     # Only when a policy says so: strongSwan ends the tunnel at that second.
     if timeout := settings.get("session_timeout_seconds"):
         attributes.append((radius.SESSION_TIMEOUT, int(timeout).to_bytes(4, "big")))
+    if verdict.login.gateway.foreign:
+        attributes.append((radius.ACCT_INTERIM_INTERVAL, ACCOUNTING_INTERVAL_SECONDS.to_bytes(4, "big")))
     data = encode_reply(
         radius.Code.ACCESS_ACCEPT,
         request,

@@ -167,6 +167,19 @@ def confirm_effects(tx: Transaction, effect_ids: Collection[str]) -> None:
         tx.connection.execute(confirm, [{"effect_id": effect_id} for effect_id in effect_ids])
 
 
+def acknowledge_effect(tx: Transaction, effect_id: str) -> None:
+    """The gateway said that it did so, which nobody has seen yet; it stays pending. The first time counts."""
+    tx.connection.execute(
+        update(_effects)
+        .where(
+            _effects.c.id == effect_id,
+            _effects.c.state == EffectState.PENDING.value,
+            _effects.c.acknowledged_at.is_(None),
+        )
+        .values(acknowledged_at=tx.now)
+    )
+
+
 def note_failures(tx: Transaction, effect_ids: Collection[str], error: str) -> None:
     """They did not work this time; they stay pending."""
     note = (

@@ -91,6 +91,11 @@ def _describe(context: Context, denial_id: str) -> dict[str, Any]:
                     if effect.confirmed_at
                     else None
                 ),
+                "acknowledged_milliseconds": (
+                    round((effect.acknowledged_at - row.denied_at) / timedelta(milliseconds=1), 1)
+                    if effect.acknowledged_at
+                    else None
+                ),
                 "tries": effect.tries,
                 "last_error": effect.last_error or ("" if effect.confirmed_at else effect.gateway_error or ""),
             }

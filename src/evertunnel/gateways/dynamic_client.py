@@ -1,0 +1,120 @@
+"""Sends Disconnect- and CoA-Requests to one gateway and waits for what it says (RFC 5176)."""
+
+import secrets
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from evertunnel.protocols.radius.attributes import Code
+from evertunnel.protocols.radius.dynamic_authorization import (
+    DynamicAnswer,
+    DynamicRequest,
+    decode_dynamic_answer,
+    encode_dynamic_request,
+)
+from evertunnel.protocols.radius.packet import PacketError
+
+# A request leaves again unchanged after so many seconds each, and is given up after the last (RFC 5080 2.2.1).
+_WAITS_SECONDS = (0.5, 1.0, 2.0, 3.0)
+# One octet names a request: these many wait at once, and no name comes again while an answer may still be on its way.
+_AT_ONCE = 64
+_ANSWER_BYTES = 4096 + 1
+
+Wish = tuple[Code, Sequence[tuple[int, bytes]]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    position: int
+    request: DynamicRequest
+    again_at: float
+    tries: int = 1
+
+
+class DynamicClient:
+    """For one thread. The kernel passes on what comes from the gateway's address and port, and nothing else."""
+
+    def __init__(self, address: str, port: int, secret: bytes, clock: Callable[[], datetime]) -> None:
+        self._address = address, port
+        self._secret = secret
+        self._clock = clock
+        self._next = secrets.randbelow(256)
+
+    def ask(self, wishes: Sequence[Wish]) -> list[DynamicAnswer | None]:
+        """The answer to each, in their order; None where none came. Raises OSError without a way there.
+
+        When the first ones all find silence the rest is not asked: there is nobody.
+        """
+        answers: list[DynamicAnswer | None] = [None] * len(wishes)
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as wire:
+            wire.setblocking(False)
+            wire.connect(self._address)  # another source than this one is not heard
+            waiting: dict[int, _Waiting] = {}
+            left = list(enumerate(wishes))[::-1]
+            heard = False
+            while left or waiting:
+                uptime = time.monotonic()
+                while left and len(waiting) < _AT_ONCE:
+                    position, wish = left.pop()
+                    sent = self._send_first(wire, position, wish, uptime)
+                    waiting[sent.request.identifier] = sent
+                heard = self._receive(wire, waiting, answers) or heard
+                for each in list(waiting.values()):
+                    if uptime < each.again_at:
+                        continue
+                    if each.tries > len(_WAITS_SECONDS) - 1:
+                        del waiting[each.request.identifier]
+                        if not heard:
+                            left = []
+                        continue
+                    _send(wire, each.request.data)
+                    each.again_at = uptime + _WAITS_SECONDS[each.tries]
+                    each.tries += 1
+        return answers
+
+    def _send_first(self, wire: socket.socket, position: int, wish: Wish, uptime: float) -> _Waiting:
+        code, attributes = wish
+        self._next = (self._next + 1) % 256
+        request = encode_dynamic_request(
+            code, self._next, attributes, secret=self._secret, timestamp=int(self._clock().timestamp())
+        )
+        _send(wire, request.data)
+        return _Waiting(position, request, uptime + _WAITS_SECONDS[0])
+
+    def _receive(self, wire: socket.socket, waiting: dict[int, _Waiting], answers: list[DynamicAnswer | None]) -> bool:
+        """Take what came, waiting until the first of them is due again. True: something was right."""
+        if not waiting:
+            return False
+        heard = False
+        wait = min(each.again_at for each in waiting.values()) - time.monotonic()
+        if not select.select([wire], [], [], max(0.0, wait))[0]:
+            return False
+        for _ in range(_AT_ONCE):
+            try:
+                data = wire.recv(_ANSWER_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:  # told by the network that nobody listens there; perhaps somebody soon does
+                break
+            found = waiting.get(data[1]) if len(data) > 1 else None
+            if found is None:
+                continue
+            try:
+                answers[found.position] = decode_dynamic_answer(data, found.request, self._secret)
+            except PacketError:  # forged, or of another time
+                continue
+            del waiting[found.request.identifier]
+            heard = True
+        return heard
+
+
+def _send(wire: socket.socket, data: bytes) -> None:
+    """The network may lose it, so a failure is the same as loss."""
+    try:
+        wire.send(data)
+    except (BlockingIOError, ConnectionRefusedError):
+        return
