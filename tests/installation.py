@@ -126,13 +126,16 @@ class Installation:
         """A name that certificates of a kind may carry, and the gateway it must belong to."""
         if kind is CertificateKind.GATEWAY:
             return {"name": "vpn.example.test", "gateway_id": self.find_or_add_gateway()}
+        if kind is CertificateKind.RADSEC_SERVER:
+            self.issue(CertificateKind.POLICY_SERVER, "radius.example.test", dns_names=("radius.example.test",))
+            return {"name": "radius.example.test"}
         return {"name": KINDS[kind].only_name or ALICE}
 
     def issue(self, kind: CertificateKind, name: str, *, key: PrivateKey | None = None, **owner: Any) -> Issued:
         """A certificate for a fresh key, or the one given."""
         public_key_der = encode_public_key((key or generate_key()).public_key())
-        names = (name,) if kind is CertificateKind.DEVICE else ()
-        wanted = Wanted(kind=kind, name=name, public_key_der=public_key_der, dns_names=names, **owner)
+        owner.setdefault("dns_names", (name,) if kind is CertificateKind.DEVICE else ())
+        wanted = Wanted(kind=kind, name=name, public_key_der=public_key_der, **owner)
         issued: Issued = issue_certificate(self.store, self.signer, wanted, actor=ADMIN, now=self.now)
         return issued
 

@@ -249,10 +249,10 @@ def _verify_radsec_name(tx: Transaction, grant: Grant) -> None:
         certificate = x509.load_der_x509_certificate(row.certificate_der)
         try:
             certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError):
+            usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
             continue
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         if set(usages) == set(KINDS[CertificateKind.POLICY_SERVER].usages) and {grant.name, *grant.dns_names} == set(
             names.get_values_for_type(x509.DNSName)
         ):

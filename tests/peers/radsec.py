@@ -13,7 +13,7 @@ SECRET = b"radsec"
 WITHIN_SECONDS = 20.0
 
 
-class Closed(Exception):
+class Closed(Exception):  # noqa: N818  what it is, not always a fault
     """The server ended the connection; the text is TLS's word for why, or empty."""
 
 

@@ -23,7 +23,7 @@ from evertunnel.signer import EVERYTHING, LocalSigner, publish_until_stopped
 from evertunnel.storage import authorities, tables
 from evertunnel.storage.store import Watch
 from evertunnel.storage.tables import AnyRow
-from tests.installation import ADDRESSES, ADMIN, ALICE, Installation
+from tests.installation import ADDRESSES, ADMIN, ALICE, LAPTOP, Installation
 from tests.unit.pki.samples import CA, bend, make_grant, make_key
 
 USER_ONLY = frozenset({(CertificateKind.USER, Authority.ISSUING)})
@@ -56,6 +56,23 @@ def test_a_granted_row_is_signed_stored_and_valid(installation: Installation, ki
     row = get(installation, certificate_id)
     assert (row.status, row.certificate_der) == ("valid", der)
     assert x509.load_der_x509_certificate(der).serial_number == int(row.serial, 16)
+
+
+@pytest.mark.parametrize("name", ["vpn.example.test", "alice@corp.example", "radius.example.test.evil.example"])
+def test_the_radsec_listener_is_called_as_the_policy_server_is(installation: Installation, name: str) -> None:
+    """Whoever takes that process over could be a gateway to clients, or the enrolment server, by another name."""
+    certificate_id = grant(installation, CertificateKind.RADSEC_SERVER, subject_name=name)
+    with pytest.raises(InvalidInputError, match="is not the name of our policy server"):
+        installation.signer.sign(certificate_id)
+
+
+def test_a_row_that_claims_to_be_the_policy_servers_gives_no_name(installation: Installation) -> None:
+    made = installation.issue_device(installation.add_device())
+    with installation.store.write(installation.now) as tx:
+        row = tables.certificates.c.id == made
+        tx.connection.execute(update(tables.certificates).where(row).values(kind="policy-server"))
+    with pytest.raises(InvalidInputError, match="is not the name of our policy server"):
+        installation.signer.sign(grant(installation, CertificateKind.RADSEC_SERVER, subject_name=LAPTOP))
 
 
 def test_asking_again_gives_the_same_certificate(installation: Installation) -> None:

@@ -51,7 +51,11 @@ def grant(installation: Installation, kind: CertificateKind, authority: Authorit
 EVERY = [(kind, authority) for kind in CertificateKind for authority in sorted(KINDS[kind].authorities)]
 # Written out a second time: this is who could sign what after being taken over.
 WANTED = {
-    "web-admin": {(CertificateKind.USER, Authority.ISSUING), (CertificateKind.DEVICE, Authority.DEVICE)},
+    "web-admin": {
+        (CertificateKind.USER, Authority.ISSUING), (CertificateKind.DEVICE, Authority.DEVICE),
+        (CertificateKind.RADSEC, Authority.ISSUING),
+    },
+    "radsec": {(CertificateKind.RADSEC_SERVER, Authority.ISSUING)},
     "web-public": {
         (CertificateKind.SHORT_LIVED, Authority.ACCESS), (CertificateKind.OCSP_SIGNER, Authority.ISSUING),
     },
@@ -71,7 +75,7 @@ def test_each_process_may_ask_for_what_was_agreed() -> None:
 
 
 @pytest.mark.parametrize(
-    "process", ["web-admin", "web-public", "gate", "gateway", "agents", "radius", "signer", "unknown", ""]
+    "process", ["web-admin", "web-public", "gate", "gateway", "agents", "radsec", "radius", "signer", "unknown", ""]
 )
 def test_a_process_gets_its_own_kinds_and_no_others(installation: Installation, serve: Serve, process: str) -> None:
     client = serve(process)

@@ -115,7 +115,6 @@ class GatewayProcess:
         """
         with self._store.read() as connection:
             everybody = gateways.list_gateways(connection)
-        self._follow_dynamic(everybody)
         rows = {row.id: row for row in everybody if not row.remote and not row.foreign}
         for gateway_id, running in list(self._running.items()):
             row = rows.get(gateway_id)
@@ -133,21 +132,27 @@ class GatewayProcess:
                 self._running[row.id] = replace(known, radius_secret_sealed=row.radius_secret_sealed)
                 _reload(known)
         self._clear_away({row.name for row in rows.values()})
+        self._follow_dynamic(everybody)
 
     def _follow_dynamic(self, rows: Sequence[AnyRow]) -> None:
         """Those that only ask, and those that take Disconnect-Requests, wherever they are."""
         wanted = {row.id: _read_reach(row) for row in rows if row.foreign or row.disconnect_address}
-        for gateway_id, (reach, keeper) in list(self._dynamic.items()):
-            if wanted.get(gateway_id) != reach:
+        for gateway_id, (begun_with, keeper) in list(self._dynamic.items()):
+            if wanted.get(gateway_id) != begun_with:
                 del self._dynamic[gateway_id]
                 keeper.stop()
         for row in rows:
             if row.id not in wanted or row.id in self._dynamic:
                 continue
+            try:
+                reach = self._find_reach(row)
+            except UnavailableError as error:
+                log.error("gateway left out", gateway=row.name, error=str(error))
+                continue
             keeper = DynamicKeeper(
                 self._store,
                 read_gateway(row),
-                self._find_reach(row),
+                reach,
                 clock=self._clock,
                 find_country=self._find_country,
             )

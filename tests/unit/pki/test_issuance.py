@@ -27,7 +27,12 @@ from tests.unit.pki.samples import (
 PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 NO_REVOCATION_AVAILABLE = x509.ObjectIdentifier("2.5.29.56")
 EVERY = [(kind, key_type) for kind in CertificateKind for key_type in KEY_TYPES]
-SERVERS = (CertificateKind.GATEWAY, CertificateKind.POLICY_SERVER, CertificateKind.AGENT_SERVER)
+SERVERS = (
+    CertificateKind.GATEWAY,
+    CertificateKind.POLICY_SERVER,
+    CertificateKind.AGENT_SERVER,
+    CertificateKind.RADSEC_SERVER,
+)
 
 
 @pytest.mark.parametrize(("kind", "key_type"), EVERY)

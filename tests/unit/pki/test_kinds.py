@@ -22,6 +22,8 @@ WANTED = {
         [Authority.ACCESS, Authority.DEVICE, Authority.ISSUING], [OCSP], 7 * DAY, 7 * DAY, False,
     ),
     CertificateKind.AGENT: ([Authority.ISSUING], [CLIENT], 365 * DAY, 398 * DAY, False),
+    CertificateKind.RADSEC: ([Authority.ISSUING], [CLIENT], 365 * DAY, 398 * DAY, False),
+    CertificateKind.RADSEC_SERVER: ([Authority.ISSUING], [SERVER], 365 * DAY, 398 * DAY, True),
     CertificateKind.AGENT_SERVER: ([Authority.ISSUING], [SERVER], 365 * DAY, 398 * DAY, False),
 }  # fmt: skip
 

@@ -15,6 +15,12 @@ def test_codes_are_those_of_pyrad() -> None:
         "ACCOUNTING_REQUEST": pyrad.AccountingRequest,
         "ACCOUNTING_RESPONSE": pyrad.AccountingResponse,
         "STATUS_SERVER": pyrad.StatusServer,
+        "DISCONNECT_REQUEST": pyrad.DisconnectRequest,
+        "DISCONNECT_ACK": pyrad.DisconnectACK,
+        "DISCONNECT_NAK": pyrad.DisconnectNAK,
+        "COA_REQUEST": pyrad.CoARequest,
+        "COA_ACK": pyrad.CoAACK,
+        "COA_NAK": pyrad.CoANAK,
     }
 
 
