@@ -1,5 +1,6 @@
 """Change a gateway: what it gives to clients, its public name, whether it takes tunnels, its secrets."""
 
+import re
 import secrets
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from evertunnel.storage.snapshot import CERTIFICATE, GATEWAY
 from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _COLUMNS = ("public_name", "radius_address", "vici_socket", "server_address", "enabled")
 _POOLS = {"device_pool": TunnelKind.DEVICE, "user_pool": TunnelKind.USER}
 
@@ -127,6 +129,8 @@ def _take_disconnect(row: AnyRow, given: dict[str, Any], seal: Seal) -> dict[str
         columns["disconnect_address"] = verify_disconnect(given.pop("disconnect"))
     if "disconnect_secret" in given:
         secret = take_secret(given.pop("disconnect_secret"))
+        if not row.foreign and not _PLAIN.fullmatch(secret.text):
+            raise InvalidInputError("--ask-disconnect-secret: strongSwan is told it: letters, digits, - and _ only")
         columns["disconnect_secret_sealed"] = seal(secret.text.encode(), disconnect_secret_context(row.id))
     return columns
 

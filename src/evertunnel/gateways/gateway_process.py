@@ -48,7 +48,7 @@ class _Running:
     name: str
     gateway: GatewayKeeper
     vici_socket: str
-    radius_secret_sealed: bytes
+    sealed: tuple[object, ...]
 
 
 # Its name, whether it is not ours, where it takes Disconnect-Requests, and under which sealed secret.
@@ -127,9 +127,9 @@ class GatewayProcess:
             if known is None:
                 self._write_fragment(row)
                 self._start(row)
-            elif row.radius_secret_sealed != known.radius_secret_sealed:
+            elif (sealed := _list_sealed(row)) != known.sealed:
                 self._write_fragment(row)
-                self._running[row.id] = replace(known, radius_secret_sealed=row.radius_secret_sealed)
+                self._running[row.id] = replace(known, sealed=sealed)
                 _reload(known)
         self._clear_away({row.name for row in rows.values()})
         self._follow_dynamic(everybody)
@@ -177,7 +177,7 @@ class GatewayProcess:
             clock=self._clock,
             find_country=self._find_country,
         )
-        self._running[row.id] = _Running(row.name, gateway, row.vici_socket, row.radius_secret_sealed)
+        self._running[row.id] = _Running(row.name, gateway, row.vici_socket, _list_sealed(row))
         gateway.start()
 
     def _clear_away(self, names: Set[str]) -> None:
@@ -222,12 +222,14 @@ class GatewayProcess:
     def _write_fragment(self, row: AnyRow) -> None:
         """strongswan.conf for the gateway, replaced in one step; it holds the RADIUS secret."""
         secret = self._keystore.unseal(row.radius_secret_sealed, context=radius_secret_context(row.id)).decode()
+        reach = self._find_reach(row)
         text = build_conf_fragment(
             radius_address=self._radius_address,
             radius_port=self._radius_port,
             accounting_port=self._accounting_port,
             radius_secret=secret,
             nas_identifier=row.name,
+            disconnect=None if reach is None else (reach.address, reach.port, reach.secret.decode()),
         )
         folder = self._folder / row.name
         try:
@@ -235,6 +237,11 @@ class GatewayProcess:
         except OSError as error:
             raise UnavailableError(f"cannot make {folder}: {error.strerror}") from error
         write_file(folder / "strongswan.conf", text, mode=FRAGMENT_MODE)
+
+
+def _list_sealed(row: AnyRow) -> tuple[object, ...]:
+    """What of a row its fragment is made from."""
+    return row.radius_secret_sealed, row.disconnect_address, row.disconnect_secret_sealed
 
 
 def _read_reach(row: AnyRow) -> _Reached:

@@ -89,13 +89,33 @@ def build_authorities(model: GatewayModel) -> dict[str, dict[str, Any]]:
     return {DEVICE_AUTHORITY: {"cacert": model.device_authority_pem, "ocsp_uris": [model.gate_url]}}
 
 
+_DAE = """
+      dae {{
+        enable = yes
+        listen = {address}
+        port = {port}
+        secret = "{secret}"
+      }}"""
+
+
 def build_conf_fragment(
-    *, radius_address: str, radius_port: int, accounting_port: int, radius_secret: str, nas_identifier: str
+    *,
+    radius_address: str,
+    radius_port: int,
+    accounting_port: int,
+    radius_secret: str,
+    nas_identifier: str,
+    disconnect: tuple[str, int, str] | None = None,
 ) -> str:
-    """The strongswan.conf fragment of a gateway. The secret is of our own making: letters, digits, - and _."""
-    for value in (radius_address, radius_secret, nas_identifier):
+    """The strongswan.conf fragment of a gateway. Secrets are of our own making: letters, digits, - and _.
+
+    `disconnect` is address, port and secret for Disconnect- and CoA-Requests.
+    """
+    address, port, secret = disconnect or ("", 0, "")
+    for value in (radius_address, radius_secret, nas_identifier, address, secret):
         if not all(character.isalnum() or character in "-_.:" for character in value):
-            raise ValueError(f"{value!r} cannot stand in strongswan.conf")
+            raise ValueError("a value cannot stand in strongswan.conf")
+    dae = "" if disconnect is None else _DAE.format(address=address, port=port, secret=secret)
     return f"""\
 # Written by evertunnel; changes are overwritten.
 charon {{
@@ -122,7 +142,7 @@ charon {{
       nas_identifier = {nas_identifier}
       retransmit_tries = 5
       retransmit_timeout = 1.0
-      retransmit_base = 1.5
+      retransmit_base = 1.5{dae}
       servers {{
         evertunnel {{
           address = {radius_address}

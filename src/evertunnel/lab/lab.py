@@ -42,7 +42,7 @@ ANOTHER_TUNNEL = "lab-another-device-tunnel"
 # Numbers without accounts: the lab leaves no users behind on this machine.
 _USER_BASE = 61_700
 _GATEWAY_USER = _USER_BASE + 5
-_AGENT_USER = _USER_BASE + 8
+_AGENT_USER = _USER_BASE + 20
 SECOND_GATEWAY = "gw2"
 SECOND_PUBLIC_NAME = "vpn2.example.test"
 AGENTS_PORT = 4433
