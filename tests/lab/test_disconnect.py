@@ -76,6 +76,9 @@ def test_a_policy_that_became_shorter_shortens_the_session_there(listening: Benc
     connect = bench.connect()
     try:
         wait_for("the end that the policy gives", lambda: None not in find_ends(bench))
+        if not find_ends(bench):
+            print(bench.run("session", "list", "--past").stdout, (bench.lab.folder / "serve.log").read_text()[-4000:])
+            print((bench.lab.folder / "gateway.charon.log").read_text()[-3000:])
         (before,) = find_ends(bench)
         bench.run(*policy, "Ten minutes", "--session-timeout", "600")
         log = bench.lab.folder / "serve.log"

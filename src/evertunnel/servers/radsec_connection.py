@@ -1,11 +1,12 @@
 """One RadSec connection: its octets, what it may still keep us waiting for, and when it is over."""
 
 import socket
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
 from evertunnel.protocols.radius.packet import PacketError
-from evertunnel.protocols.radius.stream import PacketStream
+from evertunnel.protocols.radius.stream import Examined, PacketStream
 from evertunnel.servers.radsec_directory import Client
 from evertunnel.servers.radsec_tls import RadSecContext, RadSecTLS, TLSClosedError
 
@@ -15,6 +16,9 @@ PARTIAL_SECONDS = 10.0
 STUCK_SECONDS = 10.0
 # Without any packet. A client that wants to stay sends Status-Server; every other dials again.
 IDLE_SECONDS = 600.0
+# Packets of one connection that workers have: else one gateway fills what all share.
+IN_HAND_AT_MOST = 64
+_IN_HAND_SECONDS = 2.0
 _READ_BYTES = 16 * 1024
 # More than this unsent, and nothing more is read; more than that, and it is over.
 _UNSENT_BYTES, _UNSENT_AT_MOST_BYTES = 64 * 1024, 512 * 1024
@@ -44,7 +48,8 @@ class RadSecConnection:
         self.source = source
         self.number = number
         self.client: Client | None = None
-        self.waiting: list[bytes] = []  # packets that no worker could take yet
+        self.waiting: deque[tuple[bytes, Examined]] = deque()  # packets that no worker could take yet
+        self._asked: deque[float] = deque()
         self._tls: RadSecTLS | None = None
         self._stream = PacketStream()
         self._unsent = bytearray()
@@ -55,8 +60,13 @@ class RadSecConnection:
 
     @property
     def wants_to_read(self) -> bool:
-        """Not while it leaves our answers where they are, or while workers are too busy for what it sent."""
-        return len(self._unsent) < _UNSENT_BYTES and not self.waiting
+        """Not while it leaves our answers where they are, or while workers are busy with what it sent."""
+        return not self.waiting and self.may_ask
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether workers may be given one more packet of it."""
+        return len(self._asked) < IN_HAND_AT_MOST and len(self._unsent) < _UNSENT_BYTES
 
     @property
     def wants_to_write(self) -> bool:
@@ -98,6 +108,15 @@ class RadSecConnection:
                 raise ConnectionOverError("its certificate was taken away in this moment")
         return self._cut(octets, uptime)
 
+    def note_asked(self, uptime: float) -> None:
+        """A worker has one more packet of it."""
+        self._asked.append(uptime)
+
+    def forget_asked(self, uptime: float) -> None:
+        """Not every packet is answered."""
+        while self._asked and uptime - self._asked[0] > _IN_HAND_SECONDS:
+            self._asked.popleft()
+
     def _cut(self, octets: bytes, uptime: float) -> list[bytes]:
         packets = []
         self._stream.feed(octets)
@@ -118,6 +137,8 @@ class RadSecConnection:
     def send(self, data: bytes, uptime: float) -> None:
         """Answer. Raises ConnectionOverError."""
         assert self._tls is not None
+        if self._asked:
+            self._asked.popleft()
         try:
             self._tls.send(data)
         except TLSClosedError as error:
@@ -151,7 +172,7 @@ class RadSecConnection:
             return "the handshake was not finished in time" if late else ""
         if self._stuck_since is not None and uptime - self._stuck_since > STUCK_SECONDS:
             return "it does not take our answers"
-        if self._inside_since is not None and uptime - self._inside_since > PARTIAL_SECONDS:
+        if self.wants_to_read and self._inside_since is not None and uptime - self._inside_since > PARTIAL_SECONDS:
             return "a packet was begun and not finished"
         return "nothing came for long" if uptime - self.last_packet_at > IDLE_SECONDS else ""
 

@@ -68,6 +68,12 @@ class RadSecLink:
         self._logins = [_make_pair() for _ in range(crew.count)]
         self._accounting = [_make_pair() for _ in range(crew.count)]
 
+    def close(self) -> None:
+        """All of them, in this process."""
+        for pair in (*self._logins, *self._accounting):
+            for end in pair:
+                end.close()
+
     def list_worker_sockets(self, number: int) -> list[socket.socket]:
         """What a worker keeps after the fork."""
         return [self._logins[number][0], self._accounting[number][0]]

@@ -105,7 +105,7 @@ class RadSecProcess:
             if not listening and not behind:
                 listening = True
                 self._epoll.register(self._listener.fileno(), select.EPOLLIN)
-            self._pass_on_waiting()
+            self._pass_on_waiting(uptime)
             if uptime >= look_at:
                 look_at = uptime + _LOOK_EVERY_SECONDS
                 self._look(uptime)
@@ -116,6 +116,7 @@ class RadSecProcess:
                     self._dropped.clear()
         for connection in list(self._connections.values()):
             self._end(connection, "the server stops", is_fault=False)
+        self._epoll.close()
         watch.close()
 
     def _follow(self) -> None:
@@ -223,17 +224,25 @@ class RadSecProcess:
             return
         except PacketError as error:
             raise ConnectionOverError(str(error)) from error
-        source = name_radsec(connection.client.gateway_id), connection.number
-        # Behind one that waits, so that none overtakes another.
-        if connection.waiting or not self._link.send(packet, examined, source):
-            connection.waiting.append(packet)
+        connection.waiting.append((packet, examined))
+        self._send_waiting(connection)
 
-    def _pass_on_waiting(self) -> None:
+    def _pass_on_waiting(self, uptime: float) -> None:
         for connection in [each for each in self._connections.values() if each.waiting]:
-            waiting, connection.waiting = connection.waiting, []
-            for packet in waiting:
-                self._pass_on(connection, packet)
+            connection.forget_asked(uptime)
+            self._send_waiting(connection)
             self._note_interest(connection)
+
+    def _send_waiting(self, connection: RadSecConnection) -> None:
+        """As many as workers can take, in their order."""
+        assert connection.client is not None
+        source = name_radsec(connection.client.gateway_id), connection.number
+        while connection.waiting and connection.may_ask:
+            packet, examined = connection.waiting[0]
+            if not self._link.send(packet, examined, source):
+                return
+            connection.waiting.popleft()
+            connection.note_asked(time.monotonic())
 
     def _take_answers(self, end: socket.socket) -> None:
         uptime = time.monotonic()
@@ -258,6 +267,9 @@ class RadSecProcess:
         for connection in list(self._connections.values()):
             if why := connection.find_timeout(uptime):
                 self._end(connection, why)
+            else:
+                connection.forget_asked(uptime)
+                self._note_interest(connection)
         self._dismiss()  # certificates end by themselves
 
     def _note_interest(self, connection: RadSecConnection) -> None:
