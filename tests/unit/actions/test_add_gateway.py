@@ -69,7 +69,7 @@ def test_a_wrong_setting_is_named_by_its_option(installation: Installation, what
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["", "gateway.example", "127.0.0.1:1812", "127.0.0.0/8", "127.1"])
+@pytest.mark.parametrize("address", ["", "gateway.example", "127.0.0.1:1812", "127.0.0.0/7", "127.1"])
 def test_where_it_asks_from_must_be_an_address(installation: Installation, address: str) -> None:
     with pytest.raises(InvalidInputError, match="--radius-address"):
         add(installation, radius_address=address)
