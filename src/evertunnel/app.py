@@ -40,7 +40,7 @@ from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
-from evertunnel.radsec_certificate import RadSecCertificate
+from evertunnel.radsec import RadSecCertificate
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
@@ -48,10 +48,8 @@ from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
-from evertunnel.servers.radsec_directory import RadSecDirectory
 from evertunnel.servers.radsec_link import RadSecLink
 from evertunnel.servers.radsec_process import RadSecProcess
-from evertunnel.servers.radsec_tls import RadSecContext
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
 from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
@@ -294,21 +292,11 @@ def _run_radius(
 
 def _run_radsec(installation: Installation, listener: socket.socket, link: RadSecLink | None) -> None:
     assert link is not None
+    signer = SignerClient(installation.folder.signer_socket)
+    public_name = installation.config.installation.public_name
     store = installation.open_store()
-    certificate = RadSecCertificate(
-        store,
-        SignerClient(installation.folder.signer_socket),
-        installation.keystore,
-        name=installation.config.installation.public_name,
-        clock=clock.now,
-    )
-
-    def build_context(directory: RadSecDirectory) -> RadSecContext:
-        return RadSecContext(
-            chain=certificate.load(), key=certificate.key, trusted=directory.trusted, judge=directory.judge
-        )
-
-    process = RadSecProcess(store, listener, link, build_context, clock.now)
+    certificate = RadSecCertificate(store, signer, installation.keystore, name=public_name, clock=clock.now)
+    process = RadSecProcess(store, listener, link, certificate.build_context, clock.now)
     stopped = _stop_event()
     _start(certificate.keep, process.use_new_certificate, stopped)
     process.run(stopped)

@@ -1,6 +1,5 @@
 """The schema, once, for SQLite and PostgreSQL. Times are microseconds since 1970 UTC; ids are random hex text."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -9,7 +8,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -18,42 +16,16 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 
+from evertunnel.storage.column_types import UTCTime as UTCTime
+from evertunnel.storage.column_types import decode_time as decode_time
+from evertunnel.storage.column_types import encode_time as encode_time
+
 AnyRow = Row[*tuple[Any, ...]]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def encode_time(moment: datetime) -> int:
-    """Microseconds since 1970 UTC. A naive datetime is a bug and raises TypeError."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def decode_time(microseconds: int) -> datetime:
-    """The aware UTC datetime of a stored time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-class UTCTime(TypeDecorator[datetime]):
-    """An aware datetime kept as an integer, which both databases compare, index and hash alike."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Into the database."""
-        return None if value is None else encode_time(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Out of the database."""
-        return None if value is None else decode_time(value)
-
 
 metadata = MetaData(
     naming_convention={
@@ -276,7 +248,7 @@ gateways = Table(
     Column("remote", Boolean, nullable=False, server_default=false()),
     Column("server_address", Text, nullable=False, server_default=""),
     Column("seen_at", UTCTime),
-    # Only asks over RADIUS: a VPN server of another make, or a proxy.
+    # Of another make, or a proxy: it only asks.
     Column("foreign", Boolean, nullable=False, server_default=false()),
     # The RADIUS secret before, which counts until the rotation is finished, and when each was used last meanwhile.
     Column("previous_secret_sealed", LargeBinary),

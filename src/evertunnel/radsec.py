@@ -13,6 +13,8 @@ from evertunnel.errors import DomainError
 from evertunnel.keystore import Keystore
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.keys import PrivateKey, encode_public_key, generate_key
+from evertunnel.servers.radsec_directory import RadSecDirectory
+from evertunnel.servers.radsec_tls import RadSecContext
 from evertunnel.storage import authorities
 from evertunnel.storage.store import Store
 
@@ -49,6 +51,10 @@ class RadSecCertificate:
         with self._store.read() as connection:
             issuing = authorities.load_authorities(connection)[Authority.ISSUING]
         return [self._in_use, issuing]
+
+    def build_context(self, directory: RadSecDirectory) -> RadSecContext:
+        """TLS for whom the directory knows. Raises DomainError."""
+        return RadSecContext(chain=self.load(), key=self.key, trusted=directory.trusted, judge=directory.judge)
 
     def keep(self, tell: Callable[[], None], stopped: threading.Event) -> None:
         """Look once an hour until stopped; `tell` is called when there is a new one. For a thread of its own."""
