@@ -2,6 +2,7 @@
 
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -259,6 +260,19 @@ def test_a_certificate_that_ends_ends_its_connection(process: Process, pem: byte
     ask(connection)
     process.installation.clock.forward(hours=2)
     assert connection.wait_for_end() == ""
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_is_resumed(process: Process, pem: bytes, connect: NewConnection, version: ssl.TLSVersion) -> None:
+    """It would show no certificate, and so come in after that was revoked."""
+    first = connect(pem, version=version)
+    ask(first)
+    context, session = first.tls.context, first.tls.session
+    first.close()
+    with context.wrap_socket(call(process.port), session=session) as again:
+        again.send(radius.sign(SECRET, b"", code=12))
+        assert again.recv(4096)
+        assert not again.session_reused
 
 
 def test_an_answer_for_another_connection_goes_nowhere(process: Process, pem: bytes, connect: NewConnection) -> None:

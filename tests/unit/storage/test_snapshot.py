@@ -294,7 +294,7 @@ def test_secrets_of_gateways_stay_sealed(installation: Installation) -> None:
     sealed = known.sealed[gateway_id]
     assert sealed.radius_secret == row.radius_secret_sealed
     opened = installation.keystore.unseal(sealed.radius_secret, context=f"gateways.radius_secret_sealed.{gateway_id}")
-    assert len(opened) == 48 and opened not in sealed.radius_secret
+    assert len(opened) == 52 and opened not in sealed.radius_secret
 
 
 def test_old_changes_are_dropped_and_who_follows_from_before_reads_everything(
