@@ -8,7 +8,7 @@ from contextlib import suppress
 from pyrad import packet as pyrad
 from pyrad.dictionary import Dictionary
 
-ERROR_CAUSE, USER_NAME, ACCT_SESSION_ID, SESSION_TIMEOUT, EVENT_TIMESTAMP = 101, 1, 44, 27, 55
+ERROR_CAUSE, USER_NAME, ACCT_SESSION_ID, SESSION_TIMEOUT, EVENT_TIMESTAMP, NAS_IDENTIFIER = 101, 1, 44, 27, 55, 32
 
 # A request and its octets -> what to send back, as many as wanted.
 Answer = Callable[[pyrad.CoAPacket, bytes], list[bytes]]

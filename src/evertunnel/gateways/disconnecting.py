@@ -19,11 +19,13 @@ from evertunnel.storage.tables import AnyRow
 _ASK_AGAIN_SECONDS = 5.0
 # A gateway with our strongSwan is cut over its control socket; this is for when that does not answer.
 _CONTROL_FIRST = timedelta(seconds=1)
+_NAMES = frozenset({radius.USER_NAME, radius.ACCT_SESSION_ID, radius.NAS_PORT})
 _COLUMNS = {EffectSubject.USER: "user_id", EffectSubject.DEVICE: "device_id", EffectSubject.SESSION: "id"}
 NO_WAY = (
     "nobody can end its sessions from here: name where it takes Disconnect-Requests (`evertunnel gateway change NAME "
     "--disconnect`), or end them there"
 )
+NAMELESS = "nothing that it would know the session by is known here"
 SAID_YES = "it acknowledged, and has not yet said that the session is over"
 LOST = "it went silent before it said that the session is over"
 
@@ -46,8 +48,10 @@ class Disconnecting:
     def perform_pending(self, now: datetime) -> bool:
         """Ask for what is pending, once. True when nothing is left to do here."""
         with self._store.read() as connection:
-            if not self._list_pending(connection, now):
+            if not effect_queue.list_pending(connection, self._gateway_id):
                 return True
+            if not self._list_pending(connection, now):
+                return False  # whoever has its control socket goes first
         with self._store.hold(f"disconnects of {self._gateway_id}") as held:
             return held and self._perform(now)
 
@@ -76,6 +80,9 @@ class Disconnecting:
     def _ask(self, identified: Mapping[str, Sequence[tuple[int, bytes]]]) -> None:
         uptime = time.monotonic()
         due = [key for key in identified if self._again_at.get(key, 0.0) <= uptime]
+        # A request that names no session may be taken for all of them.
+        self._errors |= {key: NAMELESS for key in due if not is_named(identified[key])}
+        due = [key for key in due if is_named(identified[key])]
         if self._client is None:
             self._errors |= dict.fromkeys(due, NO_WAY)
             return
@@ -146,6 +153,11 @@ def identify_sessions(
             named.append((radius.NAS_PORT, row.unique_id.to_bytes(4, "big")))
         found[row.id] = named
     return found
+
+
+def is_named(attributes: Sequence[tuple[int, bytes]]) -> bool:
+    """Whether they name one session, or those of one user."""
+    return any(number in _NAMES and value for number, value in attributes)
 
 
 def _was_lost(connection: Connection, effect: Effect) -> bool:

@@ -16,7 +16,7 @@ from evertunnel.actions.end_expired_sessions import EXPIRED
 from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, find_refusal, gather_session_facts
 from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.errors import DomainError
-from evertunnel.gateways.disconnecting import Disconnecting, identify_sessions
+from evertunnel.gateways.disconnecting import Disconnecting, identify_sessions, is_named
 from evertunnel.gateways.dynamic_client import DynamicClient, Wish
 from evertunnel.model import Decision, Gateway, SessionState, TunnelKind
 from evertunnel.protocols.radius import attributes as radius
@@ -169,6 +169,7 @@ class DynamicKeeper:
             identified = identify_sessions(connection, rows, self._nas_identifier)
         # Of a session that is new the Accept said so.
         rows = [row for row in rows if row.ends_at is not None or now - row.created_at > _NEW]
+        rows = [row for row in rows if is_named(identified[row.id])]
         wishes: list[Wish] = []
         for row in rows:
             left = max(1, round((ends[row.id] - now).total_seconds()))

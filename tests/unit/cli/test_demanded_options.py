@@ -18,3 +18,9 @@ def test_both_are_named(command: str) -> None:
     done = CliRunner().invoke(app, ["--state", "/nowhere", *command.split()])
     assert done.exit_code == 2
     assert done.stderr == f"evertunnel: give {COMMANDS[command]}\n"
+
+
+def test_a_gateway_of_ours_needs_pools_and_any_other_an_address() -> None:
+    done = CliRunner().invoke(app, ["--state", "/nowhere", "gateway", "add", "gw1", "--public-name", "vpn.example.com"])
+    assert done.exit_code == 2
+    assert done.stderr == ("evertunnel: give --device-pool, or --address for a gateway that is no strongSwan of ours\n")

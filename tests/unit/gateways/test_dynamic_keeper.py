@@ -17,7 +17,7 @@ from evertunnel.model import Gateway, Session, SessionState, SubjectKind, Tunnel
 from evertunnel.storage import effect_queue, gateways, sessions
 from evertunnel.storage.tables import AnyRow
 from tests.installation import ALICE, Installation
-from tests.peers.dynamic import ACCT_SESSION_ID, SESSION_TIMEOUT, USER_NAME, DynamicGateway
+from tests.peers.dynamic import ACCT_SESSION_ID, NAS_IDENTIFIER, SESSION_TIMEOUT, USER_NAME, DynamicGateway
 
 SECRET = b"of disconnect requests"
 
@@ -187,3 +187,32 @@ def test_a_session_nobody_counted_is_given_up_after_a_day(foreign: Foreign) -> N
     foreign.installation.clock.forward(hours=2)
     foreign.turn()
     assert (foreign.session.state, foreign.session.end_reason) == ("ended", "its gateway never said anything of it")
+
+
+def test_a_session_that_nothing_names_is_not_asked_for(foreign: Foreign, peer: DynamicGateway) -> None:
+    """A request that names none could end all of them there."""
+    with foreign.installation.store.write(foreign.installation.now) as tx:
+        sessions.update_session(tx, "0123456789abcdef", unique_id=0)
+    denial = foreign.deny()
+    foreign.turn()
+    assert not peer.requests
+    assert "nothing that it would know the session by" in foreign.find_effect(denial).last_error
+
+
+def test_where_there_is_a_control_socket_it_goes_first(foreign: Foreign, peer: DynamicGateway) -> None:
+    """The same gateway as one of ours: asked a second later, and confirmed by the listing alone."""
+    foreign.count(begins=True)
+    ours = Gateway(foreign.gateway.id, foreign.gateway.name, "")
+    reach = Reach("127.0.0.1", peer.port, SECRET)
+    foreign.keeper = DynamicKeeper(foreign.installation.store, ours, reach, clock=foreign.installation.clock)
+    denial = foreign.deny()
+    foreign.turn()
+    assert not peer.requests
+    foreign.installation.clock.forward(seconds=2)
+    foreign.turn()
+    (request,) = peer.requests
+    assert request[NAS_IDENTIFIER] == [b"other"]
+    foreign.count(end_cause="an administrator ended it")
+    foreign.turn()
+    effect = foreign.find_effect(denial)
+    assert (effect.state, effect.acknowledged_at is not None) == ("pending", True)
