@@ -1,6 +1,7 @@
 """RADIUS over TLS to a real server: by the ssl module, and by eapol_test and radclient through radsecproxy."""
 
 import json
+import socket
 import ssl
 import subprocess
 import time
@@ -25,7 +26,6 @@ from tests.ports import find_port
 PROXY = "proxy1"
 EAP = build_response(0, IDENTITY, BOB.encode())
 VERSIONS = {"TLS1_2": ssl.TLSVersion.TLSv1_2, "TLS1_3": ssl.TLSVersion.TLSv1_3}
-STATUS = (12).to_bytes(1, "big")
 
 NewConnection = Callable[..., RadSec]
 
@@ -236,8 +236,6 @@ def refuse_or_none(connect: NewConnection, pem: bytes) -> str:
 
 def test_callers_who_say_nothing_and_one_who_reads_nothing_stop_nobody(live: Live, connect: NewConnection) -> None:
     """Half-open, half a ClientHello, a whole one; and a gateway that asks for thousands of answers and takes none."""
-    import socket
-
     with ExitStack() as stack:
         for number in range(60):
             half = stack.enter_context(socket.create_connection(("127.0.0.1", live.ports["radsec"])))
