@@ -73,7 +73,8 @@ class AccountingPort:
         uptime = time.monotonic()
         if uptime >= self._look_at:
             self._look_at = uptime + _LOOK_EVERY_SECONDS
-            if dropped := self._server.take_dropped() | self._port.take_dropped():
+            unanswered = self._radsec.take_dropped() if self._radsec is not None else {}
+            if dropped := self._server.take_dropped() | self._port.take_dropped() | unanswered:
                 log.warning("accounting packets dropped", **dropped)
             if self._looks_for_silence:
                 self._look_for_silence(uptime)

@@ -144,7 +144,8 @@ class RadiusProcess:
         uptime = time.monotonic()
         if uptime >= self._tell_at:
             self._tell_at = uptime + _TELL_EVERY_SECONDS
-            if dropped := self._server.take_dropped() | self._port.take_dropped():
+            unanswered = self._radsec.take_dropped() if self._radsec is not None else {}
+            if dropped := self._server.take_dropped() | self._port.take_dropped() | unanswered:
                 log.warning("packets dropped", **dropped)
             if unrecorded := self._recorder.take_unrecorded():
                 log.warning("refusals of strangers not recorded", **unrecorded)
