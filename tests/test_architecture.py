@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "state_folder": NOUNS | {"keystore", "privileges"},
     "privileges": NOUNS,
     "server_certificate": NOUNS | {"actions", "pki", "storage"},
-    "radsec": NOUNS | {"actions", "keystore", "pki", "servers", "storage"},
+    "radsec": NOUNS | {"actions", "clock", "installation", "keystore", "pki", "servers", "signer_socket", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
     "config": NOUNS,
     "countries": {"access"},

@@ -40,7 +40,7 @@ from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
-from evertunnel.radsec import RadSecCertificate
+from evertunnel.radsec import run_radsec
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
@@ -49,7 +49,6 @@ from evertunnel.servers.crew import Crew, Shift
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.radsec_link import RadSecLink
-from evertunnel.servers.radsec_process import RadSecProcess
 from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
 from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
@@ -195,7 +194,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "gateway": lambda: _run_gateway(installation),
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
         AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
-        RADSEC: lambda: _run_radsec(installation, sockets[RADSEC][0], link),
+        RADSEC: lambda: run_radsec(installation, sockets[RADSEC][0], link, _stop_event()),
         **{
             name: partial(_run_radius, installation, radius, accounting, link, crew, place)
             for name, place in workers.items()
@@ -288,18 +287,6 @@ def _run_radius(
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
     process.run()
-
-
-def _run_radsec(installation: Installation, listener: socket.socket, link: RadSecLink | None) -> None:
-    assert link is not None
-    signer = SignerClient(installation.folder.signer_socket)
-    public_name = installation.config.installation.public_name
-    store = installation.open_store()
-    certificate = RadSecCertificate(store, signer, installation.keystore, name=public_name, clock=clock.now)
-    process = RadSecProcess(store, listener, link, certificate.build_context, clock.now)
-    stopped = _stop_event()
-    _start(certificate.keep, process.use_new_certificate, stopped)
-    process.run(stopped)
 
 
 def _list_access_authorities(decider: Decider, root: x509.Certificate) -> list[x509.Certificate]:

@@ -1,5 +1,6 @@
-"""The key and certificate of the RadSec listener: made when it is first needed, renewed while it runs."""
+"""Runs the RadSec process; its key and certificate are made when they are first needed, and renewed while it runs."""
 
+import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -7,14 +8,19 @@ from datetime import datetime
 import structlog
 from cryptography import x509
 
+from evertunnel import clock
 from evertunnel.actions.issue_certificate import Signer, Wanted
 from evertunnel.actions.issue_gateway_certificate import find_or_issue
 from evertunnel.errors import DomainError
+from evertunnel.installation import Installation
 from evertunnel.keystore import Keystore
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.keys import PrivateKey, encode_public_key, generate_key
 from evertunnel.servers.radsec_directory import RadSecDirectory
+from evertunnel.servers.radsec_link import RadSecLink
+from evertunnel.servers.radsec_process import RadSecProcess
 from evertunnel.servers.radsec_tls import RadSecContext
+from evertunnel.signer_socket import SignerClient
 from evertunnel.storage import authorities
 from evertunnel.storage.store import Store
 
@@ -72,3 +78,17 @@ class RadSecCertificate:
             CertificateKind.RADSEC_SERVER, self._name, encode_public_key(self.key.public_key()), (self._name,)
         )
         return find_or_issue(self._store, self._signer, wanted, actor=PROCESS, clock=self._clock)
+
+
+def run_radsec(
+    installation: Installation, listener: socket.socket, link: RadSecLink | None, stopped: threading.Event
+) -> None:
+    """Serve until stopped."""
+    assert link is not None  # made where there is something to listen on
+    signer = SignerClient(installation.folder.signer_socket)
+    public_name = installation.config.installation.public_name
+    store = installation.open_store()
+    certificate = RadSecCertificate(store, signer, installation.keystore, name=public_name, clock=clock.now)
+    process = RadSecProcess(store, listener, link, certificate.build_context, clock.now)
+    threading.Thread(target=certificate.keep, args=(process.use_new_certificate, stopped), daemon=True).start()
+    process.run(stopped)

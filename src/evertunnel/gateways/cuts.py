@@ -71,6 +71,10 @@ class Cuts:
         """Numbers that tunnels of sessions concerned had when they were recorded; now they may be others'."""
         return sorted({row.unique_id for effect in effects for row in self._sessions.get(effect.id, ())})
 
+    def list_sessions(self, effect_id: str) -> list[str]:
+        """Ids of live sessions that an effect is to end."""
+        return [row.id for row in self._sessions.get(effect_id, ())]
+
     def find_effects(self, tunnel: Tunnel) -> set[str]:
         """Effects that want this tunnel gone: by its session, or by what it claims to be.
 
