@@ -39,12 +39,13 @@ from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, CertificateStatu
 from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
-from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.protocols.eap.contexts import EAPContexts, build_contexts
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
 from evertunnel.servers.accounting_udp import AccountingPort
 from evertunnel.servers.crew import Crew, Shift
+from evertunnel.servers.eap_methods import EAPMethods
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.radius_udp import RadiusProcess
 from evertunnel.servers.recorder import Recorder
@@ -238,8 +239,8 @@ def _run_radius(
     key = keystore.load_key("radius", "policy-server")
     certificate = _find_server_certificate(installation, store, key, "radius")
 
-    def build_tls(chain: Chain) -> TLSContext:
-        return TLSContext(
+    def build_tls(chain: Chain) -> EAPContexts:
+        return build_contexts(
             chain=chain,
             key=key,
             trusted=[known[Authority.ISSUING], *_list_access_authorities(decider, known[Authority.ROOT])],
@@ -251,7 +252,13 @@ def _run_radius(
 
     sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
     tls = TLSSide(certificate.load(), build_tls)
-    server = PolicyServer(decider, tls.context, unseal, place, sources)
+    methods = EAPMethods(
+        decider,
+        tls.contexts,
+        lambda sealed, context: keystore.unseal(sealed, context=context),
+        lambda secret, context: keystore.seal(secret, context=context),
+    )
+    server = PolicyServer(decider, methods, unseal, place, sources)
     server.load_gateways()
     tls.serve(server.use_tls)
     _start(certificate.keep, tls.use_chain, threading.Event())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from cryptography import x509
 
-from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.protocols.eap.contexts import EAPContexts
 
 Chain = Sequence[x509.Certificate]
 
@@ -13,16 +13,16 @@ Chain = Sequence[x509.Certificate]
 class TLSSide:
     """Holds the chain in use, so that either change keeps what the other one brought. Safe between threads."""
 
-    def __init__(self, chain: Chain, build: Callable[[Chain], TLSContext]) -> None:
+    def __init__(self, chain: Chain, build: Callable[[Chain], EAPContexts]) -> None:
         """`build` reads which authorities are trusted at that moment."""
         self._chain = chain
         self._build = build
         self._lock = threading.Lock()
-        self._use: Callable[[TLSContext], None] | None = None
-        self.context = build(chain)
+        self._use: Callable[[EAPContexts], None] | None = None
+        self.contexts = build(chain)
 
-    def serve(self, use: Callable[[TLSContext], None]) -> None:
-        """Call `use` with each context from now on."""
+    def serve(self, use: Callable[[EAPContexts], None]) -> None:
+        """Call `use` with each set of contexts from now on."""
         self._use = use
 
     def use_chain(self, chain: Chain) -> None:
@@ -37,6 +37,6 @@ class TLSSide:
             self._renew()
 
     def _renew(self) -> None:
-        self.context = self._build(self._chain)
+        self.contexts = self._build(self._chain)
         if self._use is not None:
-            self._use(self.context)
+            self._use(self.contexts)

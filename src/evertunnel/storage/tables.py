@@ -1,6 +1,5 @@
 """The schema, once, for SQLite and PostgreSQL. Times are microseconds since 1970 UTC; ids are random hex text."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -9,7 +8,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -18,42 +16,16 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 
+from evertunnel.storage.column_types import UTCTime as UTCTime
+from evertunnel.storage.column_types import decode_time as decode_time
+from evertunnel.storage.column_types import encode_time as encode_time
+
 AnyRow = Row[*tuple[Any, ...]]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def encode_time(moment: datetime) -> int:
-    """Microseconds since 1970 UTC. A naive datetime is a bug and raises TypeError."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def decode_time(microseconds: int) -> datetime:
-    """The aware UTC datetime of a stored time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-class UTCTime(TypeDecorator[datetime]):
-    """An aware datetime kept as an integer, which both databases compare, index and hash alike."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Into the database."""
-        return None if value is None else encode_time(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Out of the database."""
-        return None if value is None else decode_time(value)
-
 
 metadata = MetaData(
     naming_convention={
@@ -125,6 +97,8 @@ users = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_at", UTCTime, nullable=False),
     Column("sid", Text),  # the security identifier in a Windows domain
+    Column("nt_hash_sealed", LargeBinary),  # only while MS-CHAPv2 is switched on
+    Column("password_expired", Boolean, nullable=False, server_default=false()),
     Index("ix_users_sid", "sid", unique=True),
 )
 
@@ -137,6 +111,15 @@ totp = Table(
     Column("added_at", UTCTime, nullable=False),
     Column("confirmed_at", UTCTime),
     Column("last_step", BigInteger),
+)
+
+# What an administrator switched on that is off otherwise.
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("switched_on_at", UTCTime, nullable=False),
+    Column("switched_on_by", Text, nullable=False),
 )
 
 groups = Table(
@@ -420,6 +403,8 @@ sessions = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("ends_at", UTCTime),  # earlier than strongSwan itself would end it
+    Column("method", Text),  # of a user tunnel; null is EAP-TLS
+    Column("crypto_bound", Boolean),  # of one within PEAP
     Index("ix_sessions_gateway_id_state", "gateway_id", "state"),
     Index("ix_sessions_user_id_state", "user_id", "state"),
     Index("ix_sessions_device_id_state", "device_id", "state"),

@@ -11,7 +11,8 @@ from cryptography import x509
 from evertunnel import clock
 from evertunnel.actions.decide import Decider
 from evertunnel.model import Authority, CertificateStatus
-from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.protocols.eap.contexts import EAPContexts, build_contexts
+from evertunnel.servers.eap_methods import EAPMethods
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
@@ -86,13 +87,13 @@ class Scene:
         pem = options.pop("pem", (credential or self.alice).pem)
         return Client(root_pem=self.installation.root_pem, pem=pem, **options)
 
-    def build_tls(self, certificate: x509.Certificate) -> TLSContext:
+    def build_tls(self, certificate: x509.Certificate) -> EAPContexts:
         """The TLS side of a policy server that shows this certificate."""
         return self._build_tls([certificate, self.installation.authorities[Authority.ISSUING]])
 
-    def _build_tls(self, chain: Chain) -> TLSContext:
+    def _build_tls(self, chain: Chain) -> EAPContexts:
         known = self.installation.authorities
-        return TLSContext(
+        return build_contexts(
             chain=chain,
             key=self.installation.server_key,
             trusted=[known[Authority.ISSUING], *self.decider.list_access_authorities()],
@@ -106,7 +107,7 @@ class Scene:
         self.tls = TLSSide(chain, self._build_tls)
         server = PolicyServer(
             self.decider,
-            self.tls.context,
+            EAPMethods(self.decider, self.tls.contexts, self._unseal, self._seal),
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
@@ -115,6 +116,12 @@ class Scene:
         server.load_gateways()
         self.tls.serve(server.use_tls)
         return server
+
+    def _unseal(self, sealed: bytes, context: str) -> bytes:
+        return self.installation.keystore.unseal(sealed, context=context)
+
+    def _seal(self, secret: bytes, context: str) -> bytes:
+        return self.installation.keystore.seal(secret, context=context)
 
     def _is_withdrawn(self, der: bytes) -> bool:
         known = self.decider.find_certificate_by_fingerprint(hashlib.sha256(der).digest())

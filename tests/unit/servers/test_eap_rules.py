@@ -88,7 +88,7 @@ def test_a_conversation_begins_with_an_identity(scene: Scene, eap_type: int) -> 
     assert attempt.reason == Reason.TLS_FAILED
 
 
-@pytest.mark.parametrize("wanted", [b"\x1a", b"\x19\x1a", b"\0", b"", bytes(range(250))])
+@pytest.mark.parametrize("wanted", [b"\x1a", b"\x15\x1a", b"\0", b"", bytes(set(range(250)) - {25})])
 def test_a_nak_is_told_as_such(scene: Scene, wanted: bytes) -> None:
     answer = start_tls(scene)
     assert_ended(scene, answer, respond(answer, NAK, wanted), Reason.METHOD_REFUSED, "the client wants EAP type")

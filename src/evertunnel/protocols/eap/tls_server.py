@@ -15,14 +15,14 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # X25519 first: it is what Windows 11 and OpenSSL clients send a share for. P-256 and P-384 must be in it, or a
 # TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
-_GROUPS = "X25519:P-256:P-384"
+GROUPS = "X25519:P-256:P-384"
 # With what a client and its authorities may sign, and we: what keys of ours can do, and nothing with SHA-1. OpenSSL's
 # whole list takes as many octets as decide about a round trip.
-_SIGNATURES = (
+SIGNATURES = (
     "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:"
     "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 )
-_TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
 
@@ -75,13 +75,13 @@ class TLSContext:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_max_proto_version(maximum_version)
-        context.set_cipher_list(_TLS_12_CIPHERS)
+        context.set_cipher_list(TLS_12_CIPHERS)
         # A resumed handshake would skip the verify callback and with it the certificate.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 17 kB less for each peer that is waited for
-        openssl.use_groups(context, _GROUPS)
-        openssl.use_signatures(context, _SIGNATURES)
+        openssl.use_groups(context, GROUPS)
+        openssl.use_signatures(context, SIGNATURES)
         openssl.trust_as_anchors(context)
         context.use_certificate(chain[0])
         for issuer in chain[1:]:

@@ -12,10 +12,10 @@ empty -->
      (keys, or failure)
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
+from evertunnel.protocols.eap.methods.progress import Ask, Failed, Finished, Progress, Proven
 from evertunnel.protocols.eap.packet import EAPError, Type
 from evertunnel.protocols.eap.stage import Stage
 from evertunnel.protocols.eap.tls_server import TLS_12, Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
@@ -34,39 +34,6 @@ class State(Enum):
     FINISHED = auto()
 
 
-@dataclass(slots=True)
-class Ask:
-    """Send this as the data of the next EAP-Request of the method."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """The peer proved the key of a certificate. Decide, then call `accept` or `refuse`."""
-
-    peer: Peer
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The method is complete. The first 64 octets of keying material are the MSK."""
-
-    peer: Peer
-    master_session_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The method is over and the peer has been told as much as it may know."""
-
-    failure: TLSFailure
-    detail: str
-    certificate_der: bytes | None
-
-
-Progress = Ask | Proven | Finished | Failed
-
 _ACKNOWLEDGEMENT = Ask(b"\x00")
 
 
@@ -78,6 +45,8 @@ class EAPTLS:
         "failed", "state",
     )  # fmt: skip
     type = Type.TLS
+    name = "eap-tls"
+    inner_identity = None
 
     def __init__(self, context: TLSContext, *, packet_bytes: int) -> None:
         """`packet_bytes` bounds the EAP-TLS data of one request."""
@@ -102,6 +71,15 @@ class EAPTLS:
             case State.WAITING_FOR_HANDSHAKE:
                 return Stage.ANSWERING if self._incoming.began else Stage.CLIENT_HELLO
         return Stage.ENDING
+
+    def describe(self) -> tuple[str, ...]:
+        """Nothing: the caller hears of the peer itself."""
+        return ()
+
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether the peer may still ask for another method."""
+        return self.state is State.WAITING_FOR_CLIENT_HELLO
 
     def start(self) -> Ask:
         """The first request."""
@@ -129,7 +107,7 @@ class EAPTLS:
                 return self.failed
         raise EAPError(f"nothing may be sent while {self.state.name.lower().replace('_', ' ')}")
 
-    def accept(self) -> Ask:
+    def accept(self, *, binding_required: bool = True) -> Ask:  # noqa: ARG002  there is no tunnel to bind to
         """The decision was yes: finish the handshake so that the peer may know."""
         handshake, peer = self._end_handshake()
         self.state = State.WAITING_FOR_LAST_ANSWER
@@ -183,8 +161,9 @@ class EAPTLS:
         assert self._finished is not None
         self.state = State.FINISHED
         if message:
-            certificate_der = self._finished.peer.certificate_der
-            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", certificate_der)
+            peer = self._finished.peer
+            assert isinstance(peer, Peer)
+            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", peer.certificate_der)
         return self._finished
 
     def _fail(self, failed: Failed, alert: bytes) -> Ask | Failed:
