@@ -131,6 +131,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         duration_ms=login.duration_ms,
         steps=login.steps,
         results=decision.results,
+        methods=() if login.password_user_id is None else (AuthenticationMethod.PASSWORD.value,),
         facts=encode_facts(facts) if facts is not None else None,
     )
 

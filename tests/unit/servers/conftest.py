@@ -107,7 +107,7 @@ class Scene:
         self.tls = TLSSide(chain, self._build_tls)
         server = PolicyServer(
             self.decider,
-            EAPMethods(self.decider, self.tls.contexts, self._unseal, self._seal),
+            EAPMethods(self.decider, self.tls.contexts, self.unseal, self.seal),
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
@@ -117,10 +117,10 @@ class Scene:
         self.tls.serve(server.use_tls)
         return server
 
-    def _unseal(self, sealed: bytes, context: str) -> bytes:
+    def unseal(self, sealed: bytes, context: str) -> bytes:
         return self.installation.keystore.unseal(sealed, context=context)
 
-    def _seal(self, secret: bytes, context: str) -> bytes:
+    def seal(self, secret: bytes, context: str) -> bytes:
         return self.installation.keystore.seal(secret, context=context)
 
     def _is_withdrawn(self, der: bytes) -> bool:

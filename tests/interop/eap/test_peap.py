@@ -1,0 +1,85 @@
+"""The real eapol_test with PEAP and EAP-MSCHAPv2 against a real `evertunnel serve`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.eap.conftest import BOB, PASSWORD, Live, running_live
+from tests.interop.eap.eapol import Supplicant
+from tests.interop.eap.test_eapol import VERSIONS, assert_in
+
+DAVE, ERIN = "dave@corp.example", "erin@corp.example"
+
+
+@pytest.fixture(scope="module")
+def weak() -> Iterator[Live]:
+    """An installation where MS-CHAPv2 is on, and dave may use it."""
+    with running_live() as live:
+        live.run("policy", "mschapv2", "--on", "--accept-weakness")
+        for user in (DAVE, ERIN):
+            live.run("user", "add", user, "--password", password=PASSWORD)
+        live.run("group", "add", "Passwords")
+        live.run("group", "join", "Passwords", "--user", DAVE)
+        live.run("group", "join", "Passwords", "--user", ERIN)
+        methods = ["--method", "peap-eap-mschapv2", "--method", "eap-mschapv2"]
+        live.run("policy", "network", "add", "Weak", "--grant", "--tunnel", "user", "--group", "Passwords", *methods)
+        yield live
+
+
+@pytest.fixture(scope="module")
+def bob_pem(weak: Live) -> bytes:
+    return weak.issue("--user", BOB).pem
+
+
+@pytest.fixture
+def client(weak: Live, tmp_path: Path) -> Supplicant:
+    return Supplicant(port=weak.ports["radius"], secret=weak.secret, root_file=weak.root_file, folder=tmp_path)
+
+
+def get_attempt(live: Live) -> dict[str, Any]:
+    (attempt,) = live.list_attempts(1)
+    return attempt
+
+
+def list_steps(live: Live, attempt: dict[str, Any]) -> list[str]:
+    return [step["text"] for step in json.loads(live.run("attempt", "show", attempt["id"], "--json"))["steps"]]
+
+
+@VERSIONS
+@pytest.mark.parametrize("fragment_bytes", [150, 1_398])
+def test_peap_with_a_certificate_inside_gets_in(
+    weak: Live, client: Supplicant, bob_pem: bytes, version: str, name: str, fragment_bytes: int
+) -> None:
+    outcome = client.log_in(
+        bob_pem, BOB, version=version, method="PEAP", inner="TLS", anonymous="anonymous@corp.example",
+        outer_options="crypto_binding=2 peapver=0", inner_options=version, fragment_bytes=fragment_bytes,
+        framed_mtu=150,
+    )  # fmt: skip
+    assert_in(outcome, name)
+    attempt = get_attempt(weak)
+    assert (attempt["outcome"], attempt["user"]) == ("granted", BOB)
+    words = list_steps(weak, attempt)
+    assert "the inner method is bound to the tunnel" in words
+    assert f"{name}: the tunnel is up" in words
+
+
+@VERSIONS
+@pytest.mark.parametrize("identity", [DAVE, "CORP\\dave"])
+def test_peap_with_a_password_inside_gets_in(
+    weak: Live, client: Supplicant, version: str, name: str, identity: str
+) -> None:
+    outcome = client.log_in(
+        None, identity, version=version, method="PEAP", inner="MSCHAPV2", password=PASSWORD,
+        outer_options="crypto_binding=2",
+    )  # fmt: skip
+    assert_in(outcome, name)
+    assert get_attempt(weak)["user"] == DAVE
+
+
+def test_eap_mschapv2_alone_gets_in(weak: Live, client: Supplicant) -> None:
+    outcome = client.log_in(None, DAVE, method="MSCHAPV2", password=PASSWORD)
+    assert outcome.succeeded, outcome.output[-3_000:]
+    assert (outcome.keys_that_match, outcome.keys_that_differ) == (1, 0)
