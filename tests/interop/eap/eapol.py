@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,7 @@ class Supplicant:
         inner_options: str = "",
         framed_mtu: int | None = None,
         seconds: int = 20,
+        more: Sequence[str] = (),
     ) -> Outcome:
         """One login, and `again` more after it. `pem` is key, certificate and chain; None is none.
 
@@ -86,6 +88,7 @@ class Supplicant:
             f'phase1="{version} {outer_options}"',
             f"fragment_size={fragment_bytes}",
         ]
+        lines += more
         if inner:
             lines.append(f'phase2="auth={inner} {inner_options}"')
         if anonymous:

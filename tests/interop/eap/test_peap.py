@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop.eap.conftest import BOB, PASSWORD, Live, running_live
-from tests.interop.eap.eapol import Supplicant
+from tests.interop.eap.conftest import BOB, CAROL, PASSWORD, Live, running_live
+from tests.interop.eap.eapol import TLS_12, TLS_13, Outcome, Supplicant
 from tests.interop.eap.test_eapol import VERSIONS, assert_in
+from tests.interop.server import wait_for
 
 DAVE, ERIN = "dave@corp.example", "erin@corp.example"
 
@@ -83,3 +84,62 @@ def test_eap_mschapv2_alone_gets_in(weak: Live, client: Supplicant) -> None:
     outcome = client.log_in(None, DAVE, method="MSCHAPV2", password=PASSWORD)
     assert outcome.succeeded, outcome.output[-3_000:]
     assert (outcome.keys_that_match, outcome.keys_that_differ) == (1, 0)
+
+
+def assert_out(live: Live, outcome: Outcome, reason: str) -> dict[str, Any]:
+    assert not outcome.succeeded
+    assert "EAP: Received EAP-Failure" in outcome.output, outcome.output[-3_000:]
+    wait_for(lambda: get_attempt(live)["reason"] == reason)
+    return get_attempt(live)
+
+
+@VERSIONS
+def test_without_crypto_binding_nobody_gets_in(
+    weak: Live, client: Supplicant, bob_pem: bytes, version: str, name: str
+) -> None:
+    del name
+    outcome = client.log_in(
+        bob_pem,
+        BOB,
+        version=version,
+        method="PEAP",
+        inner="TLS",
+        outer_options="crypto_binding=0",
+        inner_options=version,
+    )
+    assert assert_out(weak, outcome, "crypto_binding_missing")["nps_reason_code"] == 302
+
+
+@VERSIONS
+def test_a_revoked_certificate_inside_is_told_so(weak: Live, client: Supplicant, version: str, name: str) -> None:
+    del name
+    credential = weak.issue("--user", BOB)
+    serial = f"{credential.certificate.serial_number:x}"
+    weak.run("certificate", "revoke", serial, "--reason", "superseded")
+    outcome = client.log_in(
+        credential.pem, BOB, version=version, method="PEAP", inner="TLS", outer_options="crypto_binding=2",
+        inner_options=version,
+    )  # fmt: skip
+    assert_out(weak, outcome, "certificate_revoked")
+    assert outcome.alerts == {"certificate revoked"}
+
+
+def test_whom_no_policy_grants_is_told_inside(weak: Live, client: Supplicant) -> None:
+    pem = weak.issue("--user", CAROL).pem
+    outcome = client.log_in(pem, CAROL, method="PEAP", inner="TLS", inner_options=TLS_13)
+    assert assert_out(weak, outcome, "no_network_policy")["user"] == CAROL
+
+
+@pytest.mark.parametrize("method", ["PEAP", "MSCHAPV2"])
+def test_a_wrong_password_is_told_as_such(weak: Live, client: Supplicant, method: str) -> None:
+    outcome = client.log_in(
+        None, ERIN, version=TLS_12, method=method, inner="MSCHAPV2" if method == "PEAP" else "", password="wrong",
+        more=("mschapv2_retry=0",),
+    )  # fmt: skip
+    assert assert_out(weak, outcome, "password_wrong")["nps_reason_code"] == 16
+    assert "error 691" in outcome.output
+
+
+def test_a_password_opens_nothing_where_no_policy_names_it(live: Live, supplicant: Supplicant) -> None:
+    outcome = supplicant.log_in(None, BOB, method="MSCHAPV2", password=PASSWORD, seconds=10)
+    assert_out(live, outcome, "method_refused")

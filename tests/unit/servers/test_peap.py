@@ -2,16 +2,18 @@
 
 import json
 import struct
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel import clock
 from evertunnel.actions.deny import deny
 from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.model import Authority, Reason, SubjectKind
 from tests.peers import radius
-from tests.peers.certificates import build_leaf
+from tests.peers.certificates import build_authority, build_leaf
 from tests.peers.peap import EXTENSIONS, MSCHAPV2, InnerMSCHAPv2, PEAPClient, Twist
 from tests.unit.servers.conftest import Scene
 from tests.unit.servers.passwords import (
@@ -63,6 +65,16 @@ def test_no_packet_of_ours_is_longer_than_the_gateway_takes(scene: Scene, versio
     client = new_certificate_client(scene, version=version, fragment_bytes=100)
     assert gateway.log_in(client).code == radius.ACCEPT
     assert max(len(answer.eap) for answer in gateway.answers) <= framed_mtu - 4
+
+
+@VERSIONS
+def test_a_chain_of_sixteen_kibibytes_gets_in_at_the_smallest_mtu(scene: Scene, version: int) -> None:
+    more = tuple(build_authority(f"Another authority, number {number}").certificate for number in range(42))
+    long = replace(scene.alice, chain=(*scene.alice.chain, *more))
+    assert sum(len(each.public_bytes(Encoding.DER)) for each in long.chain) > 16 * 1024
+    gateway = scene.new_gateway(attributes=[(12, struct.pack("!I", 150))])
+    client = new_certificate_client(scene, long, version=version, fragment_bytes=140)
+    assert gateway.log_in(client).code == radius.ACCEPT
 
 
 @pytest.mark.parametrize("identity", ["dave@corp.example", "CORP\\dave", "corp.example\\DAVE", " Dave@Corp.Example"])
