@@ -221,8 +221,8 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.METHOD_NOT_ALLOWED: Explanation(
         "The network policy that matches does not allow the method the client logged in with.",
-        "Set the client's profile to one of the methods in the detail, or make a policy that names this one: "
-        "evertunnel policy network add --grant --method.",
+        "Set the client's profile to one of the methods in the detail, or make a policy that names this one with the "
+        "option --method of: evertunnel policy network add.",
         66,
     ),
     Reason.MSCHAPV2_SWITCHED_OFF: Explanation(

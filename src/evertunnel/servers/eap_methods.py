@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 
 import structlog
 
@@ -64,9 +65,11 @@ class EAPMethods:
 
     def find_password(self, gateway: Gateway, client_address: str, name: str) -> StoredPassword:
         """What is kept of somebody who calls himself that; the same steps for whom nothing is kept."""
-        may_try = self._tries.allows((gateway.id, name_source(client_address), name.strip().casefold()), self.uptime)
         found = self._decider.find_nt_hash(name)
         user_id, sealed, expired = found or ("", self._nobody, False)
+        # By user where there is one: he has several names.
+        key = gateway.id, name_source(client_address), user_id or name.strip().casefold()
+        may_try = self._tries.allows(key, self.uptime)
         try:
             nt_hash = self._unseal(sealed, nt_hash_context(user_id))
         except UnavailableError as error:
@@ -100,8 +103,7 @@ class _Offer:
         self._gateway = gateway
         self._address = client_address
         self._packet_bytes = packet_bytes
-        self.types: tuple[int, ...] = tuple(dict.fromkeys(_OUTER_TYPES[method] for method in allowed))
-        self._inner_types: tuple[int, ...] = tuple(_INNER_TYPES[method] for method in allowed if method in _INNER_TYPES)
+        self.types, self._inner_types = _list_types(tuple(allowed))
 
     def begin(self, eap_type: int, identifier: int) -> Method:
         match eap_type:
@@ -128,6 +130,13 @@ class _Offer:
             find_objection,
             lambda: secrets.token_bytes(CHALLENGE_BYTES),
         )
+
+
+@lru_cache(maxsize=64)
+def _list_types(allowed: tuple[LoginMethod, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """EAP types outside a tunnel and inside, in the order of methods."""
+    outer = dict.fromkeys(_OUTER_TYPES[method] for method in allowed)
+    return tuple(outer), tuple(_INNER_TYPES[method] for method in allowed if method in _INNER_TYPES)
 
 
 def note_method(login: Login, uptime: float) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv6Address, ip_address
 
@@ -306,6 +307,8 @@ class PolicyServer:
         """What the end of a method says besides that it is complete."""
         login.crypto_bound = accepted.bound
         if accepted.bound is not None:
+            if login.decided is not None:
+                login.decided = replace(login.decided, facts=replace(login.decided.facts, crypto_bound=accepted.bound))
             bound = "the inner method is bound to the tunnel" if accepted.bound else "without crypto-binding: weak"
             login.note(bound, uptime)
         if isinstance(accepted.peer, PasswordPeer) and accepted.peer.new_password is not None:

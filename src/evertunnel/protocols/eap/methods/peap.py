@@ -262,7 +262,9 @@ class PEAP:
     def _refuse_result(self, failed: Failed) -> Ask:
         self.failed = failed
         self.state = State.WAITING_FOR_END
-        return self._send_extensions(build_result(success=False))
+        ask = self._send_extensions(build_result(success=False))
+        self._tunnel = None  # whatever is answered, it is over; the tunnel weighs 50 kB and more
+        return ask
 
     def _receive_result(self, plain: bytes) -> Progress:
         assert self._tunnel is not None
