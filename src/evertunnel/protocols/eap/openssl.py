@@ -75,6 +75,17 @@ class ServerConnection:
         if _lib.SSL_write(self._ssl, data, len(data)) != len(data):
             raise _take_error(OpenSSLError)
 
+    def decrypt(self, data: bytes) -> bytes:
+        """Feed records of the peer and get what it said in them. Raises OpenSSLError, MemoryError."""
+        self._feed(data)
+        buffer = _ffi.new("char[]", _READ_BYTES)
+        plain = b""
+        while (count := _lib.SSL_read(self._ssl, buffer, _READ_BYTES)) > 0:
+            plain += _ffi.buffer(buffer, count)[:]
+        if _lib.SSL_get_error(self._ssl, count) == _lib.SSL_ERROR_WANT_READ:
+            return plain
+        raise _take_error(OpenSSLError)
+
     def take(self) -> bytes:
         """What is to be sent to the peer now."""
         buffer = _ffi.new("char[]", _READ_BYTES)

@@ -20,8 +20,6 @@ from evertunnel.protocols.eap.tls_server import (
     TLSFailure,
 )
 
-_READ_BYTES = 16 * 1024
-
 
 class TunnelContext:
     """What all tunnels share: our certificate and which versions we speak."""
@@ -48,68 +46,46 @@ class TunnelContext:
 
     def new_tunnel(self) -> "Tunnel":
         """Begin with a new peer; wait for its ClientHello first. Raises MemoryError."""
-        try:
-            return Tunnel(SSL.Connection(self._context, None))
-        except SSL.Error as error:
-            raise MemoryError from error
+        return Tunnel(openssl.ServerConnection(self._context))
 
 
 class Tunnel:
     """One peer's tunnel. `version` is set when the handshake is complete."""
 
-    def __init__(self, connection: SSL.Connection) -> None:
-        connection.set_accept_state()
+    __slots__ = ("_connection", "version")
+
+    def __init__(self, connection: openssl.ServerConnection) -> None:
         self._connection = connection
         self.version = ""
 
     def receive(self, data: bytes) -> bytes:
         """Feed what the peer sent of its handshake, get what to send. Raises TLSError, MemoryError."""
-        self._connection.bio_write(data)
         try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            return self._pending()
-        except SSL.Error as error:
+            if self._connection.handshake(data):
+                self.version = self._connection.find_version()
+        except openssl.OpenSSLError as error:
             raise self._failed(error) from error
-        self.version = self._connection.get_protocol_version_name()
-        return self._pending()
+        return self._connection.take()
 
     def encrypt(self, data: bytes) -> bytes:
         """Octets for the peer, as TLS records."""
-        self._connection.sendall(data)
-        return self._pending()
+        self._connection.encrypt(data)
+        return self._connection.take()
 
     def decrypt(self, data: bytes) -> bytes:
         """What the peer said in these records; empty when it said nothing. Raises TLSError, MemoryError."""
-        self._connection.bio_write(data)
-        plain = b""
         try:
-            while True:
-                plain += self._connection.recv(_READ_BYTES)
-        except SSL.WantReadError:
-            return plain
-        except SSL.Error as error:  # its alert, or one of ours over a record that was forged
+            return self._connection.decrypt(data)
+        except openssl.OpenSSLError as error:  # its alert, or one of ours over a record that was forged
             raise self._failed(error) from error
 
     def derive_key(self, eap_type: int) -> bytes:
         """64 octets of keying material of the tunnel (RFC 5216 2.3, RFC 9427 2.1)."""
         if self.version == TLS_12:
-            return self._connection.export_keying_material(b"client EAP encryption", 64, None)
-        material = self._connection.export_keying_material(b"EXPORTER_EAP_TLS_Key_Material", 128, bytes((eap_type,)))
-        return material[:64]
+            return self._connection.export_key(b"client EAP encryption", 64, None)
+        return self._connection.export_key(b"EXPORTER_EAP_TLS_Key_Material", 128, bytes((eap_type,)))[:64]
 
-    def _pending(self) -> bytes:
-        pending = b""
-        try:
-            while True:
-                pending += self._connection.bio_read(_READ_BYTES)
-        except SSL.WantReadError:
-            return pending
-
-    def _failed(self, error: SSL.Error) -> TLSError:
-        reasons = [entry[-1] for entry in (error.args[0] if error.args else ()) if isinstance(entry, tuple)]
-        detail = "; ".join(str(reason) for reason in reasons) or "the client closed the tunnel"
-        if "malloc failure" in detail:
-            raise MemoryError(detail)
+    def _failed(self, error: openssl.OpenSSLError) -> TLSError:
+        detail = str(error)
         failure = TLSFailure.CLIENT_ALERT if " alert " in f" {detail} " else TLSFailure.PROTOCOL
-        return TLSError(failure, detail, self._pending(), None)
+        return TLSError(failure, detail, self._connection.take(), None)
