@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from evertunnel import clock
 from evertunnel.actions.end_unentitled_sessions import find_refusal
@@ -12,6 +13,10 @@ from evertunnel.actions.switch_mschapv2 import switch_mschapv2_off, switch_mscha
 from evertunnel.errors import AlreadyExistsError, ConfirmationNeededError, InvalidInputError, NotFoundError
 from evertunnel.model import Reason
 from evertunnel.passwords import check_password
+from evertunnel.protocols.eap.methods.mschapv2 import StoredPassword
+from evertunnel.protocols.eap.methods.progress import PasswordPeer
+from evertunnel.protocols.eap.mschapv2_keys import hash_password_nt
+from evertunnel.storage import tables
 from tests.peers import radius
 from tests.peers.eap_tls import build_response
 from tests.peers.gateway import Answer
@@ -295,6 +300,24 @@ def test_too_many_passwords_for_a_name_are_not_looked_at_from_there(scene: Scene
     assert scene.installation.list_attempts()[-1].reason == Reason.TOO_MANY_FAILURES
     elsewhere = scene.new_gateway(attributes=[(31, b"198.51.100.9")])
     assert elsewhere.log_in(new_client()).code == radius.ACCEPT, "a stranger locked dave out"
+
+
+def test_no_record_and_no_log_has_a_password_or_its_hash(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+    allow_passwords(scene)
+    change_dave(scene, expire_password=True)
+    new = "a new password"
+    assert scene.gateway.log_in(new_client("a wrong password")).code == radius.REJECT
+    assert scene.gateway.log_in(new_client(new_password=new)).code == radius.ACCEPT
+    with scene.installation.store.read() as connection:
+        rows = [str(row) for table in (tables.attempts, tables.audit) for row in connection.execute(select(table))]
+    said = "".join([*rows, *capfd.readouterr()])
+    assert DAVE in said
+    for password in (PASSWORD, new, "a wrong password"):
+        nt_hash = hash_password_nt(password)
+        for secret in (password, nt_hash.hex(), nt_hash.hex().upper(), repr(nt_hash)):
+            assert secret not in said
+    assert PASSWORD not in repr(StoredPassword("1", hash_password_nt(PASSWORD)))
+    assert new not in repr(PasswordPeer("1", new_password=new))
 
 
 def test_a_password_is_no_second_factor(scene: Scene) -> None:

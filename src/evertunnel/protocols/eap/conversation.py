@@ -1,7 +1,7 @@
 """One EAP conversation: who are you, then one method, then success or failure (RFC 3748 2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from evertunnel.protocols.eap.methods.progress import (
@@ -78,7 +78,7 @@ class Accepted:
 
     eap_message: bytes
     peer: AnyPeer
-    master_session_key: bytes
+    master_session_key: bytes = field(repr=False)
     bound: bool | None = None
 
 

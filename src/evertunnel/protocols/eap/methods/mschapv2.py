@@ -16,7 +16,7 @@ success -->
 import hmac
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 
 from evertunnel.protocols.eap import mschapv2_keys as keys
@@ -82,7 +82,7 @@ class StoredPassword:
     """
 
     user_id: str
-    nt_hash: bytes
+    nt_hash: bytes = field(repr=False)
     expired: bool = False
     limited: bool = False
 

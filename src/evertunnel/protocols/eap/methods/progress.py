@@ -1,7 +1,7 @@
 """What a method says after each packet, and what the conversation needs of every method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class PasswordPeer:
 
     user_id: str
     version: str = ""
-    new_password: str | None = None
+    new_password: str | None = field(default=None, repr=False)
 
 
 AnyPeer = Peer | PasswordPeer
@@ -53,7 +53,7 @@ class Finished:
     """The method is complete. `bound` says whether crypto-binding was proven; None where there is none to prove."""
 
     peer: AnyPeer
-    master_session_key: bytes
+    master_session_key: bytes = field(repr=False)
     bound: bool | None = None
 
 
