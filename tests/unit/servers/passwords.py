@@ -15,7 +15,7 @@ from evertunnel.storage import tables
 from tests.peers import radius
 from tests.peers.certificates import Credential
 from tests.peers.gateway import Answer
-from tests.peers.peap import InnerMSCHAPv2, InnerTLS, MSCHAPv2Client, PEAPClient
+from tests.peers.peap import InnerMSCHAPv2, InnerTLS, PEAPClient
 from tests.unit.servers.conftest import Scene
 
 ALICE, DAVE, PASSWORD = "alice@corp.example", "dave@corp.example", "dave's own password"
@@ -83,6 +83,3 @@ def assert_refused(scene: Scene, answer: Answer, reason: Reason) -> str:
 def find_user(scene: Scene, name: str = DAVE) -> Any:
     with scene.installation.store.read() as connection:
         return connection.execute(select(tables.users).where(tables.users.c.name == name)).one()
-
-
-__all__ = ["InnerMSCHAPv2", "MSCHAPv2Client"]
