@@ -7,6 +7,7 @@ from evertunnel.actions.authenticate import Decided, LoginFacts
 from evertunnel.actions.nt_hashes import NewPassword
 from evertunnel.model import Certificate, Decision, Gateway, LoginMethod, Step
 from evertunnel.protocols.eap.conversation import Accepted, Conversation
+from evertunnel.protocols.eap.methods.progress import Failed
 from evertunnel.protocols.radius.duplicates import Remembered
 from evertunnel.protocols.radius.packet import AccessRequest
 
@@ -22,7 +23,7 @@ class Login:
 
     `proven` says that the key of `certificate` was proven; else it is only what was shown. `remembered` is our last
     question, in case the gateway did not hear it; `decided` what came of the first look at policies. Who proved a
-    password instead is `password_user_id`; `told` is what the ladder has of the method already.
+    password instead is `password_user_id`; `told` and `failed` are what is recorded of the method already.
     """
 
     gateway: Gateway
@@ -43,6 +44,7 @@ class Login:
     crypto_bound: bool | None = None
     new_password: NewPassword | None = None
     told: tuple[str, ...] = ()
+    failed: Failed | None = None
 
     def note(self, text: str, uptime: float) -> None:
         """Add a rung to the ladder; a client that goes on for ever does not fill our memory."""

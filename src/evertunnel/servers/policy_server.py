@@ -76,6 +76,9 @@ _FAILURE_REASONS: dict[AnyFailure, Reason] = {
     MethodFailure.CLIENT_REFUSED: Reason.TLS_FAILED,
 }
 
+# What a client may still mend within its login; if it says no more, that is why it failed.
+_MAY_BE_MENDED = (Reason.PASSWORD_WRONG, Reason.PASSWORD_EXPIRED, Reason.TOO_MANY_FAILURES)
+
 log = structlog.get_logger()
 
 
@@ -267,7 +270,9 @@ class PolicyServer:
         if isinstance(turn, DecisionDue):
             turn = self._decide(exchange, turn)
         failed = turn.failed if isinstance(turn, Refused) else conversation.failed
-        if login.refusal is None and failed is not None:
+        mended = login.refusal is None or login.refusal.reason in _MAY_BE_MENDED
+        if failed is not None and failed is not login.failed and mended:
+            login.failed = failed
             # Known before the client answers our alert, which many never do.
             login.refusal = self._explain_failure(exchange, failed)
         match turn:
@@ -296,6 +301,7 @@ class PolicyServer:
             whose = "the certificate belongs to" if login.password_user_id is None else "it is that of"
             login.note(f"{whose} {facts.user.name}", exchange.uptime)
         if decision.granted:
+            login.refusal = None  # a password that was wrong at first
             return login.conversation.accept(
                 binding_required=not decision.settings.get("without_crypto_binding", False)
             )

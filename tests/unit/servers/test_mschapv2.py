@@ -99,6 +99,24 @@ def test_and_then_it_is_over(scene: Scene) -> None:
     assert (attempt.user_name, attempt.claimed_identity) == (None, DAVE), "who failed is nobody we know"
 
 
+def test_a_client_that_says_nothing_after_a_refusal_is_recorded_with_its_reason(scene: Scene) -> None:
+    """As strongSwan's and Windows' do in IKEv2."""
+    allow_passwords(scene)
+    client = new_client("wrong")
+    answer = scene.gateway.ask(client.answer_identity())
+    while b"E=691" not in answer.eap:
+        answer = scene.gateway.ask(client.answer(answer.eap), answer.state)
+    scene.uptime += 31
+    scene.expire()
+    assert scene.installation.list_attempts()[-1].reason == Reason.PASSWORD_WRONG
+
+
+def test_a_right_password_after_a_wrong_one_that_has_ended_is_recorded_as_ended(scene: Scene) -> None:
+    allow_passwords(scene)
+    change_dave(scene, expire_password=True)
+    assert_refused(scene, scene.gateway.log_in(new_client("wrong", tries=[PASSWORD])), Reason.PASSWORD_EXPIRED)
+
+
 @pytest.mark.parametrize("who", ["nobody@corp.example", "alice@corp.example", DAVE])
 def test_nobody_and_no_hash_and_wrong_look_the_same(scene: Scene, who: str) -> None:
     """alice exists without a password; dave has another one."""

@@ -219,6 +219,7 @@ class EAPMSCHAPv2:
         self._password = password
         if password.expired:
             self.state = State.WAITING_FOR_NEW_PASSWORD
+            self.failed = Failed(MethodFailure.PASSWORD_EXPIRED, MethodFailure.PASSWORD_EXPIRED.value, None)
             return self._build(OpCode.FAILURE, self._describe(Code.PASSWORD_EXPIRED))
         return self._prove(password.nt_hash, nt_response, challenge_hash, new_password=None)
 
@@ -245,16 +246,17 @@ class EAPMSCHAPv2:
         peer = PasswordPeer(self._password.user_id, new_password=new_password)
         self._proof = keys.build_authenticator_response(nt_hash, nt_response, challenge_hash)
         self._finished = Finished(peer, keys.derive_master_session_key(nt_hash, nt_response))
-        self._password = None
+        self._password = self.failed = None
         self.state = State.WAITING_FOR_DECISION
         return Proven(peer)
 
     def _refuse_password(self, wrong: MethodFailure) -> Ask:
+        # Known already if the client says no more, as many do.
+        self.failed = Failed(wrong, wrong.value, None)
         self._wrong = wrong
         if self._retries:
             self._retries -= 1
             return self._build(OpCode.FAILURE, self._describe(Code.AUTHENTICATION_FAILED, again=True))
-        self.failed = Failed(wrong, wrong.value, None)
         return self._refuse(Code.AUTHENTICATION_FAILED)
 
     def _refuse_change(self, why: str) -> Ask:
