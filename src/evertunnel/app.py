@@ -18,6 +18,7 @@ import uvicorn
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
 from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
@@ -52,6 +53,7 @@ from evertunnel.servers.recorder import Recorder
 from evertunnel.servers.shared_port import SharedPort
 from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
 from evertunnel.servers.sources import Sources
+from evertunnel.servers.ticket_keys import TicketKeys
 from evertunnel.servers.tls_side import TLSSide
 from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
@@ -163,6 +165,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     radius = bind_udp(listen.radius, count, "listen.radius")
     accounting = bind_udp(listen.accounting_endpoint, count, "listen.accounting")
     crew = Crew(count, all_awake=installation.config.radius_workers_awake == "all")
+    tickets = TicketKeys() if installation.config.radius_resumption else None
     workers = {"radius" if count == 1 else f"radius-{number + 1}": Place(number, count) for number in range(count)}
     sockets: dict[str, list[socket.socket]] = {
         "signer": [bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
@@ -188,7 +191,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
         AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
         **{
-            name: partial(_run_radius, installation, radius, accounting, crew, place) for name, place in workers.items()
+            name: partial(_run_radius, installation, radius, accounting, crew, tickets, place)
+            for name, place in workers.items()
         },
     }
 
@@ -198,6 +202,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         for each in set().union(*sockets.values()).difference(sockets[name]):
             each.close()
         installation.keystore.keep_keys_of(kind)
+        if tickets is not None and kind != "radius":
+            tickets.forget()
         become(users[kind], group)
         set_up_logs(process=name)
         try:
@@ -228,7 +234,12 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
 
 
 def _run_radius(
-    installation: Installation, radius: SharedPort, accounting: SharedPort, crew: Crew, place: Place
+    installation: Installation,
+    radius: SharedPort,
+    accounting: SharedPort,
+    crew: Crew,
+    tickets: TicketKeys | None,
+    place: Place,
 ) -> None:
     store = installation.open_store()
     decider = Decider(_find_countries(installation))
@@ -239,19 +250,21 @@ def _run_radius(
     key = keystore.load_key("radius", "policy-server")
     certificate = _find_server_certificate(installation, store, key, "radius")
 
-    def build_tls(chain: Chain) -> EAPContexts:
+    def build_tls(chain: Chain, tickets: SSL.Context | None, before: EAPContexts | None) -> EAPContexts:
         return build_contexts(
             chain=chain,
             key=key,
             trusted=[known[Authority.ISSUING], *_list_access_authorities(decider, known[Authority.ROOT])],
             is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
+            tickets=tickets,
+            before=before,
         )
 
     def unseal(gateway: Gateway, sealed: bytes) -> bytes:
         return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
 
     sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
-    tls = TLSSide(certificate.load(), build_tls)
+    tls = TLSSide(certificate.load(), build_tls, tickets)
     methods = EAPMethods(
         decider,
         tls.contexts,
@@ -272,7 +285,14 @@ def _run_radius(
         looks_for_silence=place.number == 0,
     )
     port = radius.open(place)
-    process = RadiusProcess(port, server, recorder, accounting_port, shift=Shift(crew, place.number, port.steer))
+    process = RadiusProcess(
+        port,
+        server,
+        recorder,
+        accounting_port,
+        shift=Shift(crew, place.number, port.steer),
+        do_round=tls.take_turn,
+    )
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
     gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
     process.run()

@@ -25,13 +25,14 @@ from evertunnel.protocols.eap.conversation import (
     DecisionDue,
     MethodRefusedError,
     Refused,
+    ResumptionDue,
     State,
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.progress import AnyFailure, Failed, MethodFailure, PasswordPeer
 from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
-from evertunnel.protocols.eap.tls_server import TLSFailure
+from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import (
@@ -267,7 +268,9 @@ class PolicyServer:
         except TooManyRoundsError as error:
             return self._refuse(exchange, Reason.TOO_MANY_ROUNDS, str(error))
         note_method(login, exchange.uptime)
-        if isinstance(turn, DecisionDue):
+        if isinstance(turn, ResumptionDue):
+            turn = conversation.resume(granted=self._may_resume(exchange, turn.peer))
+        elif isinstance(turn, DecisionDue):
             turn = self._decide(exchange, turn)
         failed = turn.failed if isinstance(turn, Refused) else conversation.failed
         mended = login.refusal is None or login.refusal.reason in _MAY_BE_MENDED
@@ -285,7 +288,19 @@ class PolicyServer:
             case Refused():
                 return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=login.refusal)
 
-    def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Refused:
+    def _may_resume(self, exchange: Exchange, peer: Peer) -> bool:
+        """Whether who proved this once would be let in now. If not, it proves it again, and is refused with the reason.
+
+        OpenSSL looks at nothing of a resumed session: neither at the certificate's authority nor at its end.
+        """
+        certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(peer.certificate_der))
+        if certificate is None or not self._methods.contexts.tls.trusts(peer.certificate_der):
+            return False
+        login = replace(exchange.login.facts(exchange.uptime), certificate=certificate)
+        _, decision = decide_login(self._decider, login, now=exchange.now)
+        return decision.granted
+
+    def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Accepted | Refused:
         """The key is proven. A no is said here, before any success; a yes is looked at again when it is recorded."""
         login = exchange.login
         if isinstance(due.peer, PasswordPeer):
@@ -294,7 +309,8 @@ class PolicyServer:
         else:
             login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
             login.proven = login.certificate is not None
-            login.note(f"{due.peer.version}: the client proved the key of its certificate", exchange.uptime)
+            how = "resumed a session of" if due.peer.resumed else "proved the key of"
+            login.note(f"{due.peer.version}: the client {how} its certificate", exchange.uptime)
         facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
         login.decided = Decided(self._decider.epoch, facts, decision)
         if facts.user is not None:

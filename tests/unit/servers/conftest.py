@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from OpenSSL import SSL
 
 from evertunnel import clock
 from evertunnel.actions.decide import Decider
@@ -16,6 +17,7 @@ from evertunnel.servers.eap_methods import EAPMethods
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.ticket_keys import TicketKeys
 from evertunnel.servers.tls_side import Chain, TLSSide
 from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.gateways import radius_secret_context
@@ -91,20 +93,24 @@ class Scene:
         """The TLS side of a policy server that shows this certificate."""
         return self._build_tls([certificate, self.installation.authorities[Authority.ISSUING]])
 
-    def _build_tls(self, chain: Chain) -> EAPContexts:
+    def _build_tls(
+        self, chain: Chain, tickets: SSL.Context | None = None, before: EAPContexts | None = None
+    ) -> EAPContexts:
         known = self.installation.authorities
         return build_contexts(
             chain=chain,
             key=self.installation.server_key,
             trusted=[known[Authority.ISSUING], *self.decider.list_access_authorities()],
             is_revoked=self._is_withdrawn,
+            tickets=tickets,
+            before=before,
         )
 
     def _build_server(self, place: Place) -> PolicyServer:
         with self.installation.store.read() as connection:
             self.decider.refresh(connection)
         chain = [self.installation.server_certificate, self.installation.authorities[Authority.ISSUING]]
-        self.tls = TLSSide(chain, self._build_tls)
+        self.tls = TLSSide(chain, self._build_tls, TicketKeys(periods=2))
         server = PolicyServer(
             self.decider,
             EAPMethods(self.decider, self.tls.contexts, self.unseal, self.seal),

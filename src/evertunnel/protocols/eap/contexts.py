@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from OpenSSL import SSL
 
 from evertunnel.protocols.eap.tls_server import PrivateKey, TLSContext
 from evertunnel.protocols.eap.tls_tunnel import TunnelContext
@@ -24,10 +25,20 @@ def build_contexts(
     key: PrivateKey,
     trusted: Sequence[x509.Certificate],
     is_revoked: Callable[[bytes], bool],
+    tickets: SSL.Context | None = None,
+    before: EAPContexts | None = None,
 ) -> EAPContexts:
-    """The arguments are those of TLSContext."""
+    """The arguments are those of TLSContext. Only EAP-TLS by itself is resumed: what PEAP proved, no ticket knows.
 
-    def build_tls() -> TLSContext:
-        return TLSContext(chain=chain, key=key, trusted=trusted, is_revoked=is_revoked)
+    What served `before` with the same tickets is changed and serves on, or they would be lost with it.
+    """
 
-    return EAPContexts(build_tls(), TunnelContext(chain=chain, key=key), build_tls())
+    def build_tls(tickets: SSL.Context | None) -> TLSContext:
+        return TLSContext(chain=chain, key=key, trusted=trusted, is_revoked=is_revoked, tickets=tickets)
+
+    if before is not None and tickets is not None and before.tls.tickets is tickets:
+        tls = before.tls
+        tls.change(leaf=chain[0], trusted=trusted)
+    else:
+        tls = build_tls(tickets)
+    return EAPContexts(tls, TunnelContext(chain=chain, key=key), build_tls(None))

@@ -13,6 +13,7 @@ from evertunnel.protocols.eap.methods.progress import (
     NewMethod,
     Progress,
     Proven,
+    Resuming,
 )
 from evertunnel.protocols.eap.packet import (
     EAPError,
@@ -25,6 +26,7 @@ from evertunnel.protocols.eap.packet import (
     encode_success,
 )
 from evertunnel.protocols.eap.stage import Stage
+from evertunnel.protocols.eap.tls_server import Peer
 
 # A chain of 64 KiB in pieces of 1,400 octets is under 50 rounds; nobody honest needs more than this...
 MAXIMUM_ROUNDS = 100
@@ -73,6 +75,13 @@ class DecisionDue:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumptionDue:
+    """The peer wants to go on with a session of before, when it had proven this. Decide, then call `resume`."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """Everything is complete. Send the success only after it was recorded. `bound` is as in `progress.Finished`."""
 
@@ -90,7 +99,7 @@ class Refused:
     failed: Failed
 
 
-Turn = Challenge | DecisionDue | Accepted | Refused
+Turn = Challenge | DecisionDue | ResumptionDue | Accepted | Refused
 
 
 class Conversation:
@@ -167,12 +176,20 @@ class Conversation:
             raise EAPError(f"EAP type {response.type} in a conversation of type {self._method.type}")
         return self._advance(self._method.receive(response.data))
 
-    def accept(self, *, binding_required: bool = True) -> Challenge:
-        """The decision was yes; the peer still has to answer before it may be let in."""
+    def resume(self, *, granted: bool) -> Challenge | Refused:
+        """Whether the session may be resumed; else the peer proves itself anew."""
+        assert self._method is not None
+        self.state = State.WAITING_FOR_METHOD
+        turn = self._advance(self._method.resume(granted=granted))
+        assert isinstance(turn, (Challenge, Refused))
+        return turn
+
+    def accept(self, *, binding_required: bool = True) -> Challenge | Accepted:
+        """The decision was yes; most peers still have to answer before they may be let in."""
         assert self._method is not None
         self.state = State.WAITING_FOR_METHOD
         turn = self._advance(self._method.accept(binding_required=binding_required))
-        assert isinstance(turn, Challenge)
+        assert isinstance(turn, (Challenge, Accepted))
         return turn
 
     def refuse(self, detail: str) -> Challenge | Refused:
@@ -236,6 +253,9 @@ class Conversation:
             case Proven(peer):
                 self.state = State.WAITING_FOR_DECISION
                 return DecisionDue(peer)
+            case Resuming(peer):
+                self.state = State.WAITING_FOR_DECISION
+                return ResumptionDue(peer)
             case Finished(peer, master_session_key, bound):
                 self._finish()
                 return Accepted(encode_success(self._answered), peer, master_session_key, bound)

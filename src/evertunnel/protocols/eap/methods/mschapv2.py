@@ -170,6 +170,10 @@ class EAPMSCHAPv2:
                 return self._end(self._wrong)
         raise EAPError(f"EAP-MSCHAPv2 operation {data[0]} while {self.state.name.lower().replace('_', ' ')}")
 
+    def resume(self, *, granted: bool) -> Progress:  # noqa: ARG002
+        """Nothing is ever resumed."""
+        raise EAPError("no session is to be resumed")
+
     def accept(self, *, binding_required: bool = True) -> Ask:  # noqa: ARG002  there is no tunnel to bind to
         """The decision was yes: prove that we know the password, too."""
         if self.state is not State.WAITING_FOR_DECISION:

@@ -23,7 +23,15 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from evertunnel.protocols.eap import peap_keys
-from evertunnel.protocols.eap.conversation import Accepted, Challenge, Conversation, DecisionDue, Refused, Turn
+from evertunnel.protocols.eap.conversation import (
+    Accepted,
+    Challenge,
+    Conversation,
+    DecisionDue,
+    Refused,
+    ResumptionDue,
+    Turn,
+)
 from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
 from evertunnel.protocols.eap.methods.progress import (
     AnyFailure,
@@ -163,6 +171,10 @@ class PEAP:
             self._tunnel = None
             return self._fail(error.failure, error.detail, error.alert)
 
+    def resume(self, *, granted: bool) -> Progress:  # noqa: ARG002
+        """Nothing is ever resumed."""
+        raise EAPError("no session is to be resumed")
+
     def accept(self, *, binding_required: bool = True) -> Progress:
         """The decision was yes: go on with the inner method, and then demand the binding."""
         if self.state is not State.WAITING_FOR_DECISION:
@@ -242,6 +254,8 @@ class PEAP:
                 self.state = State.WAITING_FOR_DECISION
                 self._decided = True
                 return Proven(peer)
+            case ResumptionDue():  # a ticket knows nothing of a tunnel
+                return self._advance(self._inner.resume(granted=False))
             case Accepted(_, peer, inner_key, _):
                 return self._ask_result(peer, inner_key)
             case Refused(_, failed):

@@ -66,7 +66,14 @@ class Failed:
     certificate_der: bytes | None
 
 
-Progress = Ask | Proven | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Resuming:
+    """The peer wants to go on with a session of before, when it had proven this. Decide, then call `resume`."""
+
+    peer: Peer
+
+
+Progress = Ask | Proven | Finished | Failed | Resuming
 
 
 class Method(Protocol):
@@ -107,6 +114,9 @@ class Method(Protocol):
 
     def receive(self, data: bytes) -> Progress:
         """Take the data of one response. Raises EAPError when the peer may not send that now."""
+
+    def resume(self, *, granted: bool) -> Progress:
+        """Go on with the session, or have the peer prove itself anew."""
 
     def accept(self, *, binding_required: bool = True) -> Progress:
         """The decision was yes."""

@@ -1,7 +1,7 @@
 """Keys that seal session tickets: the same in all RADIUS workers of a machine, another one every eight hours.
 
-OpenSSL makes them with a Context, and the binding has no call to set or read them (docs/decisions/0019). So all are made
-before the fork, one Context a period, and each worker goes from one to the next by the same clock.
+OpenSSL makes them with a Context, and the binding has no call to set or read them (docs/decisions/0019). So all are
+made before the fork, one Context a period, and each worker goes from one to the next by the same clock.
 
 Whoever has a key can make tickets that say who he is: no process but the policy server may keep them.
 """
@@ -35,6 +35,10 @@ class TicketKeys:
         if period not in self._contexts:
             self._contexts[period] = _new_context()
         return self._contexts[period]
+
+    def replace(self, uptime: float) -> None:
+        """A Context can change its certificate but not the issuers: begin a new one, whose keys nobody else has."""
+        self._contexts[self.find_period(uptime)] = _new_context()
 
     def forget(self) -> None:
         """Keep none: OpenSSL wipes what it frees."""
