@@ -71,6 +71,7 @@ class Supplicant:
         inner_options: str = "",
         framed_mtu: int | None = None,
         seconds: int = 20,
+        fast_reauth: bool = True,
         more: Sequence[str] = (),
     ) -> Outcome:
         """One login, and `again` more after it. `pem` is key, certificate and chain; None is none.
@@ -101,7 +102,8 @@ class Supplicant:
             if inner:
                 lines += [f'ca_cert2="{root_file or self._root_file}"']
         configuration = self._folder / "eapol_test.conf"
-        configuration.write_text("network={\n" + "\n".join(lines) + "\n}\n", encoding="utf-8")
+        text = f"fast_reauth={int(fast_reauth)}\nnetwork={{\n" + "\n".join(lines) + "\n}\n"
+        configuration.write_text(text, encoding="utf-8")
         command = [BINARY, "-c", str(configuration), "-a", "127.0.0.1", "-p", str(self._port),
                    "-s", self._secret.decode(), "-r", str(again), "-t", str(seconds)]  # fmt: skip
         if framed_mtu is not None:

@@ -149,7 +149,7 @@ CHANGES: dict[Callable[[Resumer], None], Reason] = {
     deny_device: Reason.DEVICE_DENIED,
     disable_user: Reason.USER_DISABLED,
     disable_device: Reason.DEVICE_DISABLED,
-    distrust: Reason.CERTIFICATE_FOREIGN,
+    distrust: Reason.CERTIFICATE_REVOKED,  # which distrust does to all of it
     lose_group: Reason.NO_NETWORK_POLICY,
     lose_policy: Reason.NO_NETWORK_POLICY,
     lose_compliance: Reason.DEVICE_NOT_COMPLIANT,
@@ -270,6 +270,20 @@ def test_certificate_and_authorities_change_and_tickets_stay_good(scene: Scene, 
     fresh = scene.new_client(resumer.credential, version=version)
     assert scene.gateway.log_in(fresh).code == radius.ACCEPT
     assert fresh.server_certificate() == scene.tls._chain[0]
+
+
+@VERSIONS
+def test_an_authority_that_is_not_trusted_any_more_resumes_nothing(
+    scene: Scene, version: TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else the ledger says of the certificate."""
+    resumer = Resumer(scene, version)
+    assert scene.gateway.log_in(resumer.return_with_ticket()).code == radius.ACCEPT
+    monkeypatch.setattr(scene.decider, "list_access_authorities", list)
+    scene.tls.use_authorities()
+    client = resumer.return_with_ticket()
+    assert scene.gateway.log_in(client).code == radius.REJECT
+    assert (client.tls.session_reused, client.alert) == (False, "TLSV1_ALERT_UNKNOWN_CA")
 
 
 @VERSIONS
