@@ -46,7 +46,7 @@ class TunnelContext:
 
     def new_tunnel(self) -> "Tunnel":
         """Begin with a new peer; wait for its ClientHello first. Raises MemoryError."""
-        return Tunnel(openssl.ServerConnection(self._context))
+        return Tunnel(openssl.ServerConnection(self._context, resumes=False))
 
 
 class Tunnel:
