@@ -61,6 +61,8 @@ ALLOWED: dict[str, set[str]] = {
     "state_folder": NOUNS | {"keystore", "privileges"},
     "privileges": NOUNS,
     "server_certificate": NOUNS | {"actions", "pki", "storage"},
+    "radius_worker": NOUNS
+    | {"actions", "clock", "installation", "protocols", "server_certificate", "servers", "signer_socket", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
     "config": NOUNS,
     "countries": {"access"},
