@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from evertunnel.protocols.eap import openssl
@@ -68,8 +69,7 @@ def _build_server(folder: Path) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET)
     context.use_certificate_chain_file(str(folder / "server.pem"))
     context.use_privatekey_file(str(folder / "server.key"))
-    context.load_verify_locations(str(folder / "access.pem"))
-    openssl.trust_as_anchors(context)
+    openssl.use_anchors(context, x509.load_pem_x509_certificates((folder / "access.pem").read_bytes()))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     return context
 

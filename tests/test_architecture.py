@@ -62,6 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     "privileges": NOUNS,
     "server_certificate": NOUNS | {"actions", "pki", "storage"},
     "radsec": NOUNS | {"actions", "clock", "installation", "keystore", "pki", "servers", "signer_socket", "storage"},
+    "radius_worker": NOUNS
+    | {"actions", "clock", "installation", "protocols", "server_certificate", "servers", "signer_socket", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
     "config": NOUNS,
     "countries": {"access"},

@@ -1,8 +1,6 @@
 """Builds every process and runs it. The only file that sees all parts."""
 
 import asyncio
-import gc
-import hashlib
 import os
 import signal
 import socket
@@ -15,14 +13,12 @@ from pathlib import Path
 
 import structlog
 import uvicorn
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.accounts import find_owners
-from evertunnel.actions.decide import Decider, FindCountry
+from evertunnel.actions.decide import FindCountry
 from evertunnel.actions.run_policy_tests import run_policy_tests
 from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.authority_maker import AuthorityMaker
@@ -35,32 +31,24 @@ from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.installation import AGENTS, RADSEC, Installation
 from evertunnel.keystore import Keystore
 from evertunnel.logs import set_up_logs
-from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, CertificateStatus, Gateway
+from evertunnel.model import RADIUS_WORKERS_AT_MOST, Authority, Gateway
 from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
-from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.radius_worker import Shared, run_radius
 from evertunnel.radsec import run_radsec
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
-from evertunnel.servers.accounting_server import AccountingServer
-from evertunnel.servers.accounting_udp import AccountingPort
-from evertunnel.servers.crew import Crew, Shift
-from evertunnel.servers.policy_server import PolicyServer
-from evertunnel.servers.radius_udp import RadiusProcess
+from evertunnel.servers.crew import Crew
 from evertunnel.servers.radsec_link import RadSecLink
-from evertunnel.servers.recorder import Recorder
-from evertunnel.servers.shared_port import SharedPort
 from evertunnel.servers.sockets import bind_tcp, bind_udp, bind_unix
-from evertunnel.servers.sources import Sources
-from evertunnel.servers.tls_side import TLSSide
+from evertunnel.servers.ticket_keys import TicketKeys
 from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
-from evertunnel.storage import authorities
 from evertunnel.storage.databases import verify_url
-from evertunnel.storage.gateways import gate_path_context, radius_secret_context
+from evertunnel.storage.gateways import gate_path_context
 from evertunnel.storage.store import Store
 from evertunnel.supervisor import Child, supervise
 from evertunnel.web.api.app import build_app as build_api
@@ -164,6 +152,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
     radius = bind_udp(listen.radius, count, "listen.radius")
     accounting = bind_udp(listen.accounting_endpoint, count, "listen.accounting")
     crew = Crew(count, all_awake=installation.config.radius_workers_awake == "all")
+    tickets = TicketKeys() if installation.config.radius_resumption else None
     workers = {"radius" if count == 1 else f"radius-{number + 1}": Place(number, count) for number in range(count)}
     sockets: dict[str, list[socket.socket]] = {
         "signer": [bind_unix(folder.signer_socket, owner=users["signer"], group=group)],
@@ -184,6 +173,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         sockets[RADSEC] = [bind_tcp(listen.radsec, "listen.radsec"), *link.sockets]
         for name, place in workers.items():
             sockets[name] += link.list_worker_sockets(place.number)
+    shared = Shared(radius, accounting, link, crew, tickets)
     for owned in sockets.values():
         for each in owned:
             stack.enter_context(each)
@@ -195,10 +185,7 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         "gate": lambda: _run_gate(installation, sockets["gate"][0]),
         AGENTS: lambda: _run_agents(installation, sockets[AGENTS][0]),
         RADSEC: lambda: run_radsec(installation, sockets[RADSEC][0], link, _stop_event()),
-        **{
-            name: partial(_run_radius, installation, radius, accounting, link, crew, place)
-            for name, place in workers.items()
-        },
+        **{name: partial(run_radius, installation, shared, place) for name, place in workers.items()},
     }
 
     def run(name: str) -> None:
@@ -207,6 +194,8 @@ def _build_children(installation: Installation, stack: ExitStack) -> list[Child]
         for each in set().union(*sockets.values()).difference(sockets[name]):
             each.close()
         installation.keystore.keep_keys_of(kind)
+        if tickets is not None and kind != "radius":
+            tickets.forget()
         become(users[kind], group)
         set_up_logs(process=name)
         try:
@@ -234,72 +223,6 @@ def _run_signer(installation: Installation, listener: socket.socket, users: dict
     server = SignerServer(listener, signer, names, maker.make_authority)
     _start(server.serve_forever)
     stopped.wait()
-
-
-def _run_radius(
-    installation: Installation,
-    radius: SharedPort,
-    accounting: SharedPort,
-    link: RadSecLink | None,
-    crew: Crew,
-    place: Place,
-) -> None:
-    store = installation.open_store()
-    decider = Decider(_find_countries(installation))
-    with store.read() as connection:
-        decider.refresh(connection)
-        known = authorities.load_authorities(connection)
-    keystore = installation.keystore.for_process("radius")
-    key = keystore.load_key("radius", "policy-server")
-    certificate = _find_server_certificate(installation, store, key, "radius")
-
-    def build_tls(chain: Chain) -> TLSContext:
-        return TLSContext(
-            chain=chain,
-            key=key,
-            trusted=[known[Authority.ISSUING], *_list_access_authorities(decider, known[Authority.ROOT])],
-            is_revoked=lambda certificate_der: _is_withdrawn(decider, certificate_der),
-        )
-
-    def unseal(gateway: Gateway, sealed: bytes) -> bytes:
-        return keystore.unseal(sealed, context=radius_secret_context(gateway.id))
-
-    sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
-    tls = TLSSide(certificate.load(), build_tls)
-    server = PolicyServer(decider, tls.context, unseal, place, sources)
-    server.load_gateways()
-    tls.serve(server.use_tls)
-    _start(certificate.keep, tls.use_chain, threading.Event())
-    recorder = Recorder(
-        store, decider, on_gateways_changed=server.load_gateways, on_authorities_changed=tls.use_authorities
-    )
-    radsec, radsec_accounting = (None, None) if link is None else link.open_ports(place.number)
-    accounting_port = AccountingPort(
-        accounting.open(place),
-        AccountingServer(store, server.askers.find, place),
-        store,
-        radsec_accounting,
-        looks_for_silence=place.number == 0,
-    )
-    port = radius.open(place)
-    shift = Shift(crew, place.number, port.steer)
-    process = RadiusProcess(port, server, recorder, accounting_port, radsec, shift=shift)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: process.stop())
-    gc.freeze()  # what is loaded now stays; to walk all of it again and again would hold up logins for 0.1 s each time
-    process.run()
-
-
-def _list_access_authorities(decider: Decider, root: x509.Certificate) -> list[x509.Certificate]:
-    """Those that the root signed. A row alone makes none: whoever writes to the database has not the root's key."""
-    found = []
-    for authority in decider.list_access_authorities():
-        try:
-            authority.verify_directly_issued_by(root)
-        except (InvalidSignature, ValueError, TypeError) as error:
-            log.error("access authority left out: the root did not sign it", error=repr(error))
-        else:
-            found.append(authority)
-    return found
 
 
 def _run_web_public(installation: Installation, http: socket.socket, https: socket.socket) -> None:
@@ -430,12 +353,6 @@ def _run_agents(installation: Installation, listener: socket.socket) -> None:
 def _find_server_certificate(installation: Installation, store: Store, key: PrivateKey, name: str) -> ServerCertificate:
     signer = SignerClient(installation.folder.signer_socket)
     return ServerCertificate(store, signer, key, name=name, clock=clock.now)
-
-
-def _is_withdrawn(decider: Decider, certificate_der: bytes) -> bool:
-    """Whether a certificate of ours is on hold or revoked. An unknown one is refused later, with its own reason."""
-    known = decider.find_certificate_by_fingerprint(hashlib.sha256(certificate_der).digest())
-    return known is not None and known.status is not CertificateStatus.VALID
 
 
 def build_https_context() -> ssl.SSLContext:

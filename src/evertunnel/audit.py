@@ -18,6 +18,7 @@ class Audit(StrEnum):
     USER_TOTP_ADD = "user:totp-add"
     USER_TOTP_CONFIRM = "user:totp-confirm"
     USER_TOTP_REMOVE = "user:totp-remove"
+    USER_PASSWORD_CHANGE = "user:password-change"  # noqa: S105
     USER_REPORT = "user:report"
     USER_DENY = "user:deny"
     USER_ALLOW = "user:allow"
@@ -51,6 +52,8 @@ class Audit(StrEnum):
     GATEWAY_CODE = "gateway:code"
     GATEWAY_ENROL = "gateway:enrol"
     GATEWAY_ENROL_REFUSED = "gateway:enrol-refused"
+    MSCHAPV2_ON = "mschapv2:on"
+    MSCHAPV2_OFF = "mschapv2:off"
     NETWORK_POLICY_ADD = "network-policy:add"
     NETWORK_POLICY_CHANGE = "network-policy:change"
     NETWORK_POLICY_REMOVE = "network-policy:remove"

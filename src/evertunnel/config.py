@@ -106,7 +106,8 @@ class Keys(_Section):
 class Config(_Section):
     """The whole file. Without `radius_workers` there are as many as cores that may be used.
 
-    New logins go to one of them while it has time left, or always to `all`.
+    New logins go to one of them while it has time left, or always to `all`. With `radius_resumption` a client may go on
+    with its TLS session of EAP-TLS within the hour, if it would be let in anew.
     Of one address, `radius_failures_per_minute` logins a gateway may fail before any proof. `country_database` is a
     MaxMind-format file; a relative path begins at the state folder. A change of policies that would end more
     than `cut_at_most_percent` of the live sessions asks first.
@@ -116,6 +117,7 @@ class Config(_Section):
     database_url: str = ""
     radius_workers: Annotated[int, Field(strict=True, ge=1, le=RADIUS_WORKERS_AT_MOST)] | None = None
     radius_workers_awake: Literal["needed", "all"] = "needed"
+    radius_resumption: bool = True
     radius_failures_per_minute: Annotated[int, Field(strict=True, ge=1)] = 60
     country_database: str = ""
     cut_at_most_percent: Annotated[int, Field(strict=True, ge=0, le=100)] = 20

@@ -79,6 +79,20 @@ class AuthenticationMethod(StrEnum):
     TOTP = "totp"
 
 
+class LoginMethod(StrEnum):
+    """How somebody proves who he is for a user tunnel. Network policies name these."""
+
+    EAP_TLS = "eap-tls"
+    PEAP_EAP_TLS = "peap-eap-tls"
+    EAP_MSCHAPV2 = "eap-mschapv2"
+    PEAP_EAP_MSCHAPV2 = "peap-eap-mschapv2"
+
+    @property
+    def by_password(self) -> bool:
+        """Whether a password is all that is proven: there is no certificate, and no device."""
+        return self in (LoginMethod.EAP_MSCHAPV2, LoginMethod.PEAP_EAP_MSCHAPV2)
+
+
 class Outcome(StrEnum):
     """How an attempt ended. FAILED is one that never came to a decision."""
 
@@ -145,6 +159,14 @@ class Reason(StrEnum):
     TERMS_OF_USE_NOT_ACCEPTED = "terms_of_use_not_accepted"
     ACCESS_CONTROL_UNKNOWN = "access_control_unknown"
     METHOD_REFUSED = "method_refused"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    MSCHAPV2_SWITCHED_OFF = "mschapv2_switched_off"
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105
+    PASSWORD_EXPIRED = "password_expired"  # noqa: S105
+    PASSWORD_CHANGE_FAILED = "password_change_failed"  # noqa: S105
+    OUTER_IDENTITY_MISMATCH = "outer_identity_mismatch"
+    CRYPTO_BINDING_MISSING = "crypto_binding_missing"
+    CRYPTO_BINDING_WRONG = "crypto_binding_wrong"
     TLS_FAILED = "tls_failed"
     CLIENT_STOPPED = "client_stopped"
     TOO_MANY_ROUNDS = "too_many_rounds"
@@ -312,3 +334,5 @@ class Session:
     remote_address: str = ""
     virtual_addresses: str = ""
     spis: str = ""
+    method: LoginMethod | None = None  # of a user tunnel
+    crypto_bound: bool | None = None  # of one within PEAP

@@ -15,9 +15,14 @@ _HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=2)
 
 def hash_password(password: str) -> str:
     """The string to keep. Raises InvalidInputError for a password too short to be one."""
+    verify_password(password)
+    return _HASHER.hash(password)
+
+
+def verify_password(password: str) -> None:
+    """Raise InvalidInputError unless a new password may be one."""
     if not _MINIMUM_LENGTH <= len(password) <= _MAXIMUM_LENGTH:
         raise InvalidInputError("a password is 8 to 1,024 characters long")
-    return _HASHER.hash(password)
 
 
 def check_password(password_hash: str | None, password: str) -> bool:

@@ -103,7 +103,7 @@ class Client:
         self.first_flight = self.first_flight or message
         self._in.write(message)
         self._advance()
-        self._outgoing = _cut(self._out.read(), self._fragment_bytes)
+        self._outgoing = cut(self._out.read(), self._fragment_bytes)
         return self._outgoing.pop(0)
 
     def _advance(self) -> None:
@@ -119,7 +119,7 @@ class Client:
             self.alert = error.reason or str(error)
 
 
-def _cut(message: bytes, size: int) -> list[bytes]:
+def cut(message: bytes, size: int) -> list[bytes]:
     """A message as EAP-TLS data, the first fragment with its length; an empty one is an empty answer."""
     if len(message) <= size:
         return [b"\0" + message]

@@ -16,6 +16,7 @@ from evertunnel.model import (
     CertificateKind,
     CertificateStatus,
     Decision,
+    LoginMethod,
     Outcome,
     PolicyResult,
     Reason,
@@ -63,6 +64,8 @@ def decide_tunnel(policies: Policies, facts: Facts, *, with_results: bool = True
             f"network policy {policy.name!r} demands a certificate with usage {wanted}",
             results,
         )
+    if facts.tunnel is TunnelKind.USER and (refusal := find_method_refusal(policy, facts)):
+        return _refuse(*refusal, results)
     evaluation = evaluate_access_policies(policies.access, build_sign_in(facts))
     if with_results:
         results.extend(evaluation.results)
@@ -176,6 +179,8 @@ def find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
     certificate = facts.certificate
     if facts.gateway is not None and not facts.gateway.enabled:
         return Reason.GATEWAY_DISABLED, f"the gateway {facts.gateway.name} is disabled or was removed"
+    if facts.tunnel is TunnelKind.USER and facts.method is not None and facts.method.by_password:
+        return (Reason.USER_UNKNOWN, "the user does not exist") if facts.user is None else None
     if facts.tunnel is None or certificate is None:
         return Reason.CERTIFICATE_UNKNOWN, "no certificate of ours was presented"
     if certificate.kind not in TUNNEL_KINDS[facts.tunnel]:
@@ -201,6 +206,17 @@ def find_certificate_refusal(facts: Facts) -> tuple[Reason, str] | None:
     return _find_assignment_refusal(facts, certificate)
 
 
+def find_method_refusal(policy: NetworkPolicy, facts: Facts) -> tuple[Reason, str] | None:
+    """What a policy that matches has against how the client of a user tunnel logs in."""
+    method = facts.method or LoginMethod.EAP_TLS
+    if method not in policy.methods:
+        allowed = ", ".join(policy.methods)
+        return Reason.METHOD_NOT_ALLOWED, f"network policy {policy.name!r} allows {allowed} and not {method.value}"
+    if facts.crypto_bound is False and not policy.without_crypto_binding:
+        return Reason.CRYPTO_BINDING_MISSING, f"network policy {policy.name!r} demands crypto-binding"
+    return None
+
+
 def _find_assignment_refusal(facts: Facts, certificate: Certificate) -> tuple[Reason, str] | None:
     """A certificate for somebody on a device counts while the device is there, a short-lived one while it is his."""
     short_lived = certificate.kind is CertificateKind.SHORT_LIVED
@@ -222,7 +238,8 @@ def find_network_policy(
         unmatched = find_unmatched_condition(policy, facts)
         if unmatched is None:
             result = "success" if policy.grant else "failure"
-            results.append(PolicyResult(policy.name, "network", result, "all conditions match"))
+            weak = f"; {policy.weakness}" if policy.weakness else ""
+            results.append(PolicyResult(policy.name, "network", result, f"all conditions match{weak}"))
             return policy
         results.append(PolicyResult(policy.name, "network", "notApplied", unmatched))
     return None

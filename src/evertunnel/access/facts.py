@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from evertunnel.access.fact_sources import rank_source
-from evertunnel.model import Certificate, Device, Fact, Gateway, TunnelKind, User
+from evertunnel.model import Certificate, Device, Fact, Gateway, LoginMethod, TunnelKind, User
 
 # The fact conditional access asks for with the control compliantDevice.
 COMPLIANT = "compliant"
@@ -54,6 +54,8 @@ class Facts:
     everything else does.
     `authentication_methods` (model.AuthenticationMethod) are those of the sign-in at `signed_in_at`, this one's or that
     of the short-lived certificate; empty when nobody signed in.
+    `method` is how the client of a user tunnel logs in; None where it is not known is EAP-TLS, which was all there was.
+    `crypto_bound` says whether PEAP bound its inner method to its tunnel; None while that is still to come.
     """
 
     at: datetime
@@ -72,6 +74,8 @@ class Facts:
     authentication_methods: tuple[str, ...] = ()
     signed_in_at: datetime | None = None
     sign_in: SignInFacts = _NOTHING_KNOWN
+    method: LoginMethod | None = None
+    crypto_bound: bool | None = None
 
 
 def judge_device_fact(

@@ -1,7 +1,7 @@
 """Network policies: ordered; the first whose conditions all match decides, as in NPS (reference: NPS 1.1, 1.3).
 
 Its permission grants or denies; when it grants, its settings must hold too (Allowed-Certificate-OID), and no
-later policy is tried.
+later policy is tried. Which methods a client may log in with is one of them, as in NPS (reference: NPS 1.4).
 
 A group of `groups` is of whom the tunnel belongs to: of the user for a user tunnel, of the device for a device tunnel.
 So a device in a group opens no tunnel for whoever uses it. A policy that denies matches either: whoever puts a
@@ -15,11 +15,15 @@ from typing import Any
 
 from evertunnel.access.documents import PolicyError, read_object, read_text, read_texts, refuse_unknown
 from evertunnel.access.facts import Facts
-from evertunnel.model import TunnelKind
+from evertunnel.model import LoginMethod, TunnelKind
 
 _CONDITIONS = ("tunnel", "users", "groups", "user_groups", "device_groups", "devices", "gateways")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
-_SETTINGS = ("allowed_certificate_oids", "session_timeout_seconds")
+_SETTINGS = (
+    "allowed_certificate_oids", "session_timeout_seconds", "authentication_methods", "without_crypto_binding",
+)  # fmt: skip
+# Where a policy names none: both prove the key of a certificate.
+USUAL_METHODS = (LoginMethod.EAP_TLS, LoginMethod.PEAP_EAP_TLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,13 @@ class NetworkPolicy:
     gateways: frozenset[str] = frozenset()
     allowed_certificate_oids: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    methods: tuple[LoginMethod, ...] = USUAL_METHODS
+    weakness: str = ""
+
+    @property
+    def without_crypto_binding(self) -> bool:
+        """Whether PEAP need not bind its inner method to its tunnel."""
+        return bool(self.settings.get("without_crypto_binding"))
 
 
 def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
@@ -56,6 +67,11 @@ def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
         not isinstance(timeout, int) or isinstance(timeout, bool) or not 60 <= timeout < 2**31
     ):
         raise PolicyError("$.settings.session_timeout_seconds", "must be a number of seconds, at least 60")
+    unbound = settings.get("without_crypto_binding", False)
+    if not isinstance(unbound, bool):
+        raise PolicyError("$.settings.without_crypto_binding", "must be true or false")
+    given = {} if timeout is None else {"session_timeout_seconds": timeout}
+    methods = _read_methods(settings)
     kinds = [kind.value for kind in TunnelKind]
     return NetworkPolicy(
         name=name,
@@ -71,8 +87,21 @@ def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
         devices=_read_named(conditions, "devices"),
         gateways=_read_named(conditions, "gateways"),
         allowed_certificate_oids=_read_oids(settings),
-        settings={} if timeout is None else {"session_timeout_seconds": timeout},
+        settings={**given, "without_crypto_binding": True} if unbound else given,
+        methods=methods,
+        weakness=find_weakness(settings),
     )
+
+
+def find_weakness(settings: Mapping[str, Any]) -> str:
+    """What in a policy's settings is weak, in words; empty when nothing is."""
+    weak = []
+    methods = settings.get("authentication_methods", ())
+    if any(method in methods for method in LoginMethod if method.by_password):
+        weak.append("MS-CHAPv2")
+    if settings.get("without_crypto_binding"):
+        weak.append("without crypto-binding")
+    return "weak: " + ", ".join(weak) if weak else ""
 
 
 def _read_named(conditions: Mapping[str, Any], name: str) -> frozenset[str]:
@@ -81,6 +110,20 @@ def _read_named(conditions: Mapping[str, Any], name: str) -> frozenset[str]:
         # An empty list reads like "nobody" and would match everybody.
         raise PolicyError(path, "is empty: name at least one, or leave the condition out to match all")
     return frozenset(read_texts(conditions.get(name), path))
+
+
+def _read_methods(settings: Mapping[str, Any]) -> tuple[LoginMethod, ...]:
+    path = "$.settings.authentication_methods"
+    if "authentication_methods" not in settings:
+        return USUAL_METHODS
+    texts = read_texts(settings["authentication_methods"], path)
+    if not texts:
+        raise PolicyError(path, "is empty: name at least one method, or leave the setting out for those by certificate")
+    known = [method.value for method in LoginMethod]
+    for index, text in enumerate(texts):
+        if text not in known:
+            raise PolicyError(f"{path}[{index}]", f"{text!r} is none of {', '.join(known)}")
+    return tuple(LoginMethod(text) for text in dict.fromkeys(texts))
 
 
 def _read_oids(settings: Mapping[str, Any]) -> frozenset[str]:

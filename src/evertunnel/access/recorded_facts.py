@@ -17,6 +17,7 @@ from evertunnel.model import (
     Device,
     Fact,
     Gateway,
+    LoginMethod,
     TunnelKind,
     User,
 )
@@ -26,6 +27,8 @@ _TUNNELS = {each.value: each for each in TunnelKind}
 _AUTHORITIES = {each.value: each for each in Authority}
 _KINDS = {each.value: each for each in CertificateKind}
 _STATUSES = {each.value: each for each in CertificateStatus}
+# What a record that says nothing of it means.
+_USUAL_METHODS = (None, LoginMethod.EAP_TLS)
 _SETS = frozenset({"roles", "terms_accepted"})
 _PLAIN = tuple(each.name for each in fields(SignInFacts) if each.name not in _SETS)
 
@@ -71,6 +74,8 @@ def encode_facts(facts: Facts) -> dict[str, Any]:
         found["signed_in"] = [_encode_time(facts.signed_in_at), *facts.authentication_methods]
     if facts.sign_in != _NOTHING:
         found["sign_in"] = _encode_sign_in(facts.sign_in)
+    if facts.method not in _USUAL_METHODS:
+        found["method"] = [facts.method, facts.crypto_bound]
     return found
 
 
@@ -78,6 +83,7 @@ def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str)
     """The same again. Whatever later versions leave out is unknown."""
     user, device, gateway, certificate = (found.get(name) for name in ("user", "device", "gateway", "certificate"))
     denials = found.get("denials") or ["", ""]
+    method, crypto_bound = found.get("method", (None, None))
     signed_in = found.get("signed_in")
     return Facts(
         at=at,
@@ -104,6 +110,8 @@ def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str)
         sign_in=_decode_sign_in(found["sign_in"]) if "sign_in" in found else _NOTHING,
         signed_in_at=_decode_time(signed_in[0]) if signed_in else None,
         authentication_methods=tuple(signed_in[1:]) if signed_in else (),
+        method=LoginMethod(method) if method else None,
+        crypto_bound=crypto_bound,
     )
 
 

@@ -1,17 +1,21 @@
-"""Somebody finished EAP-TLS, or failed to: decide, and record the attempt and the session it may open."""
+"""Somebody finished an EAP method, or failed to: decide, and record the attempt and the session it may open."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from evertunnel.access.facts import Facts
+from evertunnel.access.login_names import names_user
 from evertunnel.access.recorded_facts import encode_facts
 from evertunnel.actions.decide import Decider
 from evertunnel.model import (
     Attempt,
     AttemptKind,
+    AuthenticationMethod,
     Certificate,
     Decision,
     Gateway,
+    LoginMethod,
     Outcome,
     Reason,
     Session,
@@ -37,7 +41,11 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """What a gateway and a client said and proved. `certificate` is None when none of ours was proven."""
+    """What a gateway and a client said and proved. `certificate` is None when none of ours was proven.
+
+    `password_user_id` is who proved a password instead, at `proven_at`. `inner_identity` is what the client called
+    itself inside a tunnel, None where there was no tunnel; `crypto_bound` is as in access.facts.
+    """
 
     began_at: datetime
     gateway: Gateway
@@ -48,10 +56,15 @@ class LoginFacts:
     steps: tuple[Step, ...]
     duration_ms: float
     decided: Decided | None = None
+    method: LoginMethod | None = None
+    password_user_id: str | None = None
+    proven_at: datetime | None = None
+    inner_identity: str | None = None
+    crypto_bound: bool | None = None
 
 
 def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple[Facts, Decision]:
-    """The decision about a proven certificate, from the state in memory. Nothing is recorded."""
+    """The decision about a proven certificate or password, from the state in memory. Nothing is recorded."""
     # Looked up again: the login may have found its certificate before that was put on hold.
     certificate = decider.find_certificate_by_id(login.certificate.id) if login.certificate else None
     facts = decider.gather_facts(
@@ -60,11 +73,12 @@ def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple
         gateway=login.gateway,
         certificate=certificate,
         client_address=login.client_address,
+        login_method=login.method,
+        crypto_bound=login.crypto_bound,
+        **_describe_password(decider, login),
     )
-    if facts.user is not None and not _names(login.claimed_identity, facts.user.name):
-        detail = f"the client called itself {login.claimed_identity!r}; the certificate belongs to {facts.user.name}"
-        return facts, Decision(Outcome.REFUSED, Reason.IDENTITY_MISMATCH, detail)
-    return facts, decider.decide_tunnel(facts)
+    refusal = None if facts.user is None else _find_name_refusal(login, facts.user.name)
+    return facts, refusal or decider.decide_tunnel(facts)
 
 
 def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[Decision, Attempt]:
@@ -109,7 +123,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         reason=decision.reason,
         detail=decision.detail,
         gateway_id=login.gateway.id,
-        user_id=certificate.user_id if certificate else None,
+        user_id=certificate.user_id if certificate else login.password_user_id,
         device_id=certificate.device_id if certificate else None,
         certificate_id=certificate.id if certificate else None,
         claimed_identity=login.claimed_identity[:256],
@@ -117,6 +131,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         duration_ms=login.duration_ms,
         steps=login.steps,
         results=decision.results,
+        methods=() if login.password_user_id is None else (AuthenticationMethod.PASSWORD.value,),
         facts=encode_facts(facts) if facts is not None else None,
     )
 
@@ -135,16 +150,30 @@ def _build_session(attempt: Attempt, login: LoginFacts, now: datetime) -> Sessio
         certificate_id=attempt.certificate_id,
         attempt_id=attempt.id,
         remote_address=attempt.client_address,
+        method=login.method,
+        crypto_bound=login.crypto_bound,
     )
 
 
-def _names(claimed: str, name: str) -> bool:
-    """Whether an EAP identity names this user, or nobody (RFC 7542 2.4: anonymous@realm, @realm).
+def _describe_password(decider: Decider, login: LoginFacts) -> dict[str, Any]:
+    """Who proved a password: one factor, proven now. It says nothing of any device."""
+    if login.password_user_id is None:
+        return {}
+    return {
+        "user": decider.find_user(login.password_user_id),
+        "methods": (AuthenticationMethod.PASSWORD.value,),
+        "signed_in_at": login.proven_at,
+    }
 
-    Windows sends the principal name; DOMAIN\\user and host/name never belong to a user certificate of ours.
-    """
-    claimed = claimed.strip().casefold()
-    user, _, realm = claimed.partition("@")
-    if user in ("", "anonymous"):
-        return True if not realm else name.casefold().endswith(f"@{realm}")
-    return claimed == name.casefold()
+
+def _find_name_refusal(login: LoginFacts, user_name: str) -> Decision | None:
+    """What a client calls itself is this user or nobody, outside its tunnel and inside."""
+    claimed = login.claimed_identity if login.inner_identity is None else login.inner_identity
+    whose = "certificate belongs to" if login.password_user_id is None else "password is that of"
+    if not names_user(claimed, user_name):
+        detail = f"the client called itself {claimed!r}; the {whose} {user_name}"
+        return Decision(Outcome.REFUSED, Reason.IDENTITY_MISMATCH, detail)
+    if not names_user(login.claimed_identity, user_name):
+        detail = f"outside its tunnel the client called itself {login.claimed_identity!r}; the {whose} {user_name}"
+        return Decision(Outcome.REFUSED, Reason.OUTER_IDENTITY_MISMATCH, detail)
+    return None

@@ -19,7 +19,8 @@ from evertunnel.access.conditional.strengths import AuthenticationStrength
 from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts, SignInFacts
-from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
+from evertunnel.access.login_names import fold_login_name, list_login_names
+from evertunnel.access.network_policies import USUAL_METHODS, NetworkPolicy, compile_network_policy
 from evertunnel.access.told_facts import read_told_facts
 from evertunnel.actions.policy_names import (
     compile_location,
@@ -28,7 +29,18 @@ from evertunnel.actions.policy_names import (
     names_country,
 )
 from evertunnel.errors import InvalidInputError
-from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, Reason, TunnelKind, User
+from evertunnel.model import (
+    Authority,
+    Certificate,
+    Decision,
+    Device,
+    Gateway,
+    LoginMethod,
+    Outcome,
+    Reason,
+    TunnelKind,
+    User,
+)
 from evertunnel.pki.kinds import KINDS
 from evertunnel.storage import snapshot
 from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
@@ -73,6 +85,8 @@ class Decider:
         self._reading = ""
         # What has to be compiled again. Thousands of ranges take long and change seldom.
         self._due: set[str] = set()
+        self._offers: dict[str, tuple[LoginMethod, ...]] = {}
+        self._users_by_login_name: dict[str, str] | None = None
 
     @property
     def epoch(self) -> int:
@@ -86,6 +100,8 @@ class Decider:
         """
         try:
             changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
+            if changes.kinds:
+                self._offers, self._users_by_login_name = {}, None
             if changes.kinds & _KINDS:
                 self._compile(changes.kinds)
         except Exception:
@@ -114,6 +130,45 @@ class Decider:
     def find_user(self, user_id: str | None) -> User | None:
         """A user by id."""
         return self._snapshot.users.get(user_id) if user_id else None
+
+    def list_login_methods(self, gateway: Gateway) -> tuple[LoginMethod, ...]:
+        """What network policies that could match a user tunnel on a gateway allow: in their order, and in its own.
+
+        Who the client is nobody knows yet, so it says nothing of who may log in how. Never empty: somebody whom no
+        policy could grant is refused by the decision, which tells why.
+        """
+        found = self._offers.get(gateway.id)
+        if found is None:
+            allowed = dict.fromkeys(
+                method
+                for policy in self._policies.network
+                if policy.enabled and policy.grant and policy.tunnel is not TunnelKind.DEVICE
+                if not policy.gateways or gateway.id in policy.gateways
+                for method in policy.methods
+                if self._snapshot.mschapv2 or not method.by_password
+            )
+            found = self._offers[gateway.id] = tuple(allowed) or USUAL_METHODS
+        return found
+
+    def find_nt_hash(self, login_name: str) -> tuple[str, bytes, bool] | None:
+        """Of whoever calls himself that: user id, sealed NT hash, whether the password must be changed.
+
+        None when there is none, when MS-CHAPv2 is off, or when two users may call themselves that.
+        """
+        if not self._snapshot.mschapv2:
+            return None
+        if self._users_by_login_name is None:
+            self._users_by_login_name = self._index_login_names()
+        user_id = self._users_by_login_name.get(fold_login_name(login_name), "")
+        kept = self._snapshot.nt_hashes.get(user_id)
+        return None if kept is None else (user_id, *kept)
+
+    def _index_login_names(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for user in self._snapshot.users.values():
+            for name in list_login_names(user.name):
+                found[name] = "" if name in found else user.id
+        return found
 
     def find_device(self, device_id: str | None) -> Device | None:
         """A device by id."""
@@ -144,6 +199,8 @@ class Decider:
         established: bool = False,
         methods: tuple[str, ...] = (),
         signed_in_at: datetime | None = None,
+        login_method: LoginMethod | None = None,
+        crypto_bound: bool | None = None,
     ) -> Facts:
         """Everything known that bears on a request. User, device and sign-in come from the certificate unless given."""
         if certificate is not None:
@@ -171,12 +228,16 @@ class Decider:
             authentication_methods=methods,
             signed_in_at=signed_in_at,
             sign_in=self._gather_sign_in(client_address),
+            method=login_method,
+            crypto_bound=crypto_bound,
         )
         # Most know nothing more of anybody: then nothing is copied.
         return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
 
     def decide_tunnel(self, facts: Facts, *, with_results: bool = True) -> Decision:
         """May this tunnel come up, or stay up? With every policy's result only if somebody reads them."""
+        if facts.method is not None and facts.method.by_password and not self._snapshot.mschapv2:
+            return Decision(Outcome.REFUSED, Reason.MSCHAPV2_SWITCHED_OFF, "MS-CHAPv2 is switched off")
         return self._explain(decide_tunnel(self._policies, facts, with_results=with_results))
 
     def decide_certificate(self, facts: Facts) -> Decision:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from evertunnel.access.facts import Facts
 from evertunnel.actions.decide import Decider
-from evertunnel.model import Decision, SessionState, TunnelKind
+from evertunnel.model import AuthenticationMethod, Decision, LoginMethod, SessionState, TunnelKind
 from evertunnel.storage import effect_queue, sessions
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
@@ -19,7 +19,9 @@ def find_refusal(decider: Decider, row: AnyRow, *, now: datetime) -> Decision | 
 
 
 def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Facts:
-    """What is known of a live session now."""
+    """What is known of a live session now. Who logged in with a password did so when the session began."""
+    method = None if row.method is None else LoginMethod(row.method)
+    by_password = method is not None and method.by_password
     return decider.gather_facts(
         at=now,
         tunnel=TunnelKind(row.kind),
@@ -27,6 +29,11 @@ def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Fac
         certificate=decider.find_certificate_by_id(row.certificate_id),
         client_address=row.remote_address,
         established=True,
+        user=decider.find_user(row.user_id) if by_password else None,
+        methods=(AuthenticationMethod.PASSWORD.value,) if by_password else (),
+        signed_in_at=row.created_at if by_password else None,
+        login_method=method,
+        crypto_bound=row.crypto_bound,
     )
 
 

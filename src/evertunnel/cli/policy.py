@@ -7,6 +7,7 @@ import typer
 from evertunnel.cli import policy_access, policy_history, policy_locations, policy_strengths, policy_tests
 from evertunnel.cli.client import API
 from evertunnel.cli.cut import CUT
+from evertunnel.cli.mschapv2 import mschapv2
 from evertunnel.cli.output import demand, print_json, print_table, say
 from evertunnel.cli.replay import replay
 from evertunnel.cli.what_if import what_if
@@ -17,6 +18,7 @@ app.command("what-if")(what_if)
 app.command("history")(policy_history.show_history)
 app.command("diff")(policy_history.show_diff)
 app.command("rollback")(policy_history.roll_back)
+app.command("mschapv2")(mschapv2)
 policy_access.app.command("replay")(replay)
 app.add_typer(network_app, name="network")
 app.add_typer(policy_access.app, name="access")
@@ -57,6 +59,7 @@ def list_network(context: typer.Context, json: JSON = False) -> None:
                 "enabled": row["document"].get("enabled", True),
                 "conditions": _describe(row["document"].get("conditions", {}), row["names"]),
                 "settings": _describe(row["document"].get("settings", {}), {}),
+                "weak": row["weakness"],
             }
             for row in rows
         ],
@@ -67,6 +70,7 @@ def list_network(context: typer.Context, json: JSON = False) -> None:
             "enabled": "ENABLED",
             "conditions": "CONDITIONS",
             "settings": "SETTINGS",
+            "weak": "WEAK",
         },
         empty="No network policies, so nobody may connect. The usual ones: evertunnel policy set-up",
     )
@@ -95,6 +99,16 @@ def add_network(
         list[str] | None, typer.Option(help="Demand a certificate with one of these usages.")
     ] = None,
     session_timeout: Annotated[int | None, typer.Option(help="End the tunnel after so many seconds.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Allow this method, the first named is offered first: eap-tls, peap-eap-tls, eap-mschapv2 or "
+            "peap-eap-mschapv2; default: the first two. The others are weak and must be switched on."
+        ),
+    ] = None,
+    without_crypto_binding: Annotated[
+        bool, typer.Option("--without-crypto-binding", help="Take PEAP clients that cannot bind. Weak.")
+    ] = False,
     position: Annotated[int | None, typer.Option(help="Place in the order, from 1; default: last.")] = None,
     cut: CUT = False,
 ) -> None:
@@ -112,7 +126,12 @@ def add_network(
         "devices": device,
         "gateways": gateway,
     }
-    settings = {"allowed_certificate_oids": certificate_oid, "session_timeout_seconds": session_timeout}
+    settings = {
+        "allowed_certificate_oids": certificate_oid,
+        "session_timeout_seconds": session_timeout,
+        "authentication_methods": method,
+        "without_crypto_binding": without_crypto_binding or None,
+    }
     document = {
         "permission": "deny" if deny else "grant",
         "conditions": _list_given(conditions),

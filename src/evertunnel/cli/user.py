@@ -79,12 +79,16 @@ def change(
         str | None,
         typer.Option(help="Security identifier in the Windows domain, for new certificates; '' takes it away."),
     ] = None,
+    expire_password: Annotated[
+        bool, typer.Option("--expire-password", help="Have the next login with MS-CHAPv2 choose a new password.")
+    ] = False,
 ) -> None:
     """Change a user.
 
     Example: evertunnel user change alice@corp.example --disable
     """
-    body = {"password": read_password() if password else None, "enabled": enable, "sid": sid}
+    given = {"enabled": enable, "sid": sid, "expire_password": expire_password}
+    body = {"password": read_password() if password else None, **given}
     API(context).patch("users", name, body=body)
     say(f"Changed user {name}.")
 

@@ -214,9 +214,56 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         65,
     ),
     Reason.METHOD_REFUSED: Explanation(
-        "The client or the gateway wanted another authentication method than EAP-TLS.",
-        "Set the profile's authentication to EAP-TLS (smart card or other certificate).",
+        "The client or the gateway wanted an authentication method that no network policy of this gateway allows.",
+        "Set the profile's authentication to EAP-TLS or PEAP with a certificate inside, or name the method in a "
+        "network policy.",
         22,
+    ),
+    Reason.METHOD_NOT_ALLOWED: Explanation(
+        "The network policy that matches does not allow the method the client logged in with.",
+        "Set the client's profile to one of the methods in the detail, or make a policy that names this one with the "
+        "option --method of: evertunnel policy network add.",
+        66,
+    ),
+    Reason.MSCHAPV2_SWITCHED_OFF: Explanation(
+        "The client logged in with a password, and MS-CHAPv2 is switched off here.",
+        "Use EAP-TLS, or PEAP with a certificate inside. docs/authentication-methods.md says what switching it on "
+        "costs.",
+        66,
+    ),
+    Reason.PASSWORD_WRONG: Explanation(
+        "The user name or the password is wrong, or no NT hash is kept of this user: one is made when a password is "
+        "set while MS-CHAPv2 is switched on.",
+        "Set the password anew: evertunnel user change USER --password. Passwords of Active Directory cannot be "
+        "checked here.",
+        16,
+    ),
+    Reason.PASSWORD_EXPIRED: Explanation(
+        "The password must be changed, and the client did not offer to change it.",
+        "Log in with a client that asks for a new password, or set one: evertunnel user change USER --password.",
+        33,
+    ),
+    Reason.PASSWORD_CHANGE_FAILED: Explanation(
+        "The old password was right, and the new one could not be taken; the detail says why.",
+        "Choose another one, of 8 characters or more.",
+        17,
+    ),
+    Reason.OUTER_IDENTITY_MISMATCH: Explanation(
+        "Outside its PEAP tunnel the client called itself another user than inside it.",
+        "Set identity privacy in the client's profile to anonymous, or let it send its own name.",
+        23,
+    ),
+    Reason.CRYPTO_BINDING_MISSING: Explanation(
+        "The client did not bind the inner method to its PEAP tunnel, so somebody may stand between it and us.",
+        "Switch on Require Cryptobinding in the client's profile. A client that cannot do it needs a network policy "
+        "of its own with --without-crypto-binding, which is weak.",
+        302,
+    ),
+    Reason.CRYPTO_BINDING_WRONG: Explanation(
+        "The crypto-binding of the client does not fit its tunnel and its inner method: somebody may stand between it "
+        "and us.",
+        "Find out what terminates TLS between client and gateway before anything else.",
+        301,
     ),
     Reason.TLS_FAILED: Explanation(
         "The TLS handshake failed; the detail has the alert or the error.",

@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from evertunnel.actions.authenticate import Decided, LoginFacts
-from evertunnel.model import Certificate, Decision, Gateway, Step
+from evertunnel.actions.nt_hashes import NewPassword
+from evertunnel.model import Certificate, Decision, Gateway, LoginMethod, Step
 from evertunnel.protocols.eap.conversation import Accepted, Conversation
+from evertunnel.protocols.eap.methods.progress import Failed
 from evertunnel.protocols.radius.duplicates import Remembered
 from evertunnel.protocols.radius.packet import AccessRequest
 
 _MAXIMUM_STEPS = 64
+_METHODS = {method.value: method for method in LoginMethod}
 
 Address = tuple[str, int]
 
@@ -19,7 +22,8 @@ class Login:
     """One conversation and its story so far. `began_uptime` is seconds of a clock that never jumps.
 
     `proven` says that the key of `certificate` was proven; else it is only what was shown. `remembered` is our last
-    question, in case the gateway did not hear it; `decided` what came of the first look at policies.
+    question, in case the gateway did not hear it; `decided` what came of the first look at policies. Who proved a
+    password instead is `password_user_id`; `told` and `failed` are what is recorded of the method already.
     """
 
     gateway: Gateway
@@ -35,6 +39,12 @@ class Login:
     refusal: Decision | None = None
     remembered: "Remembered[Reply] | None" = None
     decided: Decided | None = None
+    password_user_id: str | None = None
+    proven_at: datetime | None = None
+    crypto_bound: bool | None = None
+    new_password: NewPassword | None = None
+    told: tuple[str, ...] = ()
+    failed: Failed | None = None
 
     def note(self, text: str, uptime: float) -> None:
         """Add a rung to the ladder; a client that goes on for ever does not fill our memory."""
@@ -59,6 +69,11 @@ class Login:
             steps=tuple(self.steps),
             duration_ms=(uptime - self.began_uptime) * 1000,
             decided=self.decided,
+            method=_METHODS.get(self.conversation.method_name),
+            password_user_id=self.password_user_id,
+            proven_at=self.proven_at,
+            inner_identity=self.conversation.inner_identity,
+            crypto_bound=self.crypto_bound,
         )
 
 

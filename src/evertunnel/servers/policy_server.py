@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -15,20 +16,21 @@ import structlog
 from evertunnel.actions.authenticate import Decided, decide_login
 from evertunnel.actions.decide import Decider
 from evertunnel.model import Decision, Gateway, Outcome, Reason
+from evertunnel.protocols.eap.contexts import EAPContexts
 from evertunnel.protocols.eap.conversation import (
     Accepted,
     Challenge,
-    Conversation,
     DecisionDue,
     MethodRefusedError,
     Refused,
+    ResumptionDue,
     State,
     TooManyRoundsError,
 )
-from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
+from evertunnel.protocols.eap.methods.progress import AnyFailure, Failed, MethodFailure, PasswordPeer
 from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
-from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
+from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import (
@@ -41,6 +43,7 @@ from evertunnel.protocols.radius.packet import (
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
 from evertunnel.rate_limit import RateLimits
 from evertunnel.servers.askers import Asker, Askers
+from evertunnel.servers.eap_methods import EAPMethods, note_method
 from evertunnel.servers.logins import STATUS_PER_SECOND, Address, Elsewhere, Exchange, Login, Reply, Verdict
 from evertunnel.servers.sources import Sources
 from evertunnel.servers.workers import ALONE, Place
@@ -56,7 +59,7 @@ _REMEMBERED_AT_MOST = 20_000
 _CROWDED_OUT_AT_MOST = 100
 _EAP_START_BYTES = 2  # an EAP-Message of no or two octets asks us to begin (RFC 3579 2.1)
 
-_FAILURE_REASONS = {
+_FAILURE_REASONS: dict[AnyFailure, Reason] = {
     TLSFailure.CERTIFICATE_MISSING: Reason.CERTIFICATE_MISSING,
     TLSFailure.CERTIFICATE_EXPIRED: Reason.CERTIFICATE_EXPIRED,
     TLSFailure.CERTIFICATE_FOREIGN: Reason.CERTIFICATE_FOREIGN,
@@ -65,7 +68,17 @@ _FAILURE_REASONS = {
     TLSFailure.KEY_NOT_PROVEN: Reason.KEY_NOT_PROVEN,
     TLSFailure.CLIENT_ALERT: Reason.TLS_FAILED,
     TLSFailure.PROTOCOL: Reason.TLS_FAILED,
+    MethodFailure.PASSWORD_WRONG: Reason.PASSWORD_WRONG,
+    MethodFailure.TOO_MANY_TRIES: Reason.TOO_MANY_FAILURES,
+    MethodFailure.PASSWORD_EXPIRED: Reason.PASSWORD_EXPIRED,
+    MethodFailure.PASSWORD_CHANGE_FAILED: Reason.PASSWORD_CHANGE_FAILED,
+    MethodFailure.BINDING_MISSING: Reason.CRYPTO_BINDING_MISSING,
+    MethodFailure.BINDING_WRONG: Reason.CRYPTO_BINDING_WRONG,
+    MethodFailure.CLIENT_REFUSED: Reason.TLS_FAILED,
 }
+
+# What a client may still mend within its login; if it says no more, that is why it failed.
+_MAY_BE_MENDED = (Reason.PASSWORD_WRONG, Reason.PASSWORD_EXPIRED, Reason.TOO_MANY_FAILURES)
 
 log = structlog.get_logger()
 
@@ -76,14 +89,14 @@ class PolicyServer:
     def __init__(
         self,
         decider: Decider,
-        tls: TLSContext,
+        methods: EAPMethods,
         unseal_secret: Callable[[Gateway, bytes], bytes],
         place: Place = ALONE,
         sources: Sources | None = None,
     ) -> None:
         self._decider = decider
         self._place = place
-        self._tls = tls
+        self._methods = methods
         self._unseal_secret = unseal_secret
         self._sources = sources or Sources()
         self.askers = Askers()
@@ -103,6 +116,7 @@ class PolicyServer:
         """
         self._awake = awake
         self._sources.share_with(awake)
+        self._methods.share_with(awake)
         if uptime is None or awake <= self._shared_by:
             self._take_part()
         else:
@@ -120,9 +134,9 @@ class PolicyServer:
         """Take the gateways the decider knows; one whose secret does not open is left out."""
         self.askers.load(self._decider.list_gateways(), self._unseal_secret)
 
-    def use_tls(self, tls: TLSContext) -> None:
+    def use_tls(self, contexts: EAPContexts) -> None:
         """Begin new logins with another certificate; those that are open go on with theirs. From any thread."""
-        self._tls = tls
+        self._methods.contexts = contexts
 
     def receive(
         self, data: bytes, source: Address, *, now: datetime, uptime: float
@@ -214,15 +228,15 @@ class PolicyServer:
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
     ) -> Login:
         packet_bytes = _bound_eap_bytes(request.find_integer(radius.FRAMED_MTU)) - _EAP_TLS_HEADER_BYTES
-        tls = self._tls
+        client_address = request.find_text(radius.CALLING_STATION_ID)[:64]
         login = Login(
             gateway=gateway,
             secret=secret,
-            conversation=Conversation(lambda: EAPTLS(tls, packet_bytes=packet_bytes)),
+            conversation=self._methods.begin(gateway, client_address, packet_bytes),
             began_at=now,
             began_uptime=uptime,
             unique_id=request.find_integer(radius.NAS_PORT) or 0,
-            client_address=request.find_text(radius.CALLING_STATION_ID)[:64],
+            client_address=client_address,
         )
         login.note(f"Access-Request from gateway {gateway.name}", uptime)
         return login
@@ -235,6 +249,7 @@ class PolicyServer:
                 if not request.has_eap_message:
                     return self._refuse(exchange, Reason.METHOD_REFUSED, "the gateway asked without EAP")
                 return self._challenge(exchange, conversation.start())
+            self._methods.uptime = exchange.uptime
             begins = conversation.state is State.WAITING_FOR_IDENTITY
             turn = conversation.receive(request.eap_message)
             if begins and not self._sources.may_begin(login, exchange.uptime):
@@ -246,10 +261,15 @@ class PolicyServer:
             return self._refuse(exchange, Reason.METHOD_REFUSED, str(error))
         except TooManyRoundsError as error:
             return self._refuse(exchange, Reason.TOO_MANY_ROUNDS, str(error))
-        if isinstance(turn, DecisionDue):
+        note_method(login, exchange.uptime)
+        if isinstance(turn, ResumptionDue):
+            turn = conversation.resume(granted=self._may_resume(exchange, turn.peer))
+        elif isinstance(turn, DecisionDue):
             turn = self._decide(exchange, turn)
         failed = turn.failed if isinstance(turn, Refused) else conversation.failed
-        if login.refusal is None and failed is not None:
+        mended = login.refusal is None or login.refusal.reason in _MAY_BE_MENDED
+        if failed is not None and failed is not login.failed and mended:
+            login.failed = failed
             # Known before the client answers our alert, which many never do.
             login.refusal = self._explain_failure(exchange, failed)
         match turn:
@@ -257,25 +277,59 @@ class PolicyServer:
                 return self._challenge(exchange, turn)
             case Accepted():
                 login.note("the client confirmed the end of the handshake", exchange.uptime)
+                self._take_accepted(login, turn, exchange.uptime)
                 return Verdict(login, exchange, exchange.uptime, conversation.fail(), accepted=turn)
             case Refused():
                 return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=login.refusal)
 
-    def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Refused:
+    def _may_resume(self, exchange: Exchange, peer: Peer) -> bool:
+        """Whether who proved this once would be let in now. If not, it proves it again, and is refused with the reason.
+
+        OpenSSL looks at nothing of a resumed session: neither at the certificate's authority nor at its end.
+        """
+        certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(peer.certificate_der))
+        if certificate is None or not self._methods.contexts.tls.trusts(peer.certificate_der):
+            return False
+        login = replace(exchange.login.facts(exchange.uptime), certificate=certificate)
+        _, decision = decide_login(self._decider, login, now=exchange.now)
+        return decision.granted
+
+    def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Accepted | Refused:
         """The key is proven. A no is said here, before any success; a yes is looked at again when it is recorded."""
         login = exchange.login
-        login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
-        login.proven = login.certificate is not None
-        login.note(f"{due.peer.version}: the client proved the key of its certificate", exchange.uptime)
+        if isinstance(due.peer, PasswordPeer):
+            login.password_user_id, login.proven_at, login.proven = due.peer.user_id, exchange.now, True
+            login.note("the client proved the password", exchange.uptime)
+        else:
+            login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
+            login.proven = login.certificate is not None
+            how = "resumed a session of" if due.peer.resumed else "proved the key of"
+            login.note(f"{due.peer.version}: the client {how} its certificate", exchange.uptime)
         facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
         login.decided = Decided(self._decider.epoch, facts, decision)
         if facts.user is not None:
-            login.note(f"the certificate belongs to {facts.user.name}", exchange.uptime)
+            whose = "the certificate belongs to" if login.password_user_id is None else "it is that of"
+            login.note(f"{whose} {facts.user.name}", exchange.uptime)
         if decision.granted:
-            return login.conversation.accept()
+            login.refusal = None  # a password that was wrong at first
+            return login.conversation.accept(
+                binding_required=not decision.settings.get("without_crypto_binding", False)
+            )
         login.refusal = decision
         login.note(decision.detail, exchange.uptime)
         return login.conversation.refuse(decision.detail)
+
+    def _take_accepted(self, login: Login, accepted: Accepted, uptime: float) -> None:
+        """What the end of a method says besides that it is complete."""
+        login.crypto_bound = accepted.bound
+        if accepted.bound is not None:
+            if login.decided is not None:
+                login.decided = replace(login.decided, facts=replace(login.decided.facts, crypto_bound=accepted.bound))
+            bound = "the inner method is bound to the tunnel" if accepted.bound else "without crypto-binding: weak"
+            login.note(bound, uptime)
+        if isinstance(accepted.peer, PasswordPeer) and accepted.peer.new_password is not None:
+            login.new_password = self._methods.prepare_password(accepted.peer.user_id, accepted.peer.new_password)
+            login.note("the client chose a new password", uptime)
 
     def _explain_failure(self, exchange: Exchange, failed: Failed) -> Decision:
         """Our reason for a handshake that failed. The key was not proven: the certificate is only what was shown."""

@@ -7,7 +7,7 @@ commit: the slower the disk, the larger the batch. Two threads cost more in hand
 import math
 import select
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import chain
 
 import structlog
@@ -48,13 +48,16 @@ class RadiusProcess:
         radsec: RadSecPort | None = None,
         *,
         shift: Shift | None = None,
+        do_round: Callable[[float], None] = lambda _uptime: None,
     ) -> None:
+        """`do_round` is called once a second between packets, with seconds of a clock that never jumps."""
         self._port = port
         self._server = server
         self._recorder = recorder
         self._accounting = accounting
         self._radsec = radsec
         self._shift = shift or Shift(Crew(1), 0, port.steer)
+        self._do_round = do_round
         self._packets = self._awake = 0
         self._committed_at = -math.inf
         self._stopping = False
@@ -154,4 +157,5 @@ class RadiusProcess:
         if used := self._server.askers.take_used():
             self._recorder.note_secrets(used, clock.now())
         self._expire_at = uptime + _EXPIRE_EVERY_SECONDS
+        self._do_round(uptime)
         return self._server.expire(uptime)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from evertunnel.protocols.eap import openssl
 
@@ -47,15 +47,11 @@ class RadSecContext:
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         openssl.use_groups(context, _GROUPS)
         openssl.use_signatures(context, _SIGNATURES)
-        openssl.trust_as_anchors(context)
+        openssl.use_anchors(context, trusted)
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)
-        store = context.get_cert_store()
-        for anchor in trusted:
-            if store is not None:
-                store.add_cert(crypto.X509.from_cryptography(anchor))
         self._judge = judge
         self._verify_handle = openssl.use_verify_callback(context, self._verify)
         self._context = context

@@ -10,6 +10,7 @@ import structlog
 
 from evertunnel.actions.authenticate import decide_login, record_failure, record_login
 from evertunnel.actions.decide import Decider
+from evertunnel.actions.nt_hashes import store_chosen_password
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Outcome, Reason
 from evertunnel.rate_limit import RateLimits
@@ -83,6 +84,7 @@ class Recorder:
         """
         changes = Changes()
         try:
+            self._store_passwords(verdicts, now)
             with self._store.write(now) as tx:
                 changes = self._decider.refresh(tx.connection, epoch=tx.epoch)
                 answered = [(verdict, self._record(tx, verdict)) for verdict in verdicts]
@@ -109,6 +111,14 @@ class Recorder:
                 if reply.verdict is not None:
                     reply.verdict.keep_sent(reply.data)
         return replies
+
+    def _store_passwords(self, verdicts: Sequence[Verdict], now: datetime) -> None:
+        """Those that clients chose and were told are theirs, apart: they raise the epoch that a grant holds still."""
+        for verdict in verdicts:
+            if verdict.login.new_password is not None:
+                with self._store.write(now) as tx:
+                    store_chosen_password(tx, verdict.login.new_password)
+                verdict.login.new_password = None
 
     def _tell(self, changes: Changes) -> None:
         if GATEWAY in changes.kinds:

@@ -245,4 +245,6 @@ def _build_row(session: Session) -> dict[str, Any]:
         "end_reason": "",
         "bytes_in": 0,
         "bytes_out": 0,
+        "method": session.method,
+        "crypto_bound": session.crypto_bound,
     }

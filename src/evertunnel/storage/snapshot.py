@@ -27,6 +27,7 @@ from evertunnel.storage.authorities import read_authority
 from evertunnel.storage.facts import read_fact
 from evertunnel.storage.gateways import read_gateway
 from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
+from evertunnel.storage.switches import MSCHAPV2, is_on
 from evertunnel.storage.tables import AnyRow
 
 _DAY_MICROSECONDS = 24 * 3600 * 1_000_000
@@ -42,6 +43,7 @@ AUTHENTICATION_STRENGTHS = "authentication strengths"
 CERTIFICATE = "certificate"
 GATEWAY = "gateway"
 ACCESS_AUTHORITY = "access authority"
+SWITCH = "switch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,9 @@ class Snapshot:
     parents: dict[str, set[str]] = field(default_factory=dict)
     # The certificates of the access authorities that are trusted, in DER.
     access_authorities: tuple[bytes, ...] = ()
+    # By user id, and whether the password has to be changed.
+    nt_hashes: dict[str, tuple[bytes, bool]] = field(default_factory=dict)
+    mschapv2: bool = False
     # How many certificates there may be before those that ended are looked for.
     certificates_at_most: int = field(default=0, compare=False)
 
@@ -107,7 +112,7 @@ class Changes:
 
 _NOTHING = Changes()
 _POLICIES = frozenset({NETWORK_POLICIES, ACCESS_POLICIES, NAMED_LOCATIONS, AUTHENTICATION_STRENGTHS})
-_EVERYTHING = Changes(_POLICIES | {GATEWAY, CERTIFICATE, ACCESS_AUTHORITY, *SubjectKind}, everybody=True)
+_EVERYTHING = Changes(_POLICIES | {GATEWAY, CERTIFICATE, ACCESS_AUTHORITY, SWITCH, *SubjectKind}, everybody=True)
 
 
 def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = None) -> Changes:
@@ -135,7 +140,7 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         changes = Changes(
             kinds=kinds,
             ids=frozenset(row.subject_id for row in rows),
-            everybody=bool(kinds & {*_POLICIES, GATEWAY, SubjectKind.GROUP}),
+            everybody=bool(kinds & {*_POLICIES, GATEWAY, SWITCH, SubjectKind.GROUP}),
         )
     snapshot.epoch = epoch
     return changes
@@ -147,6 +152,7 @@ def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     load_policies(connection, snapshot)
     _load_gateways(connection, snapshot)
     _load_access_authorities(connection, snapshot)
+    _load_switches(connection, snapshot)
 
 
 def _load_certificates(connection: Connection, snapshot: Snapshot) -> None:
@@ -183,6 +189,9 @@ def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[Any
         _load_strengths(connection, snapshot)
     if GATEWAY in ids:
         _load_gateways(connection, snapshot)
+    if SWITCH in ids:
+        _load_switches(connection, snapshot)
+        _load_people(connection, snapshot)  # with it come and go the NT hashes
     if ACCESS_AUTHORITY in ids:
         _load_access_authorities(connection, snapshot)
 
@@ -191,7 +200,7 @@ def _load_people(connection: Connection, snapshot: Snapshot) -> None:
     snapshot.parents = defaultdict(set)
     for row in connection.execute(select(tables.group_members)):
         snapshot.parents[row.member_id].add(row.group_id)
-    snapshot.users, snapshot.devices = {}, {}
+    snapshot.users, snapshot.devices, snapshot.nt_hashes = {}, {}, {}
     snapshot.denials, snapshot.device_facts, snapshot.user_facts = {}, {}, {}
     _load_users(connection, snapshot)
     _load_devices(connection, snapshot)
@@ -201,12 +210,16 @@ def _load_people(connection: Connection, snapshot: Snapshot) -> None:
 
 
 def _load_users(connection: Connection, snapshot: Snapshot, user_id: str | None = None) -> None:
-    statement = select(tables.users.c.id, tables.users.c.name, tables.users.c.enabled)
+    users = tables.users.c
+    statement = select(users.id, users.name, users.enabled, users.nt_hash_sealed, users.password_expired)
     if user_id is not None:
         snapshot.users.pop(user_id, None)
+        snapshot.nt_hashes.pop(user_id, None)
         statement = statement.where(tables.users.c.id == user_id)
     for row in connection.execute(statement):
         snapshot.users[row.id] = User(row.id, row.name, row.enabled, _find_groups(snapshot, row.id))
+        if row.nt_hash_sealed is not None:
+            snapshot.nt_hashes[row.id] = bytes(row.nt_hash_sealed), row.password_expired
 
 
 def _load_devices(connection: Connection, snapshot: Snapshot, device_id: str | None = None) -> None:
@@ -281,6 +294,10 @@ def _load_gateways(connection: Connection, snapshot: Snapshot) -> None:
         gateways[row.id] = read_gateway(row)
         sealed[row.id] = SealedGateway(row.radius_secret_sealed, row.gate_path_sealed, row.previous_secret_sealed)
     snapshot.gateways, snapshot.sealed = gateways, sealed
+
+
+def _load_switches(connection: Connection, snapshot: Snapshot) -> None:
+    snapshot.mschapv2 = is_on(connection, MSCHAPV2)
 
 
 def _load_access_authorities(connection: Connection, snapshot: Snapshot) -> None:

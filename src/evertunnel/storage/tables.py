@@ -97,6 +97,8 @@ users = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_at", UTCTime, nullable=False),
     Column("sid", Text),  # the security identifier in a Windows domain
+    Column("nt_hash_sealed", LargeBinary),  # only while MS-CHAPv2 is switched on
+    Column("password_expired", Boolean, nullable=False, server_default=false()),
     Index("ix_users_sid", "sid", unique=True),
 )
 
@@ -109,6 +111,15 @@ totp = Table(
     Column("added_at", UTCTime, nullable=False),
     Column("confirmed_at", UTCTime),
     Column("last_step", BigInteger),
+)
+
+# What an administrator switched on that is off otherwise.
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("switched_on_at", UTCTime, nullable=False),
+    Column("switched_on_by", Text, nullable=False),
 )
 
 groups = Table(
@@ -406,6 +417,8 @@ sessions = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("ends_at", UTCTime),  # earlier than strongSwan itself would end it
+    Column("method", Text),  # of a user tunnel; null is EAP-TLS
+    Column("crypto_bound", Boolean),  # of one within PEAP
     Index("ix_sessions_gateway_id_state", "gateway_id", "state"),
     Index("ix_sessions_user_id_state", "user_id", "state"),
     Index("ix_sessions_device_id_state", "device_id", "state"),

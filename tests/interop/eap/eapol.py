@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,26 +64,49 @@ class Supplicant:
         again: int = 0,
         server_name: str = "localhost",
         root_file: Path | None = None,
+        password: str = "unused",
+        inner: str = "",
+        anonymous: str = "",
+        outer_options: str = "",
+        inner_options: str = "",
+        framed_mtu: int | None = None,
+        seconds: int = 20,
+        fast_reauth: bool = True,
+        more: Sequence[str] = (),
     ) -> Outcome:
-        """One login, and `again` more after it. `pem` is key, certificate and chain; None is none."""
+        """One login, and `again` more after it. `pem` is key, certificate and chain; None is none.
+
+        `inner` is the method inside PEAP, `anonymous` the identity outside it.
+        """
         lines = [
             "key_mgmt=IEEE8021X",
             "eapol_flags=0",
             f"eap={method}",
             f'identity="{identity}"',
-            'password="unused"',
+            f'password="{password}"',
             f'ca_cert="{root_file or self._root_file}"',
             f'domain_match="{server_name}"',
-            f'phase1="{version}"',
+            f'phase1="{version} {outer_options}"',
             f"fragment_size={fragment_bytes}",
         ]
+        lines += more
+        if inner:
+            lines.append(f'phase2="auth={inner} {inner_options}"')
+        if anonymous:
+            lines.append(f'anonymous_identity="{anonymous}"')
         if pem is not None:
             pem_file = self._folder / "client.pem"
             pem_file.write_bytes(pem)
-            lines += [f'client_cert="{pem_file}"', f'private_key="{pem_file}"']
+            number = "2" if inner else ""
+            lines += [f'client_cert{number}="{pem_file}"', f'private_key{number}="{pem_file}"']
+            if inner:
+                lines += [f'ca_cert2="{root_file or self._root_file}"']
         configuration = self._folder / "eapol_test.conf"
-        configuration.write_text("network={\n" + "\n".join(lines) + "\n}\n", encoding="utf-8")
+        text = f"fast_reauth={int(fast_reauth)}\nnetwork={{\n" + "\n".join(lines) + "\n}\n"
+        configuration.write_text(text, encoding="utf-8")
         command = [BINARY, "-c", str(configuration), "-a", "127.0.0.1", "-p", str(self._port),
-                   "-s", self._secret.decode(), "-r", str(again), "-t", "20"]  # fmt: skip
+                   "-s", self._secret.decode(), "-r", str(again), "-t", str(seconds)]  # fmt: skip
+        if framed_mtu is not None:
+            command += ["-N", f"12:d:{framed_mtu}"]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
         return Outcome(done.returncode == 0 and done.stdout.rstrip().endswith("SUCCESS"), done.stdout)

@@ -55,11 +55,16 @@ def test_an_anonymous_identity_gets_in_as_its_certificates_owner(
 
 
 @VERSIONS
-def test_logging_in_again_is_a_full_login_each_time(
-    live: Live, supplicant: Supplicant, bob_pem: bytes, version: str, name: str
+@pytest.mark.parametrize("resumes", [True, False], ids=["resuming", "full"])
+def test_logging_in_again(
+    live: Live, supplicant: Supplicant, bob_pem: bytes, version: str, name: str, resumes: bool
 ) -> None:
-    outcome = supplicant.log_in(bob_pem, BOB, version=version, again=3)
+    """Each time is a login of its own, with keys of its own, whether or not it goes on with a session."""
+    options = f"tls_disable_session_ticket={0 if resumes else 1}"
+    outcome = supplicant.log_in(bob_pem, BOB, version=version, again=3, outer_options=options, fast_reauth=resumes)
     assert_in(outcome, name, logins=4)
-    assert set(outcome.resumed) == {"0"}
+    assert list(dict.fromkeys(outcome.resumed)) == (["0", "1"] if resumes else ["0"])
     attempts = live.list_attempts(4)
     assert len({attempt["session_id"] for attempt in attempts}) == 4
+    stories = [live.run("attempt", "show", attempt["id"]) for attempt in reversed(attempts)]
+    assert ["resumed a session" in story for story in stories] == [False, *[resumes] * 3]

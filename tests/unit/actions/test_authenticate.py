@@ -146,7 +146,7 @@ def test_no_certificate_is_refused(open_door: Installation) -> None:
 NAMES_OF_ALICE = ["alice@corp.example", "ALICE@CORP.EXAMPLE", " alice@corp.example ", "", "@corp.example",
                   "anonymous", "anonymous@corp.example", "Anonymous@CORP.example"]  # fmt: skip
 NAMES_OF_OTHERS = ["bob@corp.example", "alice", "alice@corp.example.evil", "alice@other.example", "@other.example",
-                   "anonymous@other.example", "CORP\\alice", "host/laptop1.corp.example", "alice@corp.example\x00",
+                   "anonymous@other.example", "EVIL\\alice", "host/laptop1.corp.example", "alice@corp.example\x00",
                    "anonymous@corp.example@x", "@example"]  # fmt: skip
 
 

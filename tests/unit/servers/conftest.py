@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from OpenSSL import SSL
 
 from evertunnel import clock
 from evertunnel.actions.decide import Decider
 from evertunnel.model import Authority, CertificateStatus
-from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.protocols.eap.contexts import EAPContexts, build_contexts
+from evertunnel.servers.eap_methods import EAPMethods
 from evertunnel.servers.logins import Elsewhere, Reply, Verdict
 from evertunnel.servers.policy_server import PolicyServer
 from evertunnel.servers.recorder import Recorder
+from evertunnel.servers.ticket_keys import TicketKeys
 from evertunnel.servers.tls_side import Chain, TLSSide
 from evertunnel.servers.workers import ALONE, Place
 from evertunnel.storage.gateways import radius_secret_context
@@ -86,27 +89,31 @@ class Scene:
         pem = options.pop("pem", (credential or self.alice).pem)
         return Client(root_pem=self.installation.root_pem, pem=pem, **options)
 
-    def build_tls(self, certificate: x509.Certificate) -> TLSContext:
+    def build_tls(self, certificate: x509.Certificate) -> EAPContexts:
         """The TLS side of a policy server that shows this certificate."""
         return self._build_tls([certificate, self.installation.authorities[Authority.ISSUING]])
 
-    def _build_tls(self, chain: Chain) -> TLSContext:
+    def _build_tls(
+        self, chain: Chain, tickets: SSL.Context | None = None, before: EAPContexts | None = None
+    ) -> EAPContexts:
         known = self.installation.authorities
-        return TLSContext(
+        return build_contexts(
             chain=chain,
             key=self.installation.server_key,
             trusted=[known[Authority.ISSUING], *self.decider.list_access_authorities()],
             is_revoked=self._is_withdrawn,
+            tickets=tickets,
+            before=before,
         )
 
     def _build_server(self, place: Place) -> PolicyServer:
         with self.installation.store.read() as connection:
             self.decider.refresh(connection)
         chain = [self.installation.server_certificate, self.installation.authorities[Authority.ISSUING]]
-        self.tls = TLSSide(chain, self._build_tls)
+        self.tls = TLSSide(chain, self._build_tls, TicketKeys(periods=2))
         server = PolicyServer(
             self.decider,
-            self.tls.context,
+            EAPMethods(self.decider, self.tls.contexts, self.unseal, self.seal),
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
@@ -115,6 +122,12 @@ class Scene:
         server.load_gateways()
         self.tls.serve(server.use_tls)
         return server
+
+    def unseal(self, sealed: bytes, context: str) -> bytes:
+        return self.installation.keystore.unseal(sealed, context=context)
+
+    def seal(self, secret: bytes, context: str) -> bytes:
+        return self.installation.keystore.seal(secret, context=context)
 
     def _is_withdrawn(self, der: bytes) -> bool:
         known = self.decider.find_certificate_by_fingerprint(hashlib.sha256(der).digest())

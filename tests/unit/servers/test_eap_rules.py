@@ -88,7 +88,7 @@ def test_a_conversation_begins_with_an_identity(scene: Scene, eap_type: int) -> 
     assert attempt.reason == Reason.TLS_FAILED
 
 
-@pytest.mark.parametrize("wanted", [b"\x1a", b"\x19\x1a", b"\0", b"", bytes(range(250))])
+@pytest.mark.parametrize("wanted", [b"\x1a", b"\x15\x1a", b"\0", b"", bytes(set(range(250)) - {25})])
 def test_a_nak_is_told_as_such(scene: Scene, wanted: bytes) -> None:
     answer = start_tls(scene)
     assert_ended(scene, answer, respond(answer, NAK, wanted), Reason.METHOD_REFUSED, "the client wants EAP type")
@@ -174,7 +174,7 @@ def test_no_accept_before_the_method_is_finished(scene: Scene, version: TLSVersi
         client.answer(answer.eap)
         assert (early.code == radius.ACCEPT) is client.done, "only our very last message may be answered by nothing"
         rounds += 1
-    assert rounds == (3 if version == TLS_12 else 4)
+    assert rounds == (3 if version == TLS_12 else 5)
 
 
 def test_tls_13_says_its_octet_only_after_every_check_has_passed(scene: Scene) -> None:
@@ -185,7 +185,7 @@ def test_tls_13_says_its_octet_only_after_every_check_has_passed(scene: Scene) -
     accepted = scene.new_client(version=TLS_13)
     scene.gateway.build_last_request(accepted)
     assert accepted.committed
-    assert scene.gateway.lines[-1] == "server: Access-Challenge, TLS encrypted"
+    assert scene.gateway.lines[-1] == "server: Access-Challenge, TLS last fragment"  # the tickets come before it
 
 
 @VERSIONS
@@ -207,14 +207,3 @@ def test_a_failure_is_an_alert_then_the_peers_answer_then_the_failure(scene: Sce
     assert peer == "gateway: Access-Request, TLS empty"
     assert end == "server: Access-Reject, Failure"
     assert client.alert
-
-
-@VERSIONS
-def test_a_tls_session_is_never_resumed(scene: Scene, version: TLSVersion) -> None:
-    first = scene.new_client(version=version)
-    assert scene.gateway.log_in(first).code == radius.ACCEPT
-    second = scene.new_client(context=first.context, resume=first.tls.session)
-    assert scene.gateway.log_in(second).code == radius.ACCEPT
-    assert second.tls.session_reused is False
-    stories = [attempt.story for attempt in scene.installation.list_attempts()]
-    assert all("proved the key of its certificate" in story for story in stories)

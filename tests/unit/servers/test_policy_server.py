@@ -27,7 +27,7 @@ def test_a_login_with_tls_12(scene: Scene) -> None:
         "gateway: Access-Request, TLS fragment",
         "server: Access-Challenge, TLS empty",
         "gateway: Access-Request, TLS last fragment",
-        "server: Access-Challenge, TLS change cipher spec",
+        "server: Access-Challenge, TLS handshake",
         "gateway: Access-Request, TLS empty",
         "server: Access-Accept, Success",
     ]
@@ -44,7 +44,9 @@ def test_a_login_with_tls_13(scene: Scene) -> None:
         "gateway: Access-Request, TLS empty",
         "server: Access-Challenge, TLS last fragment",
         "gateway: Access-Request, TLS change cipher spec",
-        "server: Access-Challenge, TLS encrypted",
+        "server: Access-Challenge, TLS fragment",
+        "gateway: Access-Request, TLS empty",
+        "server: Access-Challenge, TLS last fragment",
         "gateway: Access-Request, TLS empty",
         "server: Access-Accept, Success",
     ]

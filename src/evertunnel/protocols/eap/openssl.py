@@ -6,10 +6,11 @@ SHA-1 in it; a directly trusted issuing authority saves one signature check per 
 costs a tenth of a handshake in objects that nobody needs here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from OpenSSL import SSL
+from cryptography import x509
+from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
@@ -49,12 +50,14 @@ class ServerConnection:
 
     __slots__ = ("_incoming", "_outgoing", "_ssl")
 
-    def __init__(self, context: SSL.Context) -> None:
-        """Raises MemoryError: nothing of a peer's is in it yet."""
+    def __init__(self, context: SSL.Context, *, resumes: bool) -> None:
+        """Whether it `resumes` a session whose ticket the peer shows. Raises MemoryError, which is not its doing."""
         ssl = _lib.SSL_new(context._context)
         if ssl == _ffi.NULL:
             raise _take_error(MemoryError)
         self._ssl = _ffi.gc(ssl, _lib.SSL_free)
+        if not resumes:
+            _lib.SSL_set_options(ssl, SSL.OP_NO_TICKET)
         self._incoming, self._outgoing = _new_memory(), _new_memory()
         _lib.SSL_set_bio(ssl, self._incoming, self._outgoing)  # which frees them with the rest
         _lib.SSL_set_accept_state(ssl)
@@ -75,6 +78,17 @@ class ServerConnection:
         if _lib.SSL_write(self._ssl, data, len(data)) != len(data):
             raise _take_error(OpenSSLError)
 
+    def decrypt(self, data: bytes) -> bytes:
+        """Feed records of the peer and get what it said in them. Raises OpenSSLError, MemoryError."""
+        self._feed(data)
+        buffer = _ffi.new("char[]", _READ_BYTES)
+        plain = b""
+        while (count := _lib.SSL_read(self._ssl, buffer, _READ_BYTES)) > 0:
+            plain += _ffi.buffer(buffer, count)[:]
+        if _lib.SSL_get_error(self._ssl, count) == _lib.SSL_ERROR_WANT_READ:
+            return plain
+        raise _take_error(OpenSSLError)
+
     def take(self) -> bytes:
         """What is to be sent to the peer now."""
         buffer = _ffi.new("char[]", _READ_BYTES)
@@ -84,6 +98,16 @@ class ServerConnection:
             if count < _READ_BYTES:
                 break
         return taken
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the peer's ticket was taken: known as soon as its ClientHello was."""
+        return bool(_lib.SSL_session_reused(self._ssl))
+
+    def encode_peer_certificate(self) -> bytes:
+        """The leaf of the session as DER, empty when it has none. In a resumed one nobody has looked at it."""
+        certificate = _ffi.gc(_lib.SSL_get_peer_certificate(self._ssl), _lib.X509_free)
+        return _encode_certificate(certificate)
 
     def find_version(self) -> str:
         """Such as TLSv1.3."""
@@ -175,11 +199,18 @@ def use_signatures(context: SSL.Context, algorithms: str) -> None:
         raise ValueError(f"OpenSSL does not know the signature algorithms {algorithms}")
 
 
-def trust_as_anchors(context: SSL.Context) -> None:
-    """Let every certificate in the store end a chain, whether self-signed or not."""
-    parameters = _lib.SSL_CTX_get0_param(context._context)
-    if _lib.X509_VERIFY_PARAM_set_flags(parameters, _lib.X509_V_FLAG_PARTIAL_CHAIN) != 1:
-        raise ValueError("OpenSSL refused the partial-chain flag")
+def use_anchors(context: SSL.Context, anchors: Iterable[x509.Certificate]) -> crypto.X509Store:
+    """Trust these from now on and no others: each may end a chain, whether self-signed or not. Returns where they are.
+
+    Also of a Context that is in use already, which no thread may be speaking through at that moment.
+    """
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    for anchor in anchors:
+        store.add_cert(crypto.X509.from_cryptography(anchor))
+    _lib.X509_STORE_up_ref(store._store)
+    _lib.SSL_CTX_set_cert_store(context._context, store._store)  # which frees the one before
+    return store
 
 
 def _encode_certificate(certificate: Any) -> bytes:

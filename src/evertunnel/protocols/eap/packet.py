@@ -15,11 +15,20 @@ class Code(IntEnum):
 
 
 class Type(IntEnum):
-    """EAP types in use (RFC 3748 5, RFC 5216)."""
+    """EAP types in use (RFC 3748 5, RFC 5216, [MS-PEAP], draft-kamath-pppext-eap-mschapv2)."""
 
     IDENTITY = 1
     NAK = 3
     TLS = 13
+    PEAP = 25
+    MSCHAPV2 = 26
+    EXTENSIONS = 33  # inside PEAP only
+    EXPANDED = 254
+
+
+# Vendor 0 (the IETF's own types), type Nak; and one type of a list.
+_EXPANDED_NAK = bytes((0, 0, 0, 0, 0, 0, Type.NAK))
+_EXPANDED = struct.Struct("!B3sI")
 
 
 class EAPError(Exception):
@@ -45,6 +54,17 @@ def decode_response(message: bytes) -> Response:
         # A gateway puts fragments together, so a longer message is no padding but a lie.
         raise EAPError(f"EAP length {length} differs from the {len(message)} octets that came")
     return Response(identifier, message[4], message[5:])
+
+
+def decode_expanded_nak(data: bytes) -> list[int] | None:
+    """The types that an expanded Nak asks for; those of vendors are none we know (RFC 3748 5.3.2, 5.7).
+
+    None for any other expanded type: we never speak one.
+    """
+    if not data.startswith(_EXPANDED_NAK) or (len(data) - len(_EXPANDED_NAK)) % _EXPANDED.size:
+        return None
+    wanted = [_EXPANDED.unpack_from(data, at) for at in range(len(_EXPANDED_NAK), len(data), _EXPANDED.size)]
+    return [number for kind, vendor, number in wanted if kind == Type.EXPANDED and vendor == b"\0\0\0"]
 
 
 def encode_request(identifier: int, eap_type: int, data: bytes = b"") -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -15,16 +16,20 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # X25519 first: it is what Windows 11 and OpenSSL clients send a share for. P-256 and P-384 must be in it, or a
 # TLS 1.2 handshake with an ECDSA certificate on that curve finds no cipher.
-_GROUPS = "X25519:P-256:P-384"
+GROUPS = "X25519:P-256:P-384"
 # With what a client and its authorities may sign, and we: what keys of ours can do, and nothing with SHA-1. OpenSSL's
 # whole list takes as many octets as decide about a round trip.
-_SIGNATURES = (
+SIGNATURES = (
     "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:"
     "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 )
-_TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
+_SESSION_ID = b"T"  # EAP-TLS; it is in every ticket, where octets count
+# How long after a full handshake a client may go on with its session.
+RESUMABLE_SECONDS = 3600
+_VERIFIED_AT_MOST = 10_000
 
 
 class TLSFailure(StrEnum):
@@ -53,10 +58,11 @@ class TLSError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who finished a handshake: the leaf certificate whose key was proven."""
+    """Who finished a handshake: the leaf whose key was proven, or was when the session began that is `resumed`."""
 
     certificate_der: bytes
     version: str
+    resumed: bool = False
 
 
 class TLSContext:
@@ -70,38 +76,66 @@ class TLSContext:
         trusted: Sequence[x509.Certificate],
         is_revoked: Callable[[bytes], bool],
         maximum_version: int = SSL.TLS1_3_VERSION,
+        tickets: SSL.Context | None = None,
     ) -> None:
-        """`chain` is our leaf and then its issuers; `trusted` end chains; `is_revoked` is asked with a leaf's DER."""
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        """`chain` is our leaf and then its issuers; `trusted` end chains; `is_revoked` is asked with a leaf's DER.
+
+        With `tickets`, a Context whose keys seal them, sessions may be resumed.
+        """
+        context = tickets or SSL.Context(SSL.TLS_SERVER_METHOD)
+        self.tickets = tickets
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_max_proto_version(maximum_version)
-        context.set_cipher_list(_TLS_12_CIPHERS)
-        # A resumed handshake would skip the verify callback and with it the certificate.
+        context.set_cipher_list(TLS_12_CIPHERS)
+        # A resumed handshake skips the verify callback and with it the certificate: whoever resumes must ask.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_session_id(_SESSION_ID)
+        context.set_timeout(RESUMABLE_SECONDS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 17 kB less for each peer that is waited for
-        openssl.use_groups(context, _GROUPS)
-        openssl.use_signatures(context, _SIGNATURES)
-        openssl.trust_as_anchors(context)
-        context.use_certificate(chain[0])
-        for issuer in chain[1:]:
-            context.add_extra_chain_cert(issuer)
-        context.use_privatekey(key)
-        # The names of whom we trust are not sent, so that our first flight fits into one packet. Profiles say which
-        # certificate to choose (docs/decisions/0017, also on what is only read about Windows).
-        store = context.get_cert_store()
-        for anchor in trusted:
-            if store is not None:
-                store.add_cert(crypto.X509.from_cryptography(anchor))
+        openssl.use_groups(context, GROUPS)
+        openssl.use_signatures(context, SIGNATURES)
         self._is_revoked = is_revoked
         self._key_log_handle = openssl.use_key_log(context, self._keep_secret)
         self._verify_handle = openssl.use_verify_callback(context, self._verify)
+        for issuer in chain[1:]:
+            context.add_extra_chain_cert(issuer)
         self._context = context
+        self._key = key
+        self._verified: set[bytes] = set()
         self.handshaking: TLSHandshake | None = None
+        self.change(leaf=chain[0], trusted=trusted)
 
-    def new_handshake(self) -> "TLSHandshake":
+    def change(self, *, leaf: x509.Certificate, trusted: Sequence[x509.Certificate]) -> None:
+        """Show a leaf of the same issuers and trust these from now on, also to whom has begun; tickets stay good.
+
+        For the thread whose handshakes these are.
+        """
+        self._context.use_certificate(leaf)
+        self._context.use_privatekey(self._key)
+        # The names of whom we trust are not sent, so that our first flight fits into one packet. Profiles say which
+        # certificate to choose (docs/decisions/0017, also on what is only read about Windows).
+        self._store = openssl.use_anchors(self._context, trusted)
+        self._verified.clear()
+
+    def new_handshake(self, *, resumes: bool = True) -> "TLSHandshake":
         """Begin with a new peer. Costs memory; wait for its ClientHello first. Raises MemoryError."""
-        return TLSHandshake(self, openssl.ServerConnection(self._context))
+        return TLSHandshake(self, openssl.ServerConnection(self._context, resumes=resumes and self.tickets is not None))
+
+    def trusts(self, certificate_der: bytes) -> bool:
+        """Whether a leaf leads to an authority that is trusted now; its end is looked at the first time only."""
+        fingerprint = sha256(certificate_der).digest()
+        if fingerprint in self._verified:
+            return True
+        try:
+            leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, certificate_der)
+            crypto.X509StoreContext(self._store, leaf).verify_certificate()
+        except (crypto.X509StoreContextError, crypto.Error):
+            return False
+        if len(self._verified) >= _VERIFIED_AT_MOST:
+            self._verified.clear()
+        self._verified.add(fingerprint)
+        return True
 
     def _keep_secret(self, line: bytes) -> None:
         """NSS key log lines; one of them is needed to tell a refused TLS 1.3 peer why. Nothing is written anywhere."""
@@ -145,12 +179,19 @@ class TLSHandshake:
             raise self._failed(str(error)) from error
         finally:
             self._context.handshaking = None
+        if self.presented_der is None and self.is_resumed:
+            self.presented_der = self._connection.encode_peer_certificate() or None
         if complete:
             # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
             if self.presented_der is None:
                 raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
-            self.peer = Peer(self.presented_der, self._connection.find_version())
+            self.peer = Peer(self.presented_der, self._connection.find_version(), self.is_resumed)
         return self._connection.take()
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it goes on with a session of before, whose certificate is `presented_der`."""
+        return self._context.tickets is not None and self._connection.is_resumed
 
     def encrypt(self, data: bytes) -> bytes:
         """Application data for the peer, as TLS records."""
@@ -158,10 +199,13 @@ class TLSHandshake:
         return self._connection.take()
 
     def encode_access_denied(self) -> bytes:
-        """A fatal alert for a peer that was proven and refused. What `receive` returned must not be sent then."""
+        """A fatal alert for a peer that was proven and refused. What `receive` returned must not be sent then.
+
+        Empty where there is none to send: in TLS 1.2 a resumed session is under our keys before the peer's last word.
+        """
         assert self.peer is not None
         if self.peer.version == TLS_12:
-            return encode_plain_alert()
+            return b"" if self.peer.resumed else encode_plain_alert()
         cipher = self._connection.find_cipher()
         if self.server_secret is None or cipher is None:
             return b""

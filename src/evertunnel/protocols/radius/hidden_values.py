@@ -11,9 +11,10 @@ def encode_session_keys(
 ) -> list[tuple[int, bytes]]:
     """The two halves of an EAP MSK as MS-MPPE-Recv-Key and MS-MPPE-Send-Key.
 
-    The first 32 octets are what the gateway receives with (RFC 5216 2.3). `salts` are two different random
-    15-bit numbers; the top bit is set here.
+    The first 32 octets are what the gateway receives with (RFC 5216 2.3), of a shorter MSK the first half (RFC 3079,
+    RFC 2548 2.4.2). `salts` are two different random 15-bit numbers; the top bit is set here.
     """
+    half = min(32, len(master_session_key) // 2)
     if salts[0] == salts[1]:
         raise ValueError("the two salts of one packet must differ (RFC 2548 2.4.2)")
     return [
@@ -23,8 +24,8 @@ def encode_session_keys(
             hide_key(key, secret=secret, authenticator=request_authenticator, salt=salt),
         )
         for number, key, salt in (
-            (MS_MPPE_RECV_KEY, master_session_key[:32], salts[0]),
-            (MS_MPPE_SEND_KEY, master_session_key[32:64], salts[1]),
+            (MS_MPPE_RECV_KEY, master_session_key[:half], salts[0]),
+            (MS_MPPE_SEND_KEY, master_session_key[half : 2 * half], salts[1]),
         )
     ]
 

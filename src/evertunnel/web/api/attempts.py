@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from evertunnel.diagnosis.reasons import explain
-from evertunnel.model import Outcome, Reason, SubjectKind
+from evertunnel.model import AttemptKind, LoginMethod, Outcome, Reason, SubjectKind
 from evertunnel.storage import attempts, certificates, people
 from evertunnel.web.api.context import Context
 
@@ -57,11 +57,20 @@ def show(attempt: str, context: Context) -> dict[str, Any]:
             {"policy": policy, "kind": kind, "result": result, "detail": detail}
             for policy, kind, result, detail in story["policies"]
         ],
+        "login_method": _find_login_method(row, story),
         "authentication_methods": methods,
         "signed_in_at": signed_in_at if methods else None,
         "cause": explanation.cause,
         "fix": explanation.fix,
     }
+
+
+def _find_login_method(row: Any, story: dict[str, Any]) -> str | None:
+    """How a client of a user tunnel logged in; None where nothing came to a decision."""
+    facts = story.get("facts")
+    if row.kind != AttemptKind.USER_TUNNEL.value or facts is None:
+        return None
+    return str(facts.get("method", [LoginMethod.EAP_TLS.value])[0])
 
 
 def _describe(row: Any) -> dict[str, Any]:

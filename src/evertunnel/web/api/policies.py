@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
+from evertunnel.access.network_policies import find_weakness
 from evertunnel.actions import change_network_policies as network
 from evertunnel.actions.set_up_policies import set_up_policies
 from evertunnel.storage import tables
@@ -52,6 +53,7 @@ def list_network(context: Context) -> list[dict[str, Any]]:
                 "position": row.position,
                 "name": row.name,
                 "document": row.document,
+                "weakness": find_weakness(row.document.get("settings", {})),
                 "names": {key: names[key] for key in _list_texts(row.document) if key in names},
             }
             for row in rows

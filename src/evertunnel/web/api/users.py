@@ -42,6 +42,7 @@ class UserChange(BaseModel):
     password: str | None = None
     enabled: bool | None = None
     sid: str | None = None
+    expire_password: bool = False
 
 
 class NewName(BaseModel):
@@ -80,6 +81,8 @@ def list_users(context: Context) -> list[dict[str, Any]]:
                 "display_name": row.display_name,
                 "enabled": row.enabled,
                 "signs_in_here": row.password_hash is not None,
+                "mschapv2": row.nt_hash_sealed is not None,
+                "password_expired": row.password_expired,
                 "totp": _describe_totp(apps.get(row.id)),
                 "sid": row.sid,
                 "denied": denied.get(row.id),
@@ -96,6 +99,7 @@ def add(body: NewUser, context: Context, actor: Actor) -> dict[str, str]:
         body.name,
         display_name=body.display_name,
         password=body.password,
+        seal=context.seal,
         actor=actor,
         now=context.clock(),
     )
@@ -111,6 +115,8 @@ def change(name: str, body: UserChange, context: Context, actor: Actor) -> None:
         password=body.password,
         enabled=body.enabled,
         sid=body.sid,
+        expire_password=body.expire_password,
+        seal=context.seal,
         actor=actor,
         now=context.clock(),
     )

@@ -46,7 +46,7 @@ class House:
         return Client(root_pem=root_pem, pem=self.alice.pem if pem == b"" else pem, **options)
 
     def new_conversation(self, *, packet_bytes: int = 2_000) -> Conversation:
-        return Conversation(lambda: EAPTLS(self.context, packet_bytes=packet_bytes))
+        return Conversation(lambda *_: EAPTLS(self.context, packet_bytes=packet_bytes))
 
 
 @dataclass

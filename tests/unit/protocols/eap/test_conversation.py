@@ -193,7 +193,7 @@ def test_nothing_may_be_said_after_the_end(house: House) -> None:
 def test_what_ended_holds_no_tls_connection_any_more(house: House, version: TLSVersion, decide: Decide) -> None:
     made: list[weakref.ref[EAPTLS]] = []
 
-    def new_method() -> EAPTLS:
+    def new_method(*_: int) -> EAPTLS:
         method = EAPTLS(house.context, packet_bytes=1_000)
         made.append(weakref.ref(method))
         return method

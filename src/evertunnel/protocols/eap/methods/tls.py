@@ -10,12 +10,21 @@ Certificate .. Finished -->
          1.3: one octet 0x00 --       WAITING_FOR_LAST_ANSWER
 empty -->
      (keys, or failure)
+
+With a ticket of a session that may be resumed (RFC 5216 2.1.2, RFC 9190 2.1.3):
+
+ClientHello -->
+     (the session's certificate: the caller decides) WAITING_FOR_RESUMPTION
+     <-- ServerHello .. Finished --  WAITING_FOR_HANDSHAKE
+Finished -->
+     (the caller decides again)      WAITING_FOR_DECISION
+     <-- 1.3 only: one octet 0x00 -- WAITING_FOR_LAST_ANSWER
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
+from evertunnel.protocols.eap.methods.progress import Ask, Failed, Finished, Progress, Proven, Resuming
 from evertunnel.protocols.eap.packet import EAPError, Type
 from evertunnel.protocols.eap.stage import Stage
 from evertunnel.protocols.eap.tls_server import TLS_12, Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
@@ -27,45 +36,13 @@ class State(Enum):
     """What the method waits for."""
 
     WAITING_FOR_CLIENT_HELLO = auto()
+    WAITING_FOR_RESUMPTION = auto()
     WAITING_FOR_HANDSHAKE = auto()
     WAITING_FOR_DECISION = auto()
     WAITING_FOR_LAST_ANSWER = auto()
     WAITING_FOR_ALERT_ANSWER = auto()
     FINISHED = auto()
 
-
-@dataclass(slots=True)
-class Ask:
-    """Send this as the data of the next EAP-Request of the method."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """The peer proved the key of a certificate. Decide, then call `accept` or `refuse`."""
-
-    peer: Peer
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The method is complete. The first 64 octets of keying material are the MSK."""
-
-    peer: Peer
-    master_session_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The method is over and the peer has been told as much as it may know."""
-
-    failure: TLSFailure
-    detail: str
-    certificate_der: bytes | None
-
-
-Progress = Ask | Proven | Finished | Failed
 
 _ACKNOWLEDGEMENT = Ask(b"\x00")
 
@@ -74,10 +51,12 @@ class EAPTLS:
     """One peer's run of the method."""
 
     __slots__ = (
-        "__weakref__", "_context", "_finished", "_flight", "_handshake", "_incoming", "_outgoing", "_packet_bytes",
-        "failed", "state",
+        "__weakref__", "_context", "_finished", "_flight", "_handshake", "_hello", "_incoming", "_outgoing",
+        "_packet_bytes", "failed", "state",
     )  # fmt: skip
     type = Type.TLS
+    name = "eap-tls"
+    inner_identity = None
 
     def __init__(self, context: TLSContext, *, packet_bytes: int) -> None:
         """`packet_bytes` bounds the EAP-TLS data of one request."""
@@ -86,7 +65,7 @@ class EAPTLS:
         self._incoming = IncomingMessage()
         self._outgoing: OutgoingMessage | None = None
         self._handshake: TLSHandshake | None = None
-        self._flight = b""
+        self._hello = self._flight = b""
         self._finished: Finished | None = None
         self.failed: Failed | None = None  # set as soon as it is certain, before the peer was told
         self.state = State.WAITING_FOR_CLIENT_HELLO
@@ -102,6 +81,15 @@ class EAPTLS:
             case State.WAITING_FOR_HANDSHAKE:
                 return Stage.ANSWERING if self._incoming.began else Stage.CLIENT_HELLO
         return Stage.ENDING
+
+    def describe(self) -> tuple[str, ...]:
+        """Nothing: the caller hears of the peer itself."""
+        return ()
+
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether the peer may still ask for another method."""
+        return self.state is State.WAITING_FOR_CLIENT_HELLO
 
     def start(self) -> Ask:
         """The first request."""
@@ -129,7 +117,18 @@ class EAPTLS:
                 return self.failed
         raise EAPError(f"nothing may be sent while {self.state.name.lower().replace('_', ' ')}")
 
-    def accept(self) -> Ask:
+    def resume(self, *, granted: bool) -> Progress:
+        """Go on with the session, or begin as if there were none: then the peer hears why, if it is refused."""
+        if self.state is not State.WAITING_FOR_RESUMPTION:
+            raise EAPError("no session is to be resumed")
+        hello, self._hello = self._hello, b""
+        self.state = State.WAITING_FOR_HANDSHAKE
+        if granted:
+            return self._send(self._flight)
+        self._handshake = self._context.new_handshake(resumes=False)
+        return self._receive_handshake(hello)
+
+    def accept(self, *, binding_required: bool = True) -> Ask | Finished:  # noqa: ARG002  there is no tunnel to bind to
         """The decision was yes: finish the handshake so that the peer may know."""
         handshake, peer = self._end_handshake()
         self.state = State.WAITING_FOR_LAST_ANSWER
@@ -141,6 +140,9 @@ class EAPTLS:
             # RFC 9190 2.3: the context is the EAP type.
             key = handshake.export_key(b"EXPORTER_EAP_TLS_Key_Material", 128, bytes((self.type,)))
         self._finished = Finished(peer, key[:64])
+        if not self._flight:  # all was said before the peer's last word
+            self.state = State.FINISHED
+            return self._finished
         return self._send(self._flight)
 
     def refuse(self, detail: str) -> Ask | Failed:
@@ -163,7 +165,13 @@ class EAPTLS:
             raise EAPError("the first TLS message is not a ClientHello")
         self._handshake = self._context.new_handshake()
         self.state = State.WAITING_FOR_HANDSHAKE
-        return self._receive_handshake(message)
+        progress = self._receive_handshake(message)
+        if self._handshake is None or not self._handshake.is_resumed:
+            return progress
+        self.state, self._hello = State.WAITING_FOR_RESUMPTION, message
+        if self._handshake.presented_der is None:  # made without a certificate: it proves nobody
+            return self.resume(granted=False)
+        return Resuming(Peer(self._handshake.presented_der, "", resumed=True))
 
     def _receive_handshake(self, message: bytes) -> Progress:
         assert self._handshake is not None
@@ -183,8 +191,9 @@ class EAPTLS:
         assert self._finished is not None
         self.state = State.FINISHED
         if message:
-            certificate_der = self._finished.peer.certificate_der
-            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", certificate_der)
+            peer = self._finished.peer
+            assert isinstance(peer, Peer)
+            return Failed(TLSFailure.CLIENT_ALERT, "the client refused our last message", peer.certificate_der)
         return self._finished
 
     def _fail(self, failed: Failed, alert: bytes) -> Ask | Failed:
