@@ -85,7 +85,8 @@ class Decider:
         self._reading = ""
         # What has to be compiled again. Thousands of ranges take long and change seldom.
         self._due: set[str] = set()
-        self._offers: dict[str, tuple[LoginMethod, ...]] = {}
+        # By gateway and switch, with the policies they come from: another thread may compile new ones meanwhile.
+        self._offers: dict[tuple[str, bool], tuple[Policies, tuple[LoginMethod, ...]]] = {}
         self._users_by_login_name: dict[str, str] | None = None
 
     @property
@@ -101,7 +102,7 @@ class Decider:
         try:
             changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
             if changes.kinds:
-                self._offers, self._users_by_login_name = {}, None
+                self._users_by_login_name = None
             if changes.kinds & _KINDS:
                 self._compile(changes.kinds)
         except Exception:
@@ -137,18 +138,19 @@ class Decider:
         Who the client is nobody knows yet, so it says nothing of who may log in how. Never empty: somebody whom no
         policy could grant is refused by the decision, which tells why.
         """
-        found = self._offers.get(gateway.id)
-        if found is None:
+        policies, passwords = self._policies, self._snapshot.mschapv2
+        found = self._offers.get((gateway.id, passwords))
+        if found is None or found[0] is not policies:
             allowed = dict.fromkeys(
                 method
-                for policy in self._policies.network
+                for policy in policies.network
                 if policy.enabled and policy.grant and policy.tunnel is not TunnelKind.DEVICE
                 if not policy.gateways or gateway.id in policy.gateways
                 for method in policy.methods
-                if self._snapshot.mschapv2 or not method.by_password
+                if passwords or not method.by_password
             )
-            found = self._offers[gateway.id] = tuple(allowed) or USUAL_METHODS
-        return found
+            found = self._offers[gateway.id, passwords] = policies, tuple(allowed) or USUAL_METHODS
+        return found[1]
 
     def find_nt_hash(self, login_name: str) -> tuple[str, bytes, bool] | None:
         """Of whoever calls himself that: user id, sealed NT hash, whether the password must be changed.
