@@ -76,12 +76,7 @@ def run_radius(installation: Installation, shared: Shared, place: Place) -> None
 
     sources = Sources(failures_per_minute=installation.config.radius_failures_per_minute)
     tls = TLSSide(certificate.load(), build_tls, shared.tickets)
-    methods = EAPMethods(
-        decider,
-        tls.contexts,
-        lambda sealed, context: keystore.unseal(sealed, context=context),
-        lambda secret, context: keystore.seal(secret, context=context),
-    )
+    methods = EAPMethods(decider, tls.contexts, keystore.unseal, keystore.seal)
     server = PolicyServer(decider, methods, unseal, place, sources)
     server.load_gateways()
     tls.serve(server.use_tls)

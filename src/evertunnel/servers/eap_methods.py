@@ -1,13 +1,13 @@
 """Which EAP methods a login is offered, and what each of them is made with."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import structlog
 
 from evertunnel.actions.decide import Decider
-from evertunnel.actions.nt_hashes import NewPassword, Seal, find_objection, prepare_password
+from evertunnel.actions.nt_hashes import NewPassword, find_objection, prepare_password
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Gateway, LoginMethod
 from evertunnel.protocols.eap.contexts import EAPContexts
@@ -42,13 +42,15 @@ log = structlog.get_logger()
 class EAPMethods:
     """Begins conversations. `uptime` is that of the packet being looked at, which its owner keeps up to date."""
 
-    def __init__(self, decider: Decider, contexts: EAPContexts, unseal: Seal, seal: Seal) -> None:
-        """`unseal` and `seal` are of NT hashes, with the context each is bound to."""
+    def __init__(
+        self, decider: Decider, contexts: EAPContexts, unseal: Callable[..., bytes], seal: Callable[..., bytes]
+    ) -> None:
+        """`unseal` and `seal` are those of a keystore, for NT hashes."""
         self._decider = decider
         self._unseal, self._seal = unseal, seal
         self._tries = RateLimits(per_second=_TRIES_PER_MINUTE / 60, burst=_TRIES_PER_MINUTE)
         # Of nobody: opened and tried as somebody's is, so that it takes as long.
-        self._nobody = seal(secrets.token_bytes(NT_HASH_BYTES), nt_hash_context(""))
+        self._nobody = seal(secrets.token_bytes(NT_HASH_BYTES), context=nt_hash_context(""))
         self.contexts = contexts
         self.uptime = 0.0
 
@@ -71,7 +73,7 @@ class EAPMethods:
         key = gateway.id, name_source(client_address), user_id or name.strip().casefold()
         may_try = self._tries.allows(key, self.uptime)
         try:
-            nt_hash = self._unseal(sealed, nt_hash_context(user_id))
+            nt_hash = self._unseal(sealed, context=nt_hash_context(user_id))
         except UnavailableError as error:
             log.error("an NT hash does not open", user=user_id, error=str(error))
             return StoredPassword("", secrets.token_bytes(NT_HASH_BYTES))
@@ -81,7 +83,7 @@ class EAPMethods:
 
     def prepare_password(self, user_id: str, password: str) -> NewPassword:
         """What to store of a password that a user chose. Raises UnavailableError."""
-        return prepare_password(user_id, password, self._seal)
+        return prepare_password(user_id, password, lambda secret, context: self._seal(secret, context=context))
 
 
 class _Offer:

@@ -113,7 +113,9 @@ class Scene:
         self.tls = TLSSide(chain, self._build_tls, TicketKeys(periods=2))
         server = PolicyServer(
             self.decider,
-            EAPMethods(self.decider, self.tls.contexts, self.unseal, self.seal),
+            EAPMethods(
+                self.decider, self.tls.contexts, self.installation.keystore.unseal, self.installation.keystore.seal
+            ),
             lambda gateway, sealed: self.installation.keystore.unseal(
                 sealed, context=radius_secret_context(gateway.id)
             ),
@@ -122,9 +124,6 @@ class Scene:
         server.load_gateways()
         self.tls.serve(server.use_tls)
         return server
-
-    def unseal(self, sealed: bytes, context: str) -> bytes:
-        return self.installation.keystore.unseal(sealed, context=context)
 
     def seal(self, secret: bytes, context: str) -> bytes:
         return self.installation.keystore.seal(secret, context=context)
