@@ -20,17 +20,20 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts, SignInFacts
 from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy
+from evertunnel.access.own_tunnel import GRACE, OwnTunnel
 from evertunnel.access.told_facts import read_told_facts
 from evertunnel.actions.policy_names import (
     compile_location,
     compile_stored_policy,
     compile_stored_strength,
+    demands_own_tunnel,
     names_country,
 )
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import Authority, Certificate, Decision, Device, Gateway, Reason, TunnelKind, User
 from evertunnel.pki.kinds import KINDS
 from evertunnel.storage import snapshot
+from evertunnel.storage.own_tunnels import OwnTunnels
 from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
 
 _USAGES = {kind: frozenset(usage.dotted_string for usage in rules.usages) for kind, rules in KINDS.items()}
@@ -43,6 +46,7 @@ _KINDS = frozenset(
     }
 )
 _NOTHING_KNOWN = SignInFacts()
+_NO_TUNNELS = OwnTunnels()
 
 # The country of an address: its code, NO_COUNTRY if it was looked for in vain, None if that cannot be told.
 FindCountry = Callable[[IPv4Address | IPv6Address], str | None]
@@ -63,8 +67,9 @@ class Decider:
 
     def __init__(self, find_country: FindCountry | None = None, *, always: bool = False) -> None:
         self._find_country = find_country
-        self._always_finds_country = always
+        self._always_finds = always
         self._asks_for_country = False
+        self._asks_for_tunnels = always
         self._locations: dict[str, NamedLocation] = {}
         self._strengths: dict[str, AuthenticationStrength] = {}
         self._snapshot = Snapshot()
@@ -88,6 +93,7 @@ class Decider:
             changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
             if changes.kinds & _KINDS:
                 self._compile(changes.kinds)
+                snapshot.follow_own_tunnels(connection, self._snapshot, wanted=self._asks_for_tunnels)
         except Exception:
             self._snapshot.epoch = 0  # half of it may be in: next time all is read afresh
             self._due = set(_KINDS)
@@ -171,6 +177,7 @@ class Decider:
             authentication_methods=methods,
             signed_in_at=signed_in_at,
             sign_in=self._gather_sign_in(client_address),
+            own_tunnel=self._find_own_tunnel(device, at, established=established),
         )
         # Most know nothing more of anybody: then nothing is copied.
         return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
@@ -192,10 +199,18 @@ class Decider:
         return self._policies
 
     def _gather_sign_in(self, client_address: str) -> SignInFacts:
-        if not (self._asks_for_country or self._always_finds_country) or self._find_country is None:
+        if not (self._asks_for_country or self._always_finds) or self._find_country is None:
             return _NOTHING_KNOWN
         address = read_address(client_address)
         return _NOTHING_KNOWN if address is None else SignInFacts(country=self._find_country(address))
+
+    def _find_own_tunnel(self, device: Device | None, at: datetime, *, established: bool) -> OwnTunnel | None:
+        known = self._snapshot.own_tunnels
+        if known is None or device is None:
+            return None
+        tunnels = known.get(device.id, _NO_TUNNELS)
+        changed_at = tunnels.changed_at
+        return OwnTunnel(tunnels.addresses, established and changed_at is not None and at - changed_at < GRACE)
 
     def _find_denial(self, subject_id: str | None, at: datetime) -> str:
         for denial in self._snapshot.denials.get(subject_id or "", ()):
@@ -213,6 +228,7 @@ class Decider:
         self._reading = ""
         self._policies = Policies()  # whatever happens below, what stood before counts no longer
         self._asks_for_country = False
+        self._asks_for_tunnels = self._always_finds
         self._due |= changed
         known = self._snapshot
         policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
@@ -237,6 +253,11 @@ class Decider:
             self._broken_policy = ""
             self._asks_for_country = any(
                 policy.state is not State.OFF and names_country(policy) for policy in policies[1]
+            )
+            self._asks_for_tunnels = (
+                self._always_finds
+                or any(policy.device_tunnel for policy in policies[0])
+                or any(demands_own_tunnel(policy) for policy in policies[1])
             )
 
     def _compile_all(

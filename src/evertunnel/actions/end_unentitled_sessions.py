@@ -1,6 +1,7 @@
 """End live sessions that would not be granted now: lost compliance, a policy switched on, a user disabled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from dataclasses import replace
 from datetime import datetime
 
 from evertunnel.access.facts import Facts
@@ -12,9 +13,15 @@ from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
 
 
-def find_refusal(decider: Decider, row: AnyRow, *, now: datetime) -> Decision | None:
-    """Why a live session would not be granted now, if so. Reads nothing but the state in memory."""
-    decision = decider.decide_tunnel(gather_session_facts(decider, row, now=now), with_results=False)
+def find_refusal(decider: Decider, row: AnyRow, *, now: datetime, lately: Set[str] = frozenset()) -> Decision | None:
+    """Why a live session would not be granted now, if so. Reads nothing but the state in memory.
+
+    `lately`: devices some tunnel of which moves in this very transaction.
+    """
+    facts = gather_session_facts(decider, row, now=now)
+    if row.device_id in lately and facts.own_tunnel is not None:
+        facts = replace(facts, own_tunnel=replace(facts.own_tunnel, lately=True))
+    decision = decider.decide_tunnel(facts, with_results=False)
     return None if decision.granted else decision
 
 
@@ -30,16 +37,18 @@ def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Fac
     )
 
 
-def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[AnyRow]) -> list[str]:
+def end_unentitled_sessions(
+    tx: Transaction, decider: Decider, rows: Iterable[AnyRow], *, lately: Set[str] = frozenset()
+) -> list[str]:
     """Decide every session of `rows` again; mark those refused as ending and queue their cut. Returns their ids.
 
-    The decider must have been refreshed in this very transaction.
+    The decider must have been refreshed in this very transaction. `lately` as `find_refusal` has it.
     """
     ended = []
     for row in rows:
         if row.state == SessionState.ENDING.value:
             continue
-        decision = find_refusal(decider, row, now=tx.now)
+        decision = find_refusal(decider, row, now=tx.now, lately=lately)
         if decision is None:
             continue
         sessions.mark_ending(tx, [row.id], decision.reason.value)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from evertunnel.access.conditional.grant_controls import OWN_TUNNEL_CONTROL
 from evertunnel.access.conditional.location_condition import Locations
 from evertunnel.access.conditional.locations import NamedLocation, compile_named_location
 from evertunnel.access.conditional.policies import AccessPolicy, compile_access_policy
@@ -50,6 +51,11 @@ def names_country(policy: AccessPolicy) -> bool:
         if isinstance(condition, Locations)
         for location in (*condition.include, *condition.exclude)
     )
+
+
+def demands_own_tunnel(policy: AccessPolicy) -> bool:
+    """Whether a policy, on or not, demands the device's own tunnel."""
+    return policy.grant is not None and any(each.name == OWN_TUNNEL_CONTROL for each in policy.grant.controls)
 
 
 def _name(kind: ObjectKind, resolved: Mapping[str, str], by_id: Mapping[str, _Object]) -> Mapping[str, _Object]:

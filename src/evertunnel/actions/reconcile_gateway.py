@@ -78,12 +78,13 @@ def reconcile_gateway(
     live = sessions.list_live_of_gateway(tx.connection, gateway.id)
     by_spis = {row.spis: row for row in live if row.spis}
     seen: dict[str, ListedTunnel] = {}
+    lately: set[str] = set()
     for tunnel in listed:
         row = by_spis.get(tunnel.report.spis)
         if row is not None:
             seen[row.id] = tunnel
             if row.remote_address != tunnel.report.remote_address:
-                sessions.update_session(tx, row.id, remote_address=tunnel.report.remote_address)
+                lately |= sessions.move_session(tx, row.id, tunnel.report.remote_address)
             if tunnel.fault is not None:
                 sessions.mark_ending(tx, [row.id], tunnel.fault)
             if tunnel.fault is not None or row.state == SessionState.ENDING.value:
@@ -104,7 +105,7 @@ def reconcile_gateway(
             cut.append(tunnel.report.unique_id)
     _close_missing(tx, [row for row in live if row.id not in doubtful], seen)
     sessions.store_traffic(tx, {row_id: (tunnel.bytes_in, tunnel.bytes_out) for row_id, tunnel in seen.items()})
-    end_unentitled_sessions(tx, decider, sessions.list_live_of_gateway(tx.connection, gateway.id))
+    end_unentitled_sessions(tx, decider, sessions.list_live_of_gateway(tx.connection, gateway.id), lately=lately)
     return cut
 
 

@@ -425,6 +425,15 @@ sessions = Table(
     Index("ix_sessions_device_id_state", "device_id", "state"),
 )
 
+# Devices whose own tunnels or user tunnels moved or ended a moment ago, while a policy asks for that. The first change
+# stays until its moment is over.
+own_tunnel_changes = Table(
+    "own_tunnel_changes",
+    metadata,
+    Column("device_id", Text, primary_key=True),
+    Column("changed_at", UTCTime, nullable=False),
+)
+
 denials = Table(
     "denials",
     metadata,

@@ -23,6 +23,9 @@ from evertunnel.model import Reason
 
 PATH = "$.grantControls"
 _FIELDS = ("operator", "builtInControls", "customAuthenticationFactors", "termsOfUse", "authenticationStrength")
+# Those met by what somebody told of the device, so that it matters who.
+OWN_TUNNEL_CONTROL = "deviceTunnel"
+TOLD_CONTROLS = ("compliantDevice", "domainJoinedDevice")
 _LEGACY = "a legacy client proves nothing"
 
 
@@ -108,6 +111,12 @@ def _judge_device(known: Known, what: str) -> tuple[bool, str]:
     return False, f"device is not {'known to be ' if known.value is None else ''}{what} ({known.source})"
 
 
+def _judge_own_tunnel(sign_in: SignIn) -> tuple[bool, str]:
+    if not sign_in.tunnel:
+        return True, "the device's own tunnel is asked for when the user tunnel comes up"
+    return bool(sign_in.own_tunnel.value), sign_in.own_tunnel.source
+
+
 def _judge_password_change(sign_in: SignIn) -> tuple[bool, str]:
     if sign_in.password_changed:
         return True, "the password was changed"
@@ -136,16 +145,27 @@ _CONTROLS: Mapping[str, Control] = {
         _build_unevaluable("riskRemediation", 50131, 9, "we have no means to remediate a risk"),
     )
 }
-_TERMS_RANK, _CUSTOM_RANK, _UNKNOWN_RANK = 7, 8, 10
+_TERMS_RANK, _CUSTOM_RANK, _OWN_TUNNEL_RANK, _UNKNOWN_RANK = 7, 8, 10, 11
+_OWN_TUNNEL = Control(
+    OWN_TUNNEL_CONTROL, Reason.DEVICE_TUNNEL_NOT_UP, 50131, False, _OWN_TUNNEL_RANK, _judge_own_tunnel
+)
 
 
 def read_grant_controls(
-    value: Any, strengths: Mapping[str, AuthenticationStrength], notes: Notes
+    value: Any,
+    strengths: Mapping[str, AuthenticationStrength],
+    notes: Notes,
+    *,
+    own_tunnel: bool = False,
+    limit: Callable[[Control], Control] = lambda control: control,
 ) -> GrantControls | None:
-    """Read `grantControls`; None if nothing is demanded. `strengths` has custom ones by id and by name."""
-    if not is_set(value):
+    """Read `grantControls`; None if nothing is demanded. `strengths` has custom ones by id and by name.
+
+    With `own_tunnel` the device's own tunnel is one more control. `limit` gives a control as the policy wants it.
+    """
+    if not is_set(value) and not own_tunnel:
         return None
-    document = read_object(value, PATH)
+    document = read_object(value if is_set(value) else {}, PATH)
     words = ("block", *_CONTROLS)
     names = read_texts(document.get("builtInControls"), f"{PATH}.builtInControls", choices=words)
     controls = [_CONTROLS[name] for name in dict.fromkeys(names) if name != "block"]
@@ -165,6 +185,9 @@ def read_grant_controls(
         name = path.removeprefix(f"{PATH}.")[:80]
         controls.append(_build_unevaluable(name, 50131, _UNKNOWN_RANK, "is a control we do not know"))
         notes.add(path, controls[-1].reason_unevaluable)
+    if own_tunnel:
+        controls.append(_OWN_TUNNEL)
+    controls = [limit(control) for control in controls]
     if "block" in names and (controls or len(names) > 1):
         raise PolicyError(f"{PATH}.builtInControls", "block stands alone")
     return _build(document.get("operator"), names, controls)
