@@ -425,8 +425,6 @@ sessions = Table(
     Index("ix_sessions_device_id_state", "device_id", "state"),
 )
 
-# Devices whose own tunnels or user tunnels moved or ended a moment ago, while a policy asks for that. The first change
-# stays until its moment is over.
 own_tunnel_changes = Table(
     "own_tunnel_changes",
     metadata,
