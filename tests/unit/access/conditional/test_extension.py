@@ -77,7 +77,9 @@ def test_a_yes_counts_from_the_least_source_on(source: str, least: str | None, g
     assert (found.refusal is None) is granted
     if not granted and source != "somebody":
         [result] = found.results
-        assert f"only {source} said true at 2026-05-04 12:30:00 UTC, and the word of {least} is demanded" in result.detail
+        assert (
+            f"only {source} said true at 2026-05-04 12:30:00 UTC, and the word of {least} is demanded" in result.detail
+        )
 
 
 def test_a_no_counts_from_every_source() -> None:
