@@ -27,6 +27,8 @@ from evertunnel.storage.store import Store, read_heads
 from evertunnel.storage.tables import AnyRow
 
 _LOOK_EVERY_SECONDS = 0.4
+# While nothing can be stored.
+_FOUND_AT_MOST = 10_000
 _FAILED_SIGN_INS = frozenset({Reason.SIGN_IN_FAILED.value, Reason.CODE_WRONG.value})
 # What a client said of itself, once its key was proven, and what was not true.
 _SAID_WRONG = frozenset({Reason.IDENTITY_MISMATCH.value, Reason.CERTIFICATE_WRONG_KIND.value})
@@ -115,7 +117,7 @@ class RiskWatch:
                 finding = self._memory.fail(Failure(row.user_id, row.at, said))
             else:
                 finding = self._see(row)
-        if finding is not None:
+        if finding is not None and len(self._found) < _FOUND_AT_MOST:
             self._found.append(finding)
 
     def _see(self, row: AnyRow) -> Finding | None:
