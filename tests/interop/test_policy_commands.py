@@ -11,6 +11,7 @@ import pytest
 from tests.interop.server import Server
 from tests.interop.test_command_line import ALICE, refuse, write
 from tests.mmdb import build_mmdb, country
+from tests.unit.access.samples import make_document
 from tests.unit.actions.test_plan_access_policies import GROUP, MAP, PLACE, from_entra
 
 OFFICE = {
@@ -213,3 +214,36 @@ def test_a_template_is_one_command(served: Server) -> None:
     said = served.run("policy", "access", "add-template", "require-mfa", "--on", "--name", "Second factor")
     assert "Second factor: on" in said.stdout and "--exclude-group" in said.stdout
     assert "require-mfa" in refuse(served, "policy", "access", "add-template", "nonsense")
+
+
+OURS = {"leastSource": "mdm", "requireDeviceTunnel": True}
+
+
+def test_what_a_policy_says_in_words_of_ours_survives_and_is_read_strictly(served: Server) -> None:
+    document = make_document("compliantDevice", name="Ours") | {"evertunnel": OURS}
+    path = write(served, "ours.json", json.dumps(document))
+    said = served.run("policy", "access", "import", path).stdout
+    assert "cannot be evaluated" not in said
+    assert json.loads(served.run("policy", "access", "export", "Ours").stdout) == document
+    listed = served.run("policy", "access", "list").stdout
+    assert "compliantDevice, deviceTunnel, facts from mdm at least" in listed
+    question = ("--user", ALICE, "--device-tunnel", "--compliant")
+    found = served.json("policy", "what-if", *question)
+    (ours,) = (row for row in found["access"]["policies"] if row["policy"] == "Ours")
+    assert (ours["result"], ours["missing"]) == ("success", [])
+    found = served.json("policy", "what-if", *question[:2], "--no-device-tunnel", "--compliant")
+    assert found["access"]["missing"] == ["deviceTunnel"]
+    for wrong, words in (
+        ({"leastSource": "intune"}, "$.evertunnel.leastSource: 'intune' is not one of device, import, script, mdm"),
+        ({"leastSources": "mdm"}, "$.evertunnel.leastSources: is not known here"),
+    ):
+        path = write(served, "wrong.json", json.dumps(document | {"displayName": "Wrong", "evertunnel": wrong}))
+        assert words in refuse(served, "policy", "access", "import", path)
+
+
+def test_a_risk_is_shown_with_its_source_and_only_what_was_found_is_dismissed(served: Server) -> None:
+    assert "nothing was found" in served.run("user", "risk", ALICE).stdout
+    served.run("user", "report", ALICE, "--user-risk", "low", "--life-hours", "1")
+    (row,) = served.json("user", "risk", ALICE)
+    assert (row["fact"], row["value"], row["source"], row["counts"]) == ("user_risk", "low", "administrator", "yes")
+    assert "nothing that we found makes" in refuse(served, "user", "dismiss-risk", ALICE, "--reason", "a mistake")

@@ -13,7 +13,6 @@ from cryptography import x509
 from sqlalchemy import Connection
 
 from evertunnel.access.computed_risks import Place
-from evertunnel.access.conditional.extension import strip_limit
 from evertunnel.access.conditional.locations import NamedLocation
 from evertunnel.access.conditional.policies import AccessPolicy
 from evertunnel.access.conditional.risks import SignInRisk, UserRisk
@@ -26,6 +25,7 @@ from evertunnel.access.network_policies import NetworkPolicy, compile_network_po
 from evertunnel.access.own_tunnel import GRACE, OwnTunnel
 from evertunnel.access.told_facts import read_told_facts
 from evertunnel.actions.policy_names import (
+    asks_for,
     compile_location,
     compile_stored_policy,
     compile_stored_strength,
@@ -298,12 +298,11 @@ def _list_asked(network: Sequence[NetworkPolicy], access: Sequence[AccessPolicy]
     for policy in access:
         if policy.is_off:
             continue
-        conditions = [strip_limit(condition) for condition in policy.conditions]
         if names_country(policy):
             asked.add(_COUNTRY)
-        if any(isinstance(each, SignInRisk) for each in conditions):
+        if asks_for(policy, SignInRisk):
             asked.add(_SIGN_IN_RISK)
-        if any(isinstance(each, UserRisk) for each in conditions):
+        if asks_for(policy, UserRisk):
             asked.add(_USER_RISK)
         if demands_own_tunnel(policy):
             asked.add(_OWN_TUNNEL)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from evertunnel.access.conditional.extension import strip_limit
 from evertunnel.access.conditional.grant_controls import OWN_TUNNEL_CONTROL
 from evertunnel.access.conditional.location_condition import Locations
 from evertunnel.access.conditional.locations import NamedLocation, compile_named_location
 from evertunnel.access.conditional.policies import AccessPolicy, compile_access_policy
+from evertunnel.access.conditional.risks import SignInRisk, UserRisk
 from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength, compile_strength
 from evertunnel.storage.policy_objects import ObjectKind
 
@@ -51,6 +53,11 @@ def names_country(policy: AccessPolicy) -> bool:
         if isinstance(condition, Locations)
         for location in (*condition.include, *condition.exclude)
     )
+
+
+def asks_for(policy: AccessPolicy, risk: type[SignInRisk | UserRisk]) -> bool:
+    """Whether what a policy says depends on a risk."""
+    return any(isinstance(strip_limit(condition), risk) for condition in policy.conditions)
 
 
 def demands_own_tunnel(policy: AccessPolicy) -> bool:
