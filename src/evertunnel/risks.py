@@ -42,14 +42,17 @@ def keep_risks(
 ) -> None:
     """Look twice a second until stopped."""
     watch = RiskWatch(store, find_place)
+    said = ""  # once for the same failure
     while not stopped.wait(_LOOK_EVERY_SECONDS):
         try:
             if users := watch.look(clock()):
                 log.warning("the risk of users rose", users=users)
-        except UnavailableError as error:
-            log.warning("cannot look for risks", error=str(error))
-        except Exception:  # a bug over one attempt: nobody would start this thread again
-            log.exception("cannot look for risks")
+            said = ""
+        except Exception as error:  # whatever it is, nobody would start this thread again
+            if str(error) != said:
+                known = isinstance(error, UnavailableError)
+                log.warning("cannot look for risks", error=str(error), exc_info=None if known else error)
+            said = str(error)
 
 
 class RiskWatch:
