@@ -224,7 +224,7 @@ def test_what_a_policy_says_in_words_of_ours_survives_and_is_read_strictly(serve
     path = write(served, "ours.json", json.dumps(document))
     said = served.run("policy", "access", "import", path).stdout
     assert "cannot be evaluated" not in said
-    assert json.loads(served.run("policy", "access", "export", "Ours").stdout) == document
+    assert json.loads(served.run("policy", "access", "export", "Ours").stdout) == [document]
     listed = served.run("policy", "access", "list").stdout
     assert "compliantDevice, deviceTunnel, facts from mdm at least" in listed
     question = ("--user", ALICE, "--device-tunnel", "--compliant")
