@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.interop.server import Server
-from tests.interop.test_command_line import ALICE, refuse, write
+from tests.interop.test_command_line import ALICE, LAPTOP, refuse, write
 from tests.mmdb import build_mmdb, country
 from tests.unit.access.samples import make_document
 from tests.unit.actions.test_plan_access_policies import GROUP, MAP, PLACE, from_entra
@@ -227,11 +227,12 @@ def test_what_a_policy_says_in_words_of_ours_survives_and_is_read_strictly(serve
     assert json.loads(served.run("policy", "access", "export", "Ours").stdout) == [document]
     listed = served.run("policy", "access", "list").stdout
     assert "compliantDevice, deviceTunnel, facts from mdm at least" in listed
-    question = ("--user", ALICE, "--device-tunnel", "--compliant")
-    found = served.json("policy", "what-if", *question)
+    served.run("device", "add", LAPTOP)
+    question = ("--user", ALICE, "--device", LAPTOP, "--compliant")
+    found = served.json("policy", "what-if", *question, "--device-tunnel")
     (ours,) = (row for row in found["access"]["policies"] if row["policy"] == "Ours")
     assert (ours["result"], ours["missing"]) == ("success", [])
-    found = served.json("policy", "what-if", *question[:2], "--no-device-tunnel", "--compliant")
+    found = served.json("policy", "what-if", *question, "--no-device-tunnel")
     assert found["access"]["missing"] == ["deviceTunnel"]
     for wrong, words in (
         ({"leastSource": "intune"}, "$.evertunnel.leastSource: 'intune' is not one of device, import, script, mdm"),
