@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "privileges": NOUNS,
     "server_certificate": NOUNS | {"actions", "pki", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
+    "risks": NOUNS | {"access", "actions", "storage"},
     "config": NOUNS,
     "countries": {"access"},
     "installation": NOUNS | {"config", "countries", "pki", "privileges", "state_folder", "storage"},

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.accounts import find_owners
-from evertunnel.actions.decide import Decider, FindCountry
+from evertunnel.actions.decide import Decider
 from evertunnel.actions.run_policy_tests import run_policy_tests
 from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.authority_maker import AuthorityMaker
@@ -40,6 +41,7 @@ from evertunnel.notify import notify
 from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.protocols.eap.tls_server import TLSContext
+from evertunnel.risks import keep_risks
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.accounting_server import AccountingServer
@@ -230,7 +232,7 @@ def _run_radius(
     installation: Installation, radius: SharedPort, accounting: SharedPort, crew: Crew, place: Place
 ) -> None:
     store = installation.open_store()
-    decider = Decider(_find_countries(installation))
+    decider = Decider(**_find_geography(installation))
     with store.read() as connection:
         decider.refresh(connection)
         known = authorities.load_authorities(connection)
@@ -295,7 +297,7 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
         signer,
         lambda sealed, context: sign_in.unseal(sealed, context=context),
         clock.now,
-        _find_countries(installation),
+        **_find_geography(installation),
     )
     key = installation.keystore.load_key("web-public", "https")
     certificate = _find_server_certificate(installation, store, key, "web-public")
@@ -328,11 +330,12 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         organisation=installation.config.installation.organisation,
         clock=clock.now,
         agents_port=_find_agents_port(installation),
-        find_country=_find_countries(installation),
+        **_find_geography(installation),
         cut_at_most_percent=installation.config.cut_at_most_percent,
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
     _start(_tell_failing_tests, context.store)
+    _start(keep_risks, context.store, context.find_place, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
     config = uvicorn.Config(
         app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
@@ -352,9 +355,10 @@ def _tell_failing_tests(store: Store) -> None:
         log.warning("policies fail their tests: evertunnel policy test run", failed=len(failed), tests=names)
 
 
-def _find_countries(installation: Installation) -> FindCountry | None:
+def _find_geography(installation: Installation) -> dict[str, Any]:
+    """What tells countries and places of addresses, as arguments; the file is read into memory once a process."""
     countries = installation.open_countries()
-    return None if countries is None else countries.find_country
+    return {} if countries is None else {"find_country": countries.find_country, "find_place": countries.find_place}
 
 
 def _find_agents_port(installation: Installation) -> int | None:
@@ -376,7 +380,7 @@ def _run_gateway(installation: Installation) -> None:
         radius_port=radius_port,
         accounting_port=accounting_port,
         clock=clock.now,
-        find_country=_find_countries(installation),
+        **_find_geography(installation),
     )
     process.run(_stop_event())
 
@@ -406,7 +410,7 @@ def _run_agents(installation: Installation, listener: socket.socket) -> None:
         accounting_port=split_endpoint(listen.accounting_endpoint)[1],
         clock=clock.now,
     )
-    AgentsProcess(store, directory, listener, clock.now, _find_countries(installation)).run(_stop_event())
+    AgentsProcess(store, directory, listener, clock.now, **_find_geography(installation)).run(_stop_event())
 
 
 def _find_server_certificate(installation: Installation, store: Store, key: PrivateKey, name: str) -> ServerCertificate:

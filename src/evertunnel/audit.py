@@ -19,6 +19,8 @@ class Audit(StrEnum):
     USER_TOTP_CONFIRM = "user:totp-confirm"
     USER_TOTP_REMOVE = "user:totp-remove"
     USER_REPORT = "user:report"
+    USER_RISK = "user:risk"
+    USER_DISMISS_RISK = "user:dismiss-risk"
     USER_DENY = "user:deny"
     USER_ALLOW = "user:allow"
     DEVICE_ADD = "device:add"

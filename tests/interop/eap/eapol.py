@@ -63,8 +63,12 @@ class Supplicant:
         again: int = 0,
         server_name: str = "localhost",
         root_file: Path | None = None,
+        address: str = "",
     ) -> Outcome:
-        """One login, and `again` more after it. `pem` is key, certificate and chain; None is none."""
+        """One login, and `again` more after it. `pem` is key, certificate and chain; None is none.
+
+        `address` is where the gateway says that it comes from.
+        """
         lines = [
             "key_mgmt=IEEE8021X",
             "eapol_flags=0",
@@ -84,5 +88,6 @@ class Supplicant:
         configuration.write_text("network={\n" + "\n".join(lines) + "\n}\n", encoding="utf-8")
         command = [BINARY, "-c", str(configuration), "-a", "127.0.0.1", "-p", str(self._port),
                    "-s", self._secret.decode(), "-r", str(again), "-t", "20"]  # fmt: skip
+        command += [f"-N31:s:{address}"] if address else []
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
         return Outcome(done.returncode == 0 and done.stdout.rstrip().endswith("SUCCESS"), done.stdout)
