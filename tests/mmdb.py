@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 _MARKER = b"\xab\xcd\xefMaxMind.com"
+_DOUBLE = 3
 _MAP, _UTF8, _UINT16, _UINT32, _UINT64, _ARRAY, _BOOLEAN = 7, 2, 5, 6, 9, 11, 14
 Node = list["Node | bytes | None"]
 
@@ -53,6 +54,14 @@ def country(code: str) -> dict[str, Any]:
     return {"country": {"iso_code": code, "names": {"en": code}}, "registered_country": {"iso_code": "US"}}
 
 
+def city(code: str, latitude: float, longitude: float, radius_km: int | None = 20) -> dict[str, Any]:
+    """The same of a file of cities."""
+    location: dict[str, Any] = {"latitude": latitude, "longitude": longitude}
+    if radius_km is not None:
+        location["accuracy_radius"] = (radius_km, _UINT16)
+    return {**country(code), "city": {"names": {"en": code}}, "location": location}
+
+
 def _insert(root: Node, bits: str, value: bytes) -> None:
     node = root
     for bit in bits[:-1]:
@@ -79,6 +88,8 @@ def _encode(value: Any) -> bytes:
         case str():
             data = value.encode()
             return _control(_UTF8, len(data)) + data
+        case float():
+            return _control(_DOUBLE, 8) + struct.pack(">d", value)
         case (int() as number, int() as kind):
             data = number.to_bytes((number.bit_length() + 7) // 8)
             return _control(kind, len(data)) + data

@@ -65,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "radius_worker": NOUNS
     | {"actions", "clock", "installation", "protocols", "server_certificate", "servers", "signer_socket", "storage"},
     "deadlines": NOUNS | {"actions", "storage"},
+    "risks": NOUNS | {"access", "actions", "storage"},
     "config": NOUNS,
     "countries": {"access"},
     "installation": NOUNS | {"config", "countries", "pki", "privileges", "state_folder", "storage"},

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp
 
 from evertunnel import clock, preload
 from evertunnel.accounts import find_owners
-from evertunnel.actions.decide import FindCountry
 from evertunnel.actions.run_policy_tests import run_policy_tests
 from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.authority_maker import AuthorityMaker
@@ -37,6 +36,7 @@ from evertunnel.pki.keys import PrivateKey, encode_private_key
 from evertunnel.privileges import become
 from evertunnel.radius_worker import Shared, run_radius
 from evertunnel.radsec import run_radsec
+from evertunnel.risks import keep_risks
 from evertunnel.sealing_key import open_sealing_key
 from evertunnel.server_certificate import Chain, ServerCertificate
 from evertunnel.servers.crew import Crew
@@ -236,7 +236,7 @@ def _run_web_public(installation: Installation, http: socket.socket, https: sock
         signer,
         lambda sealed, context: sign_in.unseal(sealed, context=context),
         clock.now,
-        _find_countries(installation),
+        **installation.find_geography(),
     )
     key = installation.keystore.load_key("web-public", "https")
     certificate = _find_server_certificate(installation, store, key, "web-public")
@@ -269,11 +269,12 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
         organisation=installation.config.installation.organisation,
         clock=clock.now,
         agents_port=_find_agents_port(installation),
-        find_country=_find_countries(installation),
+        **installation.find_geography(),
         cut_at_most_percent=installation.config.cut_at_most_percent,
     )
     _start(keep_deadlines, context.store, clock.now, threading.Event())
     _start(_tell_failing_tests, context.store)
+    _start(keep_risks, context.store, context.find_place, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
     config = uvicorn.Config(
         app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
@@ -291,11 +292,6 @@ def _tell_failing_tests(store: Store) -> None:
     if failed:
         names = [result.name for result in failed[:_NAMED_AT_MOST]]
         log.warning("policies fail their tests: evertunnel policy test run", failed=len(failed), tests=names)
-
-
-def _find_countries(installation: Installation) -> FindCountry | None:
-    countries = installation.open_countries()
-    return None if countries is None else countries.find_country
 
 
 def _find_agents_port(installation: Installation) -> int | None:
@@ -317,7 +313,7 @@ def _run_gateway(installation: Installation) -> None:
         radius_port=radius_port,
         accounting_port=accounting_port,
         clock=clock.now,
-        find_country=_find_countries(installation),
+        **installation.find_geography(),
     )
     process.run(_stop_event())
 
@@ -347,7 +343,7 @@ def _run_agents(installation: Installation, listener: socket.socket) -> None:
         accounting_port=split_endpoint(listen.accounting_endpoint)[1],
         clock=clock.now,
     )
-    AgentsProcess(store, directory, listener, clock.now, _find_countries(installation)).run(_stop_event())
+    AgentsProcess(store, directory, listener, clock.now, **installation.find_geography()).run(_stop_event())
 
 
 def _find_server_certificate(installation: Installation, store: Store, key: PrivateKey, name: str) -> ServerCertificate:

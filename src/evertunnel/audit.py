@@ -20,6 +20,8 @@ class Audit(StrEnum):
     USER_TOTP_REMOVE = "user:totp-remove"
     USER_PASSWORD_CHANGE = "user:password-change"  # noqa: S105
     USER_REPORT = "user:report"
+    USER_RISK = "user:risk"
+    USER_DISMISS_RISK = "user:dismiss-risk"
     USER_DENY = "user:deny"
     USER_ALLOW = "user:allow"
     DEVICE_ADD = "device:add"

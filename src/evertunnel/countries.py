@@ -1,20 +1,23 @@
-"""The country of an address, from a MaxMind-format file (.mmdb) that the administrator supplies.
+"""The country and the place of an address, from a MaxMind-format file (.mmdb) that the administrator supplies.
 
 A file that is missing, cannot be read or is broken makes every country unknown, which policies take as restricting; a
 login never fails over it. Each process reads the file into memory of its own: one that is written over in place would
 otherwise end the process that has it mapped.
 """
 
+import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import maxminddb
 import structlog
 
+from evertunnel.access.computed_risks import Place
 from evertunnel.access.conditional.sign_in import NO_COUNTRY
 
 _LOOK_EVERY_SECONDS = 2.0
@@ -23,9 +26,18 @@ _READ_BYTES = 1 << 20
 # An answer costs a walk through the file; live sessions are looked at every few seconds.
 _REMEMBERED_AT_MOST = 50_000
 
+# Files that tell places and not how well they know them.
+_USUAL_RADIUS_KM = 200.0
+# Such an address is where a service comes out, not where its user is.
+_NOWHERE = (
+    "is_anonymous", "is_anonymous_proxy", "is_anonymous_vpn", "is_anycast", "is_hosting_provider", "is_public_proxy",
+    "is_satellite_provider", "is_tor_exit_node",
+)  # fmt: skip
+
 log = structlog.get_logger()
 
 _Signature = tuple[int, int, int, int]
+_Read = TypeVar("_Read")
 
 
 class CountryDatabase:
@@ -38,6 +50,7 @@ class CountryDatabase:
         self._signature: _Signature | None = None
         self._look_at = float("-inf")
         self._remembered: dict[IPv4Address | IPv6Address, str] = {}
+        self._places: dict[IPv4Address | IPv6Address, Place | None] = {}
         self._said = ""
 
     def find_country(self, address: IPv4Address | IPv6Address) -> str | None:
@@ -48,18 +61,30 @@ class CountryDatabase:
                 return None
             found = self._remembered.get(address)
             if found is None:
-                found = self._look_up(address)
+                found = self._look_up(address, read_country)
                 if found is not None:
                     if len(self._remembered) >= _REMEMBERED_AT_MOST:
                         self._remembered.clear()
                     self._remembered[address] = found
             return found
 
-    def _look_up(self, address: IPv4Address | IPv6Address) -> str | None:
+    def find_place(self, address: IPv4Address | IPv6Address) -> Place | None:
+        """Where an address is; None if the file does not tell, as one of countries alone never does."""
+        with self._lock:
+            self._follow()
+            if self._reader is None:
+                return None
+            if address not in self._places:
+                if len(self._places) >= _REMEMBERED_AT_MOST:
+                    self._places.clear()
+                self._places[address] = self._look_up(address, read_place)
+            return self._places[address]
+
+    def _look_up(self, address: IPv4Address | IPv6Address, read: Callable[[Any], _Read]) -> _Read | None:
         if address.version == 6 and self._reader.metadata().ip_version == 4:
             return None  # it knows nothing of such addresses
         try:
-            return read_country(self._reader.get(address))
+            return read(self._reader.get(address))
         except Exception as error:  # whatever a broken file makes the library do, a login goes on without
             self._let_go(f"it is broken: {error}")
             return None
@@ -91,6 +116,7 @@ class CountryDatabase:
         """Forget what was read; say why, once for the same reason."""
         self._reader = None
         self._remembered = {}
+        self._places = {}
         if why and why != self._said:
             log.warning("no country is known, which policies take as restricting", path=str(self._path), why=why)
         self._said = why
@@ -113,6 +139,28 @@ def read_country(record: Any) -> str | None:
     if isinstance(country, str) and len(country) == 2 and country.isascii() and country.isalpha():
         return country.upper()
     return None
+
+
+def read_place(record: Any) -> Place | None:
+    """The place in a record, as MaxMind and DB-IP write it in their files of cities; None if it tells none."""
+    if not isinstance(record, dict):
+        return None
+    traits = record.get("traits")
+    if isinstance(traits, dict) and any(traits.get(name) is True for name in _NOWHERE):
+        return None
+    location = record.get("location")
+    if not isinstance(location, dict):
+        return None
+    latitude, longitude = (_read_number(location.get(name)) for name in ("latitude", "longitude"))
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
+        return None
+    radius = _read_number(location.get("accuracy_radius"))
+    return Place(latitude, longitude, _USUAL_RADIUS_KM if radius is None or radius <= 0 else radius)
+
+
+def _read_number(value: Any) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
 
 
 def _open(path: Path) -> Any:

@@ -11,6 +11,7 @@ import structlog
 from evertunnel.actions.end_access_trust import end_access_trust
 from evertunnel.actions.end_denials import end_denials
 from evertunnel.actions.end_facts import end_facts, find_seconds_left
+from evertunnel.actions.end_own_tunnel_changes import end_own_tunnel_changes
 from evertunnel.errors import UnavailableError
 from evertunnel.storage.store import Store
 
@@ -40,6 +41,8 @@ def keep_deadlines(store: Store, clock: Callable[[], datetime], stopped: threadi
             log.info("facts ran out", subjects=ran_out)
         if ran_out is not None:
             looked = now  # a clock that was set back goes over the same time again
+        if devices := _look_for("own tunnels", partial(end_own_tunnel_changes, store, now=now)):
+            log.info("user tunnels beside device tunnels that changed are decided again", devices=devices)
         left = _look_for("the next", partial(find_seconds_left, store, now=now, at_most=_LOOK_EVERY_SECONDS))
         seconds = _LOOK_EVERY_SECONDS if left is None or ran_out is None else max(_LOOK_AT_LEAST_SECONDS, left)
 

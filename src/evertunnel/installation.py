@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,6 +43,11 @@ class Installation:
         """What tells the country of an address, if there is one; after the fork."""
         path = self.config.country_database
         return CountryDatabase(self.folder.path / path) if path else None
+
+    def find_geography(self) -> dict[str, Any]:
+        """What tells countries and places of addresses, as arguments; the file is read into memory once a process."""
+        countries = self.open_countries()
+        return {} if countries is None else {"find_country": countries.find_country, "find_place": countries.find_place}
 
     def open_store(self) -> Store:
         """A connection to the database; after the fork."""

@@ -155,6 +155,7 @@ class Reason(StrEnum):
     LIFETIME_TOO_SHORT = "lifetime_too_short"
     DEVICE_NOT_COMPLIANT = "device_not_compliant"
     DEVICE_NOT_DOMAIN_JOINED = "device_not_domain_joined"
+    DEVICE_TUNNEL_NOT_UP = "device_tunnel_not_up"
     PASSWORD_CHANGE_REQUIRED = "password_change_required"  # noqa: S105
     TERMS_OF_USE_NOT_ACCEPTED = "terms_of_use_not_accepted"
     ACCESS_CONTROL_UNKNOWN = "access_control_unknown"

@@ -51,8 +51,7 @@ class Shared:
 def run_radius(installation: Installation, shared: Shared, place: Place) -> None:
     """Until SIGTERM."""
     store = installation.open_store()
-    countries = installation.open_countries()
-    decider = Decider(None if countries is None else countries.find_country)
+    decider = Decider(**installation.find_geography())
     with store.read() as connection:
         decider.refresh(connection)
         known = authorities.load_authorities(connection)

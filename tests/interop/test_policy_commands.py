@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.interop.server import Server, wait_for
-from tests.interop.test_command_line import ALICE, refuse, write
+from tests.interop.test_command_line import ALICE, LAPTOP, refuse, write
 from tests.mmdb import build_mmdb, country
 from tests.unit.access.samples import make_document
 from tests.unit.actions.test_plan_access_policies import GROUP, MAP, PLACE, from_entra
@@ -249,10 +249,12 @@ def test_a_change_that_fails_tests_is_refused_with_all_of_them(tested: Server) -
 
 
 def test_tests_go_in_and_out_and_are_run(tested: Server) -> None:
-    tested.run("policy", "test", "add", "at home", "--user", ALICE, "--country", "FR", "--expect", "block")
+    at_home = ("--user", ALICE, "--country", "FR", "--no-device-tunnel", "--insider-risk", "minor")
+    tested.run("policy", "test", "add", "at home", *at_home, "--expect", "block")
     path = write(tested, "tests.json", tested.run("policy", "test", "export", "at home").stdout)
     assert "Replaced 1: at home." in tested.run("policy", "test", "import", path, "--replace").stdout
-    assert "country=FR" in tested.run("policy", "test", "list").stdout
+    listed = tested.run("policy", "test", "list").stdout
+    assert all(given in listed for given in ("country=FR", "own_tunnel=false", "insider_risk=minor"))
     shown = tested.run("policy", "test", "show", "AT HOME").stdout
     assert '"expect": "block"' in shown
     tested.run("policy", "test", "remove", "at home")
@@ -299,3 +301,37 @@ def test_a_server_starts_with_policies_that_fail_their_tests_and_says_so(tested:
     wait_for(lambda: "policies fail their tests" in tested.log.read_text())
     assert "from the office" in tested.log.read_text()
     tested.api("DELETE", "/policies/network/Denied")
+
+
+OURS = {"leastSource": "mdm", "requireDeviceTunnel": True}
+
+
+def test_what_a_policy_says_in_words_of_ours_survives_and_is_read_strictly(served: Server) -> None:
+    document = make_document("compliantDevice", name="Ours") | {"evertunnel": OURS}
+    path = write(served, "ours.json", json.dumps(document))
+    said = served.run("policy", "access", "import", path).stdout
+    assert "cannot be evaluated" not in said
+    assert json.loads(served.run("policy", "access", "export", "Ours").stdout) == [document]
+    listed = served.run("policy", "access", "list").stdout
+    assert "compliantDevice, deviceTunnel, facts from mdm at least" in listed
+    served.run("device", "add", LAPTOP)
+    question = ("--user", ALICE, "--device", LAPTOP, "--compliant")
+    found = served.json("policy", "what-if", *question, "--device-tunnel")
+    (ours,) = (row for row in found["access"]["policies"] if row["policy"] == "Ours")
+    assert (ours["result"], ours["missing"]) == ("success", [])
+    found = served.json("policy", "what-if", *question, "--no-device-tunnel")
+    assert found["access"]["missing"] == ["deviceTunnel"]
+    for wrong, words in (
+        ({"leastSource": "intune"}, "$.evertunnel.leastSource: 'intune' is not one of device, import, script, mdm"),
+        ({"leastSources": "mdm"}, "$.evertunnel.leastSources: is not known here"),
+    ):
+        path = write(served, "wrong.json", json.dumps(document | {"displayName": "Wrong", "evertunnel": wrong}))
+        assert words in refuse(served, "policy", "access", "import", path)
+
+
+def test_a_risk_is_shown_with_its_source_and_only_what_was_found_is_dismissed(served: Server) -> None:
+    assert "nothing was found" in served.run("user", "risk", ALICE).stdout
+    served.run("user", "report", ALICE, "--user-risk", "low", "--life-hours", "1")
+    (row,) = served.json("user", "risk", ALICE)
+    assert (row["fact"], row["value"], row["source"], row["counts"]) == ("user_risk", "low", "administrator", "yes")
+    assert "nothing that we found makes" in refuse(served, "user", "dismiss-risk", ALICE, "--reason", "a mistake")

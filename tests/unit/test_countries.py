@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from evertunnel import countries
-from evertunnel.countries import CountryDatabase, read_country
-from tests.mmdb import build_mmdb, country
+from evertunnel.access.computed_risks import Place
+from evertunnel.countries import CountryDatabase, read_country, read_place
+from tests.mmdb import build_mmdb, city, country
 
 NETWORKS = {
     "192.0.2.0/24": country("DE"),
@@ -146,3 +147,37 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(100):
         assert database.find_country(ip_address(f"192.0.2.{number}")) == "DE"
     assert len(database._remembered) <= 10
+
+
+def test_places_come_from_files_of_cities_and_never_from_those_of_countries(tmp_path: Path) -> None:
+    records = {"192.0.2.0/24": city("DE", 52.52, 13.405, 50), "198.51.100.0/24": country("KP")}
+    database = write(tmp_path / "c.mmdb", records, kind="Test-City")
+    for _again in range(2):
+        assert database.find_place(ip_address("192.0.2.7")) == Place(52.52, 13.405, 50.0)
+        assert database.find_place(ip_address("198.51.100.1")) is None
+        assert database.find_place(ip_address("10.0.0.1")) is None
+    assert database.find_country(ip_address("192.0.2.7")) == "DE"
+    write(tmp_path / "c.mmdb", {"192.0.2.0/24": city("AU", -33.87, 151.21)})
+    assert database.find_place(ip_address("192.0.2.7")) == Place(-33.87, 151.21, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({}, Place(52.0, 13.0, 20.0)),
+        ({"location": {"latitude": 52.0, "longitude": 13.0}}, Place(52.0, 13.0, 200.0)),
+        ({"location": {"latitude": 52.0, "longitude": 13.0, "accuracy_radius": 0}}, Place(52.0, 13.0, 200.0)),
+        ({"location": {"latitude": 52.0}}, None),
+        ({"location": {"latitude": "52", "longitude": 13.0}}, None),
+        ({"location": {"latitude": 152.0, "longitude": 13.0}}, None),
+        ({"location": {"latitude": float("nan"), "longitude": 13.0}}, None),
+        ({"location": None}, None),
+        ({"traits": {"is_anonymous_vpn": True}}, None),
+        ({"traits": {"is_anonymous_vpn": False}}, Place(52.0, 13.0, 20.0)),
+        ({"traits": {"is_satellite_provider": True}}, None),
+    ],
+)
+def test_a_place_is_read_only_where_it_is_one(changes: dict[str, Any], place: Place | None) -> None:
+    record = {"location": {"latitude": 52.0, "longitude": 13.0, "accuracy_radius": 20}, **changes}
+    assert read_place(record) == place
+    assert read_place([record]) is None

@@ -9,7 +9,7 @@ from evertunnel import deadlines
 from evertunnel.errors import UnavailableError
 from tests.installation import Installation
 
-LOOKS = ("end_denials", "end_access_trust", "end_facts")
+LOOKS = ("end_denials", "end_access_trust", "end_facts", "end_own_tunnel_changes")
 
 
 @pytest.mark.parametrize("error", [KeyError("a bug"), UnavailableError("the database is away")])

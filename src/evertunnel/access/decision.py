@@ -1,7 +1,8 @@
 """The decision: denials, then who and what, then network policies, then conditional access. No default accepts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from evertunnel.access.conditional.evaluation import evaluate_access_policies
@@ -9,7 +10,9 @@ from evertunnel.access.conditional.policies import AccessPolicy
 from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn, read_address
 from evertunnel.access.conditional.strengths import METHODS
 from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts, judge_device_fact
+from evertunnel.access.least_source import limit_told_facts
 from evertunnel.access.network_policies import NetworkPolicy, find_unmatched_condition
+from evertunnel.access.own_tunnel import find_own_tunnel
 from evertunnel.model import (
     AuthenticationMethod,
     Certificate,
@@ -132,7 +135,25 @@ def build_sign_in(facts: Facts) -> SignIn:
         authenticated_at=facts.signed_in_at,
         tunnel=facts.tunnel is not None,
         established=facts.established,
+        own_tunnel=Known(
+            *find_own_tunnel(facts.own_tunnel, facts.client_address, device_known=facts.device is not None)
+        ),
+        told_by=partial(_list_told_by, facts),
     )
+
+
+def _list_told_by(facts: Facts, least_source: str) -> dict[str, Any]:
+    """What of a sign-in hangs on who told it, when only such a source and more trusted ones count."""
+    known = limit_told_facts(facts, least_source)
+    compliant = Known(*judge_device_fact(facts, COMPLIANT, least_source=least_source))
+    return {
+        "platform": known.platform,
+        "sign_in_risk": known.sign_in_risk,
+        "user_risk": known.user_risk,
+        "compliant": compliant,
+        "domain_joined": Known(*judge_device_fact(facts, DOMAIN_JOINED, least_source=least_source)),
+        "device": _build_device(replace(facts, sign_in=known), compliant),
+    }
 
 
 def _build_methods(facts: Facts) -> tuple[MethodUse, ...]:

@@ -6,7 +6,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from evertunnel.access.fact_sources import rank_source
+from evertunnel.access.fact_sources import COMPUTED, TRAVEL, rank_source
+from evertunnel.access.own_tunnel import OwnTunnel
 from evertunnel.model import Certificate, Device, Fact, Gateway, LoginMethod, TunnelKind, User
 
 # The fact conditional access asks for with the control compliantDevice.
@@ -17,6 +18,7 @@ DOMAIN_JOINED = "domain_joined"
 SIGN_IN_RISK = "sign_in_risk"
 USER_RISK = "user_risk"
 _RISK_ORDER = {"none": 0, "low": 1, "medium": 2, "high": 3}
+_RANK_OF_COMPUTED = rank_source(TRAVEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Facts:
     of the short-lived certificate; empty when nobody signed in.
     `method` is how the client of a user tunnel logs in; None where it is not known is EAP-TLS, which was all there was.
     `crypto_bound` says whether PEAP bound its inner method to its tunnel; None while that is still to come.
+    `own_tunnel` is None when nobody looked at the device's tunnels.
     """
 
     at: datetime
@@ -76,6 +79,7 @@ class Facts:
     sign_in: SignInFacts = _NOTHING_KNOWN
     method: LoginMethod | None = None
     crypto_bound: bool | None = None
+    own_tunnel: OwnTunnel | None = None
 
 
 def judge_device_fact(
@@ -115,15 +119,25 @@ def find_device_fact(facts: Facts, name: str, *, least_source: str | None = None
 def find_user_risk(facts: Facts, name: str, *, least_source: str | None = None) -> tuple[str | None, str]:
     """A risk of the user (none, low, medium, high), and where it comes from. None is unknown.
 
-    Of several sources the highest counts. With a `least_source` a risk below high counts only if such a source or a
-    more trusted one speaks of it at all: silence of the trusted one is not its word that all is well.
+    Of several sources the highest counts. What we compute ourselves adds to what others say, and never stands in for
+    one that fell silent. Where nobody else speaks, `facts.sign_in` has what is known without any fact: none where we
+    look and found nothing. With a `least_source` a risk below high counts only if such a source or a more trusted one
+    speaks of it at all: silence of the trusted one is not its word that all is well.
     """
     if facts.user is None:
         return None, "the user is not known"
     said = facts.user_facts.get(name, ())
     alive = _list_alive(facts, said)
+    told = [fact for fact in said if fact.source not in COMPUTED]
+    found = facts.sign_in.sign_in_risk if name == SIGN_IN_RISK else facts.sign_in.user_risk
+    if told and not any(fact.source not in COMPUTED for fact in alive):
+        return None, _explain_unknown(facts.user.name, told)
+    if not told and found is None:
+        return None, _explain_unknown(facts.user.name, ())
     if not alive:
-        return None, _explain_unknown(facts.user.name, said)
+        if least_source is not None and rank_source(least_source) > _RANK_OF_COMPUTED:
+            return None, f"only we found nothing, and the word of {least_source} is demanded"
+        return found, "nothing was found in the attempts"
     highest = max(alive, key=lambda fact: _RISK_ORDER.get(fact.value, len(_RISK_ORDER)))
     if least_source is not None and highest.value != "high":
         trusted = max(rank_source(fact.source) for fact in alive)

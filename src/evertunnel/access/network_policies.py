@@ -6,6 +6,9 @@ later policy is tried. Which methods a client may log in with is one of them, as
 A group of `groups` is of whom the tunnel belongs to: of the user for a user tunnel, of the device for a device tunnel.
 So a device in a group opens no tunnel for whoever uses it. A policy that denies matches either: whoever puts a
 device into a group that is denied means its user tunnels as well. `user_groups` and `device_groups` say which.
+
+`device_tunnel` is met by a user tunnel whose device's own tunnel is up from the same address; a policy that denies
+takes what is not known for met.
 """
 
 import re
@@ -15,9 +18,10 @@ from typing import Any
 
 from evertunnel.access.documents import PolicyError, read_object, read_text, read_texts, refuse_unknown
 from evertunnel.access.facts import Facts
+from evertunnel.access.own_tunnel import find_own_tunnel
 from evertunnel.model import LoginMethod, TunnelKind
 
-_CONDITIONS = ("tunnel", "users", "groups", "user_groups", "device_groups", "devices", "gateways")
+_CONDITIONS = ("tunnel", "users", "groups", "user_groups", "device_groups", "devices", "gateways", "device_tunnel")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 _SETTINGS = (
     "allowed_certificate_oids", "session_timeout_seconds", "authentication_methods", "without_crypto_binding",
@@ -40,6 +44,7 @@ class NetworkPolicy:
     device_groups: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
     gateways: frozenset[str] = frozenset()
+    device_tunnel: bool = False
     allowed_certificate_oids: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
     methods: tuple[LoginMethod, ...] = USUAL_METHODS
@@ -86,6 +91,7 @@ def compile_network_policy(name: str, document: Any) -> NetworkPolicy:
         device_groups=_read_named(conditions, "device_groups"),
         devices=_read_named(conditions, "devices"),
         gateways=_read_named(conditions, "gateways"),
+        device_tunnel=_read_device_tunnel(conditions),
         allowed_certificate_oids=_read_oids(settings),
         settings={**given, "without_crypto_binding": True} if unbound else given,
         methods=methods,
@@ -102,6 +108,12 @@ def find_weakness(settings: Mapping[str, Any]) -> str:
     if settings.get("without_crypto_binding"):
         weak.append("without crypto-binding")
     return "weak: " + ", ".join(weak) if weak else ""
+
+
+def _read_device_tunnel(conditions: Mapping[str, Any]) -> bool:
+    if "device_tunnel" in conditions and conditions["device_tunnel"] is not True:
+        raise PolicyError("$.conditions.device_tunnel", "must be true: leave the condition out to match without it too")
+    return "device_tunnel" in conditions
 
 
 def _read_named(conditions: Mapping[str, Any], name: str) -> frozenset[str]:
@@ -153,7 +165,14 @@ def find_unmatched_condition(policy: NetworkPolicy, facts: Facts) -> str | None:
         return "device is not one of those named"
     if policy.gateways and (facts.gateway is None or facts.gateway.id not in policy.gateways):
         return "gateway is not one of those named"
-    return None
+    return _find_missing_tunnel(policy, facts) if policy.device_tunnel else None
+
+
+def _find_missing_tunnel(policy: NetworkPolicy, facts: Facts) -> str | None:
+    if facts.tunnel is not TunnelKind.USER:
+        return "only a user tunnel can come beside the device's own"
+    up, words = find_own_tunnel(facts.own_tunnel, facts.client_address, device_known=facts.device is not None)
+    return None if up or (up is None and not policy.grant) else words
 
 
 def _find_unmatched_group(policy: NetworkPolicy, facts: Facts) -> str | None:

@@ -1,31 +1,58 @@
-"""Whether a device's own tunnel is up from where its user connects, which a policy may demand of a user tunnel."""
+"""Whether a device's own tunnel is up from where its user connects, which a policy may demand of a user tunnel.
 
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+A laptop that goes from one network to another takes both tunnels along, one after the other, and a tunnel that broke
+is dialled again. So a user tunnel that is up keeps its answer for GRACE after something of this changed, and is decided
+by what is true then. Whoever connects anew is answered by what is true now.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from evertunnel.access.conditional.sign_in import read_address
+
+# MOBIKE moves two tunnels within seconds of each other; Windows dials a device tunnel again within about ten seconds.
+GRACE = timedelta(seconds=30)
 
 
-def find_own_tunnel(tunnel_addresses: Iterable[str], client_address: str) -> tuple[bool | None, str]:
-    """Yes or no, and in words. None: the client's address cannot be read, so nothing is known.
+@dataclass(frozen=True, slots=True)
+class OwnTunnel:
+    """Where the live device tunnels of a device come from.
 
-    `tunnel_addresses` are those of the live device tunnels of the device in the user's certificate. Behind one address
-    may be many computers: that is why it must be this device's tunnel, and why the address alone proves nothing.
+    `lately`: that, or the address of the user tunnel that is up, changed within GRACE. `supposed` is what a what-if
+    takes for true instead.
     """
-    address = _read_address(client_address)
-    if address is None:
-        return None, "the client's address is not known"
-    found = [_read_address(text) for text in tunnel_addresses]
-    if address in found:
-        return True, f"the device's own tunnel is up from {address}"
-    elsewhere = ", ".join(str(each) for each in found if each is not None)
-    return False, f"the device's own tunnel is up from {elsewhere}, not from {address}" if elsewhere else (
-        "the device's own tunnel is not up"
-    )
+
+    addresses: tuple[str, ...] = ()
+    lately: bool = False
+    supposed: bool | None = None
+
+    def judge(self, client_address: str) -> tuple[bool | None, str]:
+        """Whether one of them comes from this address, and in words. None: the address cannot be read.
+
+        Behind one address may be many computers: that is why it must be this device's tunnel, and why the address
+        alone proves nothing.
+        """
+        if self.supposed is not None:
+            return self.supposed, "supposed"
+        address = read_address(client_address.strip())
+        if address is None:
+            return None, "the client's address is not known"
+        found = [read_address(text.strip()) for text in self.addresses]
+        if address in found:
+            return True, f"the device's own tunnel is up from {address}"
+        elsewhere = ", ".join(str(each) for each in found if each is not None)
+        words = (
+            f"the device's own tunnel is up from {elsewhere}, not from {address}"
+            if elsewhere
+            else "the device's own tunnel is not up"
+        )
+        if self.lately:
+            return True, f"{words}, for less than {GRACE.seconds} seconds"
+        return False, words
 
 
-def _read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address as gateways write it, with a port in brackets or a zone or without; IPv4 in IPv6 is IPv4."""
-    try:
-        address = ip_address(text.partition("[")[0].partition("%")[0].strip())
-    except ValueError:
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+def find_own_tunnel(own: OwnTunnel | None, client_address: str, *, device_known: bool) -> tuple[bool | None, str]:
+    """Yes or no, and in words; None is unknown. `own` is None when nobody looked."""
+    if own is None:
+        return None, "nobody looked at tunnels of the device" if device_known else "the device is not known"
+    return own.judge(client_address)

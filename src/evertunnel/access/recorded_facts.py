@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from evertunnel.access.facts import Facts, SignInFacts
+from evertunnel.access.own_tunnel import OwnTunnel
 from evertunnel.model import (
     Authority,
     Certificate,
@@ -57,19 +58,11 @@ def encode_facts(facts: Facts) -> dict[str, Any]:
     if facts.user_denial or facts.device_denial:
         found["denials"] = [facts.user_denial, facts.device_denial]
     if facts.device_facts:
-        found["facts"] = {
-            name: [
-                [
-                    fact.value,
-                    fact.source,
-                    _encode_time(fact.observed_at),
-                    fact.expires_at and _encode_time(fact.expires_at),
-                    *([fact.detail] if fact.detail else []),
-                ]
-                for fact in told
-            ]
-            for name, told in facts.device_facts.items()
-        }
+        found["facts"] = _encode_told(facts.device_facts)
+    if facts.user_facts:
+        found["user_facts"] = _encode_told(facts.user_facts)
+    if facts.own_tunnel is not None:
+        found["own_tunnel"] = list(facts.own_tunnel.addresses)
     if facts.signed_in_at is not None:
         found["signed_in"] = [_encode_time(facts.signed_in_at), *facts.authentication_methods]
     if facts.sign_in != _NOTHING:
@@ -99,13 +92,9 @@ def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str)
         certificate_usages=frozenset(found.get("usages", ())),
         user_denial=denials[0],
         device_denial=denials[1],
-        device_facts={
-            name: tuple(
-                Fact(name, value, source, _decode_time(seen), None if until is None else _decode_time(until), *detail)
-                for value, source, seen, until, *detail in told
-            )
-            for name, told in found.get("facts", {}).items()
-        },
+        device_facts=_decode_told(found.get("facts", {})),
+        user_facts=_decode_told(found.get("user_facts", {})),
+        own_tunnel=OwnTunnel(tuple(found["own_tunnel"])) if "own_tunnel" in found else None,
         client_address=client_address,
         sign_in=_decode_sign_in(found["sign_in"]) if "sign_in" in found else _NOTHING,
         signed_in_at=_decode_time(signed_in[0]) if signed_in else None,
@@ -116,6 +105,32 @@ def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str)
 
 
 _NOTHING = SignInFacts()
+
+
+def _encode_told(facts: Mapping[str, tuple[Fact, ...]]) -> dict[str, Any]:
+    return {
+        name: [
+            [
+                fact.value,
+                fact.source,
+                _encode_time(fact.observed_at),
+                fact.expires_at and _encode_time(fact.expires_at),
+                *([fact.detail] if fact.detail else []),
+            ]
+            for fact in told
+        ]
+        for name, told in facts.items()
+    }
+
+
+def _decode_told(found: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
+    return {
+        name: tuple(
+            Fact(name, value, source, _decode_time(seen), None if until is None else _decode_time(until), *detail)
+            for value, source, seen, until, *detail in told
+        )
+        for name, told in found.items()
+    }
 
 
 def _encode_sign_in(known: SignInFacts) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from evertunnel.access.decision import (
     find_network_policy,
     find_standing_refusal,
 )
-from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, Facts
+from evertunnel.access.fact_names import OPERATING_SYSTEM
+from evertunnel.access.fact_sources import SUPPOSED
+from evertunnel.access.facts import COMPLIANT, DOMAIN_JOINED, SIGN_IN_RISK, USER_RISK, Facts
+from evertunnel.access.own_tunnel import OwnTunnel
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import (
     Authority,
@@ -31,7 +34,6 @@ from evertunnel.model import (
     User,
 )
 
-SOURCE = "supposed"
 _LIFE = timedelta(hours=1)
 _AUTHORITIES = {
     CertificateKind.USER: Authority.ISSUING,
@@ -53,6 +55,7 @@ class Supposition:
     platform: str | None = None
     compliant: bool | None = None
     domain_joined: bool | None = None
+    own_tunnel: bool | None = None
     sign_in_risk: str | None = None
     user_risk: str | None = None
     insider_risk: str | None = None
@@ -76,11 +79,16 @@ class Prospect:
 
 def suppose(facts: Facts, supposition: Supposition) -> Facts:
     """The facts with what is supposed in place of what is known."""
-    told = {COMPLIANT: supposition.compliant, DOMAIN_JOINED: supposition.domain_joined}
-    device_facts = dict(facts.device_facts)
-    for name, value in told.items():
-        if value is not None:
-            device_facts[name] = (Fact(name, "true" if value else "false", SOURCE, facts.at),)
+    told: dict[str, object] = {
+        COMPLIANT: supposition.compliant,
+        DOMAIN_JOINED: supposition.domain_joined,
+        OPERATING_SYSTEM: supposition.platform,
+        **supposition.device,
+    }
+    risks = {SIGN_IN_RISK: supposition.sign_in_risk, USER_RISK: supposition.user_risk}
+    own_tunnel = facts.own_tunnel
+    if supposition.own_tunnel is not None:
+        own_tunnel = OwnTunnel(supposed=supposition.own_tunnel)
     known = facts.sign_in
     given = {
         name: value
@@ -93,11 +101,26 @@ def suppose(facts: Facts, supposition: Supposition) -> Facts:
     return replace(
         facts,
         client_address=facts.client_address if supposition.address is None else supposition.address,
-        device_facts=device_facts,
+        device_facts=_suppose_facts(facts.device_facts, told, facts.at),
+        user_facts=_suppose_facts(facts.user_facts, risks, facts.at),
+        own_tunnel=own_tunnel,
         sign_in=replace(known, device={**known.device, **supposition.device}, **given),
         authentication_methods=methods,
         signed_in_at=supposition.signed_in_at or signed_in_at,
     )
+
+
+def _suppose_facts(
+    known: Mapping[str, tuple[Fact, ...]], told: Mapping[str, object], at: datetime
+) -> dict[str, tuple[Fact, ...]]:
+    """What sources say, with what is supposed in place of all that any of them says of the same name."""
+    words = {True: "true", False: "false"}
+    supposed = {
+        name: (Fact(name, words[value] if isinstance(value, bool) else str(value), SUPPOSED, at),)
+        for name, value in told.items()
+        if value is not None
+    }
+    return {**known, **supposed}
 
 
 def look_ahead(policies: Policies, facts: Facts) -> Prospect:

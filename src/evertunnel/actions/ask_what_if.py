@@ -5,7 +5,7 @@ from datetime import datetime
 
 from evertunnel.access.facts import Facts
 from evertunnel.access.what_if import Prospect, Supposition, look_ahead, suppose, suppose_certificate
-from evertunnel.actions.decide import Decider
+from evertunnel.actions.decide import Decider, FindPlace
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import CertificateKind, SubjectKind, TunnelKind
 from evertunnel.storage import gateways, people
@@ -26,19 +26,23 @@ class Question:
     certificate: CertificateKind | None = None
 
 
-def ask_what_if(store: Store, question: Question, supposition: Supposition, *, now: datetime) -> Prospect:
+def ask_what_if(
+    store: Store, question: Question, supposition: Supposition, *, find_place: FindPlace | None = None, now: datetime
+) -> Prospect:
     """Raises NotFoundError, InvalidInputError."""
-    decider, facts = gather(store, question, now=now)
+    decider, facts = gather(store, question, address=supposition.address or "", find_place=find_place, now=now)
     return look_ahead(decider.policies, suppose(facts, supposition))
 
 
-def gather(store: Store, question: Question, *, now: datetime) -> tuple[Decider, Facts]:
-    """What is known now of those a question names. Raises NotFoundError, InvalidInputError."""
+def gather(
+    store: Store, question: Question, *, address: str = "", find_place: FindPlace | None = None, now: datetime
+) -> tuple[Decider, Facts]:
+    """What is known now of whom a question names, coming from an address. Raises NotFoundError, InvalidInputError."""
     if question.tunnel is TunnelKind.DEVICE and question.device is None:
         raise InvalidInputError("a device tunnel is a device's: name one")
     if question.tunnel is not TunnelKind.DEVICE and question.user is None:
         raise InvalidInputError("name the user who signs in")
-    decider = Decider()
+    decider = Decider(find_place=find_place, always=True)
     with store.read() as connection:
         decider.refresh(connection)
         user = device = gateway = None
@@ -58,5 +62,6 @@ def gather(store: Store, question: Question, *, now: datetime) -> tuple[Decider,
         user=user,
         device=device,
         certificate=certificate,
+        client_address=address,
     )
     return decider, facts

@@ -3,7 +3,7 @@
 Whoever records a grant refreshes and decides in that very transaction.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -12,20 +12,25 @@ from typing import TypeVar
 from cryptography import x509
 from sqlalchemy import Connection
 
+from evertunnel.access.computed_risks import Place
 from evertunnel.access.conditional.locations import NamedLocation
-from evertunnel.access.conditional.policies import AccessPolicy, State
+from evertunnel.access.conditional.policies import AccessPolicy
+from evertunnel.access.conditional.risks import SignInRisk, UserRisk
 from evertunnel.access.conditional.sign_in import read_address
 from evertunnel.access.conditional.strengths import AuthenticationStrength
 from evertunnel.access.decision import Policies, decide_certificate, decide_tunnel
 from evertunnel.access.documents import PolicyError
-from evertunnel.access.facts import Facts, SignInFacts
+from evertunnel.access.facts import SIGN_IN_RISK, USER_RISK, Facts, SignInFacts
 from evertunnel.access.login_names import fold_login_name, list_login_names
 from evertunnel.access.network_policies import USUAL_METHODS, NetworkPolicy, compile_network_policy
+from evertunnel.access.own_tunnel import GRACE, OwnTunnel
 from evertunnel.access.told_facts import read_told_facts
 from evertunnel.actions.policy_names import (
+    asks_for,
     compile_location,
     compile_stored_policy,
     compile_stored_strength,
+    demands_own_tunnel,
     names_country,
 )
 from evertunnel.errors import InvalidInputError
@@ -43,6 +48,7 @@ from evertunnel.model import (
 )
 from evertunnel.pki.kinds import KINDS
 from evertunnel.storage import snapshot
+from evertunnel.storage.own_tunnels import OwnTunnels
 from evertunnel.storage.snapshot import Changes, SealedGateway, Snapshot
 
 _USAGES = {kind: frozenset(usage.dotted_string for usage in rules.usages) for kind, rules in KINDS.items()}
@@ -55,9 +61,16 @@ _KINDS = frozenset(
     }
 )
 _NOTHING_KNOWN = SignInFacts()
+_NO_TUNNELS = OwnTunnels()
+_NO_RISK = "none"
+_COUNTRY, _SIGN_IN_RISK, _USER_RISK, _OWN_TUNNEL = "country", SIGN_IN_RISK, USER_RISK, "own tunnel"
+_NONE: frozenset[str] = frozenset()
+_ALL = frozenset({_COUNTRY, _SIGN_IN_RISK, _USER_RISK, _OWN_TUNNEL})
 
 # The country of an address: its code, NO_COUNTRY if it was looked for in vain, None if that cannot be told.
 FindCountry = Callable[[IPv4Address | IPv6Address], str | None]
+# Where an address is; None if nobody can tell.
+FindPlace = Callable[[IPv4Address | IPv6Address], Place | None]
 _Object = TypeVar("_Object")
 
 
@@ -70,13 +83,17 @@ def read_policies(connection: Connection) -> Policies:
 class Decider:
     """Compiled policies and everything known of users, devices and certificates, as of one epoch.
 
-    `find_country` is asked only while a policy names countries, or `always`; without it no country is known.
+    `find_country` is asked only while a policy names countries, `find_place` while one asks for the risk of a sign-in,
+    or `always`; without them nothing is known of that.
     """
 
-    def __init__(self, find_country: FindCountry | None = None, *, always: bool = False) -> None:
-        self._find_country = find_country
-        self._always_finds_country = always
-        self._asks_for_country = False
+    def __init__(
+        self, find_country: FindCountry | None = None, find_place: FindPlace | None = None, *, always: bool = False
+    ) -> None:
+        self._find_country, self._find_place = find_country, find_place
+        self._always_finds = always
+        # What policies ask for that is looked up only then.
+        self._asks = _ALL if always else _NONE
         self._locations: dict[str, NamedLocation] = {}
         self._strengths: dict[str, AuthenticationStrength] = {}
         self._snapshot = Snapshot()
@@ -105,6 +122,7 @@ class Decider:
                 self._users_by_login_name = None
             if changes.kinds & _KINDS:
                 self._compile(changes.kinds)
+                snapshot.follow_own_tunnels(connection, self._snapshot, wanted=_OWN_TUNNEL in self._asks)
         except Exception:
             self._snapshot.epoch = 0  # half of it may be in: next time all is read afresh
             self._due = set(_KINDS)
@@ -232,6 +250,7 @@ class Decider:
             sign_in=self._gather_sign_in(client_address),
             method=login_method,
             crypto_bound=crypto_bound,
+            own_tunnel=self._find_own_tunnel(device, at, established=established),
         )
         # Most know nothing more of anybody: then nothing is copied.
         return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
@@ -255,10 +274,35 @@ class Decider:
         return self._policies
 
     def _gather_sign_in(self, client_address: str) -> SignInFacts:
-        if not (self._asks_for_country or self._always_finds_country) or self._find_country is None:
+        """What is known without any fact. Of risks: none, where we look for them and found nothing."""
+        if not self._asks:
             return _NOTHING_KNOWN
-        address = read_address(client_address)
-        return _NOTHING_KNOWN if address is None else SignInFacts(country=self._find_country(address))
+        asks = self._asks
+        address = read_address(client_address) if asks & {_COUNTRY, _SIGN_IN_RISK} else None
+        country = None
+        if _COUNTRY in asks and address is not None and self._find_country is not None:
+            country = self._find_country(address)
+        return SignInFacts(
+            country=country,
+            sign_in_risk=_NO_RISK if _SIGN_IN_RISK in asks and self._can_place(address) else None,
+            user_risk=_NO_RISK if _USER_RISK in asks else None,
+        )
+
+    def _can_place(self, address: IPv4Address | IPv6Address | None) -> bool:
+        """Whether a sign-in from there can be told from impossible travel, or need not be."""
+        if address is None:
+            return False
+        if self._find_place is not None and self._find_place(address) is not None:
+            return True
+        return any(each.is_trusted and each.holds(address, None) for each in self._locations.values())
+
+    def _find_own_tunnel(self, device: Device | None, at: datetime, *, established: bool) -> OwnTunnel | None:
+        known = self._snapshot.own_tunnels
+        if known is None or device is None:
+            return None
+        tunnels = known.get(device.id, _NO_TUNNELS)
+        changed_at = tunnels.changed_at
+        return OwnTunnel(tunnels.addresses, established and changed_at is not None and at - changed_at < GRACE)
 
     def _find_denial(self, subject_id: str | None, at: datetime) -> str:
         for denial in self._snapshot.denials.get(subject_id or "", ()):
@@ -275,7 +319,7 @@ class Decider:
     def _compile(self, changed: frozenset[str]) -> None:
         self._reading = ""
         self._policies = Policies()  # whatever happens below, what stood before counts no longer
-        self._asks_for_country = False
+        self._asks = _ALL if self._always_finds else _NONE
         self._due |= changed
         known = self._snapshot
         policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
@@ -298,9 +342,8 @@ class Decider:
         else:
             self._policies = Policies(*policies)
             self._broken_policy = ""
-            self._asks_for_country = any(
-                policy.state is not State.OFF and names_country(policy) for policy in policies[1]
-            )
+            if not self._always_finds:
+                self._asks = _list_asked(*policies)
 
     def _compile_all(
         self, documents: Mapping[str, Mapping[str, object]], compile_one: Callable[[str, Mapping[str, object]], _Object]
@@ -310,3 +353,20 @@ class Decider:
             self._reading = f"what policies name, {document.get('displayName', object_id)!r}"
             compiled[object_id] = compile_one(object_id, document)
         return compiled
+
+
+def _list_asked(network: Sequence[NetworkPolicy], access: Sequence[AccessPolicy]) -> frozenset[str]:
+    """What policies that are not off ask for."""
+    asked = {_OWN_TUNNEL for policy in network if policy.enabled and policy.device_tunnel}
+    for policy in access:
+        if policy.is_off:
+            continue
+        if names_country(policy):
+            asked.add(_COUNTRY)
+        if asks_for(policy, SignInRisk):
+            asked.add(_SIGN_IN_RISK)
+        if asks_for(policy, UserRisk):
+            asked.add(_USER_RISK)
+        if demands_own_tunnel(policy):
+            asked.add(_OWN_TUNNEL)
+    return frozenset(asked)

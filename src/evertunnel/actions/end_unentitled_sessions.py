@@ -1,7 +1,8 @@
 """End live sessions that would not be granted now: lost compliance, a policy switched on, a user disabled."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from dataclasses import replace
 from datetime import datetime
 
 from evertunnel.access.facts import Facts
@@ -12,9 +13,15 @@ from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
 
 
-def find_refusal(decider: Decider, row: AnyRow, *, now: datetime) -> Decision | None:
-    """Why a live session would not be granted now, if so. Reads nothing but the state in memory."""
-    decision = decider.decide_tunnel(gather_session_facts(decider, row, now=now), with_results=False)
+def find_refusal(decider: Decider, row: AnyRow, *, now: datetime, lately: Set[str] = frozenset()) -> Decision | None:
+    """Why a live session would not be granted now, if so. Reads nothing but the state in memory.
+
+    `lately`: devices some tunnel of which moves in this very transaction.
+    """
+    facts = gather_session_facts(decider, row, now=now)
+    if row.device_id in lately and facts.own_tunnel is not None:
+        facts = replace(facts, own_tunnel=replace(facts.own_tunnel, lately=True))
+    decision = decider.decide_tunnel(facts, with_results=False)
     return None if decision.granted else decision
 
 
@@ -37,21 +44,29 @@ def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Fac
     )
 
 
-def list_unentitled(decider: Decider, rows: Iterable[AnyRow], *, now: datetime) -> list[tuple[AnyRow, Decision]]:
-    """Those of live sessions that would not be granted now and are not ending yet, with why."""
+def list_unentitled(
+    decider: Decider, rows: Iterable[AnyRow], *, now: datetime, lately: Set[str] = frozenset()
+) -> list[tuple[AnyRow, Decision]]:
+    """Those of live sessions that would not be granted now and are not ending yet, with why.
+
+    `lately` as `find_refusal` has it.
+    """
     return [
         (row, decision)
         for row in rows
-        if row.state != SessionState.ENDING.value and (decision := find_refusal(decider, row, now=now)) is not None
+        if row.state != SessionState.ENDING.value
+        and (decision := find_refusal(decider, row, now=now, lately=lately)) is not None
     ]
 
 
-def end_unentitled_sessions(tx: Transaction, decider: Decider, rows: Iterable[AnyRow]) -> list[str]:
+def end_unentitled_sessions(
+    tx: Transaction, decider: Decider, rows: Iterable[AnyRow], *, lately: Set[str] = frozenset()
+) -> list[str]:
     """Decide every session of `rows` again; mark those refused as ending and queue their cut. Returns their ids.
 
-    The decider must have been refreshed in this very transaction.
+    The decider must have been refreshed in this very transaction. `lately` as `find_refusal` has it.
     """
-    ended = list_unentitled(decider, rows, now=tx.now)
+    ended = list_unentitled(decider, rows, now=tx.now, lately=lately)
     by_reason: dict[str, list[str]] = defaultdict(list)
     for row, decision in ended:
         by_reason[decision.reason.value].append(row.id)

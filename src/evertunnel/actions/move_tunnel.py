@@ -14,11 +14,11 @@ def move_tunnel(tx: Transaction, decider: Decider, gateway: Gateway, report: Tun
     The decider must have been refreshed in this very transaction. A session that is not up yet is left alone: its
     tunnel's address is stored when it comes up.
     """
-    moved = []
+    moved, lately = [], set[str]()
     for row in sessions.list_live_of_tunnel(tx.connection, gateway.id, spis=report.spis, unique_id=report.unique_id):
         up = row.spis == report.spis and row.state != SessionState.PENDING.value
         if up and row.remote_address != report.remote_address:
-            sessions.update_session(tx, row.id, remote_address=report.remote_address)
+            lately |= sessions.move_session(tx, row.id, report.remote_address)
             moved.append(row.id)
     found = (sessions.find_session(tx.connection, session_id) for session_id in moved)
-    return end_unentitled_sessions(tx, decider, [row for row in found if row is not None])
+    return end_unentitled_sessions(tx, decider, [row for row in found if row is not None], lately=lately)

@@ -15,11 +15,13 @@ from evertunnel.access.conditional.policies import (
     list_unevaluable,
     list_without_meaning,
 )
+from evertunnel.access.conditional.risks import SignInRisk
 from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength
 from evertunnel.access.conditional.verdicts import Notes
 from evertunnel.access.documents import PolicyError, is_set, quote, read_object, read_texts
 from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents, verify_plain
 from evertunnel.actions.policy_names import (
+    asks_for,
     build_key,
     compile_location,
     compile_stored_policy,
@@ -35,6 +37,10 @@ POLICIES_AT_MOST = 500
 _COUNTRY_UNKNOWN = (
     "no country database is set (country_database in evertunnel.toml), so no country is known: including by country "
     "counts as matching, excluding by country excludes nobody"
+)
+_PLACES_UNKNOWN = (
+    "no country database is set (country_database in evertunnel.toml), so nobody finds impossible travel: without "
+    "another source the risk of a sign-in is not known, which counts as matching"
 )
 _APPLICATION_FIELDS = ("includeApplications", "excludeApplications")
 _OBJECTS = {"location": ObjectKind.LOCATION, "strength": ObjectKind.STRENGTH}
@@ -148,6 +154,8 @@ def _plan(
     unevaluable = list_unevaluable(policy)
     if names_country(policy) and not countries_known:
         unevaluable = (*unevaluable, ("$.conditions.locations", _COUNTRY_UNKNOWN))
+    if asks_for(policy, SignInRisk) and not countries_known:
+        unevaluable = (*unevaluable, ("$.conditions.signInRiskLevels", _PLACES_UNKNOWN))
     return PlannedPolicy(place, document, resolved, policy, unevaluable, list_without_meaning(policy))
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from evertunnel.access.conditional.extension import strip_limit
+from evertunnel.access.conditional.grant_controls import OWN_TUNNEL_CONTROL
 from evertunnel.access.conditional.location_condition import Locations
 from evertunnel.access.conditional.locations import NamedLocation, compile_named_location
 from evertunnel.access.conditional.policies import AccessPolicy, compile_access_policy
+from evertunnel.access.conditional.risks import SignInRisk, UserRisk
 from evertunnel.access.conditional.strengths import BUILT_IN, AuthenticationStrength, compile_strength
 from evertunnel.storage.policy_objects import ObjectKind
 
@@ -50,6 +53,16 @@ def names_country(policy: AccessPolicy) -> bool:
         if isinstance(condition, Locations)
         for location in (*condition.include, *condition.exclude)
     )
+
+
+def asks_for(policy: AccessPolicy, risk: type[SignInRisk | UserRisk]) -> bool:
+    """Whether what a policy says depends on a risk."""
+    return any(isinstance(strip_limit(condition), risk) for condition in policy.conditions)
+
+
+def demands_own_tunnel(policy: AccessPolicy) -> bool:
+    """Whether a policy, on or not, demands the device's own tunnel."""
+    return policy.grant is not None and any(each.name == OWN_TUNNEL_CONTROL for each in policy.grant.controls)
 
 
 def _name(kind: ObjectKind, resolved: Mapping[str, str], by_id: Mapping[str, _Object]) -> Mapping[str, _Object]:

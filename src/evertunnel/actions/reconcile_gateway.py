@@ -93,12 +93,13 @@ def reconcile_gateway(
     live = sessions.list_live_of_gateway(tx.connection, gateway.id)
     by_spis = {row.spis: row for row in live if row.spis}
     seen: dict[str, ListedTunnel] = {}
+    lately: set[str] = set()
     for tunnel in listed:
         row = by_spis.get(tunnel.report.spis)
         if row is not None:
             seen[row.id] = tunnel
             if row.remote_address != tunnel.report.remote_address:
-                sessions.update_session(tx, row.id, remote_address=tunnel.report.remote_address)
+                lately |= sessions.move_session(tx, row.id, tunnel.report.remote_address)
                 moved.add(row.id)
             if tunnel.fault is not None:
                 sessions.mark_ending(tx, [row.id], tunnel.fault)
@@ -121,9 +122,8 @@ def reconcile_gateway(
     _close_missing(tx, [row for row in live if row.id not in doubtful], seen)
     sessions.store_traffic(tx, {row_id: (tunnel.bytes_in, tunnel.bytes_out) for row_id, tunnel in seen.items()})
     left = sessions.list_live_of_gateway(tx.connection, gateway.id)
-    end_unentitled_sessions(
-        tx, decider, [row for row in left if decided is None or row.id in decided or row.id in moved]
-    )
+    again = [row for row in left if decided is None or row.id in decided or row.id in moved]
+    end_unentitled_sessions(tx, decider, again, lately=lately)
     return cut
 
 

@@ -95,6 +95,9 @@ def add_network(
     device_group: Annotated[list[str] | None, typer.Option(help="Condition: the device is in one of these.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Condition: one of these devices.")] = None,
     gateway: Annotated[list[str] | None, typer.Option(help="Condition: on one of these gateways.")] = None,
+    device_tunnel: Annotated[
+        bool, typer.Option("--device-tunnel", help="Condition: the device's own tunnel is up from the same address.")
+    ] = False,
     certificate_oid: Annotated[
         list[str] | None, typer.Option(help="Demand a certificate with one of these usages.")
     ] = None,
@@ -125,6 +128,7 @@ def add_network(
         "device_groups": device_group,
         "devices": device,
         "gateways": gateway,
+        "device_tunnel": device_tunnel or None,
     }
     settings = {
         "allowed_certificate_oids": certificate_oid,

@@ -185,7 +185,10 @@ def _list_demands(document: dict[str, Any]) -> list[str]:
     demands += ["termsOfUse"] if grant.get("termsOfUse") else []
     demands += ["customAuthenticationFactors"] if grant.get("customAuthenticationFactors") else []
     session = document.get("sessionControls") or {}
-    return demands + [key for key, value in session.items() if value and "@odata" not in key]
+    demands += [key for key, value in session.items() if value and "@odata" not in key]
+    ours = document.get("evertunnel") or {}
+    demands += ["deviceTunnel"] if ours.get("requireDeviceTunnel") else []
+    return demands + ([f"facts from {ours['leastSource']} at least"] if ours.get("leastSource") else [])
 
 
 def _choose_file_name(name: str, taken: set[str]) -> str:

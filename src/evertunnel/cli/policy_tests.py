@@ -41,11 +41,16 @@ def add_test(
         bool | None, typer.Option("--compliant/--not-compliant", help="The device is, or not.")
     ] = None,
     domain_joined: Annotated[bool | None, typer.Option("--domain-joined/--not-domain-joined", help="The same.")] = None,
+    device_tunnel: Annotated[
+        bool | None,
+        typer.Option("--device-tunnel/--no-device-tunnel", help="The device's own tunnel is up beside it, or not."),
+    ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="This was passed: password, softwareOath, fido2 and so on.")
     ] = None,
     sign_in_risk: Annotated[str | None, typer.Option(help="none, low, medium or high.")] = None,
     user_risk: Annotated[str | None, typer.Option(help="none, low, medium or high.")] = None,
+    insider_risk: Annotated[str | None, typer.Option(help="minor, moderate or elevated.")] = None,
     reason: Annotated[str | None, typer.Option(help="The reason it must have, as policy what-if shows it.")] = None,
     policy: Annotated[str | None, typer.Option(help="The policy that must refuse, or grant.")] = None,
     replace: Replace = False,
@@ -66,9 +71,11 @@ def add_test(
         "platform": platform,
         "compliant": compliant,
         "domain_joined": domain_joined,
+        "own_tunnel": device_tunnel,
         "methods": method or None,
         "sign_in_risk": sign_in_risk,
         "user_risk": user_risk,
+        "insider_risk": insider_risk,
         "expect": expect,
         "reason": reason,
         "policy": policy,

@@ -131,3 +131,36 @@ def report(
     body = {"sign_in_risk": sign_in_risk, "user_risk": user_risk, "life_seconds": life}
     API(context).post("users", name, "reports", body=body)
     say(f"Reported the risk of {name}.")
+
+
+@app.command()
+def risk(context: typer.Context, name: str, json: JSON = False) -> None:
+    """Show what each source says of a user's risks, and why: what was reported, and what we found in the attempts.
+
+    Example: evertunnel user risk alice@corp.example
+    """
+    found = API(context).get("users", name, "facts")
+    if json:
+        print_json(found)
+        return
+    columns = {
+        "fact": "FACT", "value": "VALUE", "source": "SOURCE", "observed_at": "SEEN", "expires_at": "UNTIL",
+        "counts": "COUNTS", "detail": "DETAIL",
+    }  # fmt: skip
+    print_table(found, columns, empty=f"Nobody reported a risk of {name}, and nothing was found in the attempts.")
+
+
+@app.command("dismiss-risk")
+def dismiss_risk(
+    context: typer.Context,
+    name: str,
+    reason: Annotated[str, typer.Option(help="Why there is none, for the audit.")] = "",
+) -> None:
+    """Say that what was found in the attempts (impossible travel, too many failures) is no risk.
+
+    What happens from now on is found again. What others reported stays: report none in its place.
+
+    Example: evertunnel user dismiss-risk alice@corp.example --reason "she asked from a hotel's VPN"
+    """
+    found = API(context).post("users", name, "risk-dismissals", body={"reason": reason})
+    say(f"Dismissed for {name}: {', '.join(found['dismissed'])}.")

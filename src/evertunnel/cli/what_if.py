@@ -29,6 +29,12 @@ def what_if(
     platform: Annotated[str | None, typer.Option(help="Suppose windows, macOS, linux, iOS or android.")] = None,
     compliant: Annotated[bool | None, typer.Option("--compliant/--not-compliant", help="Suppose it.")] = None,
     domain_joined: Annotated[bool | None, typer.Option("--domain-joined/--not-domain-joined", help="The same.")] = None,
+    device_tunnel: Annotated[
+        bool | None,
+        typer.Option(
+            "--device-tunnel/--no-device-tunnel", help="Suppose the device's own tunnel up beside it, or not."
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="Suppose this was passed: password, softwareOath, fido2 and so on.")
     ] = None,
@@ -61,6 +67,7 @@ def what_if(
         "platform": platform,
         "compliant": compliant,
         "domain_joined": domain_joined,
+        "own_tunnel": device_tunnel,
         "methods": method or None,
         "sign_in_risk": sign_in_risk,
         "user_risk": user_risk,

@@ -180,6 +180,13 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         "Sign in with one of the combinations the policy's authentication strength allows.",
         65,
     ),
+    Reason.DEVICE_TUNNEL_NOT_UP: Explanation(
+        "A policy demands that the device's own tunnel is up from where the user tunnel comes from, and it is not "
+        "known to be.",
+        "See whether it is up: evertunnel session list. If not, see why: evertunnel attempt list --device DEVICE. "
+        "If it comes from another address (another network, IPv4 beside IPv6), the tunnels must take one way.",
+        65,
+    ),
     Reason.DEVICE_NOT_DOMAIN_JOINED: Explanation(
         "Conditional access demands a device joined to the domain, and this one is not known to be (Entra shows 53001 "
         "for this).",

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from evertunnel.actions.decide import FindCountry
+from evertunnel.actions.decide import FindCountry, FindPlace
 from evertunnel.errors import DomainError, UnavailableError
 from evertunnel.gateways.agent_channel import Channel
 from evertunnel.gateways.agent_directory import AgentDirectory, UnknownAgentError
@@ -93,12 +93,13 @@ class AgentsProcess:
         listener: socket.socket,
         clock: Callable[[], datetime],
         find_country: FindCountry | None = None,
+        find_place: FindPlace | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
         self._listener = listener
         self._clock = clock
-        self._find_country = find_country
+        self._find_country, self._find_place = find_country, find_place
         self._context: ssl.SSLContext | None = None
         self._connected: dict[str, _Connected] = {}
         self._ended_at: dict[str, datetime] = {}
@@ -299,6 +300,7 @@ class AgentsProcess:
             Strongswan(link, link, link, link.end_later),
             clock=self._clock,
             find_country=self._find_country,
+            find_place=self._find_place,
         )
         mine = _Connected(row.id, certificate_id, link, keeper)
         with self._lock:

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
-from evertunnel.actions.decide import FindCountry
+from evertunnel.actions.decide import FindCountry, FindPlace
 from evertunnel.actions.issue_certificate import Signer, Wanted
 from evertunnel.actions.issue_gateway_certificate import find_or_issue
 from evertunnel.errors import InvalidInputError, UnavailableError
@@ -71,6 +71,7 @@ class GatewayProcess:
         accounting_port: int,
         clock: Callable[[], datetime],
         find_country: FindCountry | None = None,
+        find_place: FindPlace | None = None,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -81,7 +82,7 @@ class GatewayProcess:
         self._radius_port = radius_port
         self._accounting_port = accounting_port
         self._clock = clock
-        self._find_country = find_country
+        self._find_country, self._find_place = find_country, find_place
         self._running: dict[str, _Running] = {}
         # With what of its row each was begun.
         self._dynamic: dict[str, tuple[_Reached, DynamicKeeper]] = {}
@@ -176,6 +177,7 @@ class GatewayProcess:
             build_local(row.vici_socket, lambda: self._load_model(row.id)),
             clock=self._clock,
             find_country=self._find_country,
+            find_place=self._find_place,
         )
         self._running[row.id] = _Running(row.name, gateway, row.vici_socket, _list_sealed(row))
         gateway.start()

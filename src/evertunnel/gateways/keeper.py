@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from evertunnel.actions.decide import Decider, FindCountry
+from evertunnel.actions.decide import Decider, FindCountry, FindPlace
 from evertunnel.actions.end_expired_sessions import end_expired_sessions
 from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, list_unentitled
 from evertunnel.actions.follow_tunnel import (
@@ -88,11 +88,12 @@ class GatewayKeeper:
         *,
         clock: Callable[[], datetime],
         find_country: FindCountry | None = None,
+        find_place: FindPlace | None = None,
     ) -> None:
         self._store = store
         self._gateway = gateway
         self._clock = clock
-        self._decider = Decider(find_country)
+        self._decider = Decider(find_country, find_place)
         self._unenforced = Changes()
         self._vici = strongswan.control
         self._listener = strongswan.listener

@@ -1,17 +1,18 @@
 """Attempts as they were recorded. They never change."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from evertunnel.errors import InvalidInputError, NotFoundError
-from evertunnel.model import Reason
+from evertunnel.model import Outcome, Reason
 from evertunnel.storage import tables
 from evertunnel.storage.tables import AnyRow
 
 _attempts = tables.attempts
+_ROWS_AT_ONCE = 1000
 
 
 def list_attempts(
@@ -57,6 +58,34 @@ def list_in_order(
             (_attempts.c.at > moment) | ((_attempts.c.at == moment) & (_attempts.c.id > attempt_id))
         )
     return list(connection.execute(statement))
+
+
+def list_recorded(
+    connection: Connection, *, after_batch: int, until_batch: int, since: datetime | None
+) -> Iterator[AnyRow]:
+    """What was recorded in these batches, in their order, and began after a moment. There may be very many.
+
+    Each with whether its device is its user's, and with its story only if it was refused.
+    """
+    names = ("id", "at", "kind", "outcome", "reason", "user_id", "device_id", "certificate_id", "claimed_identity")
+    assigned = tables.device_users
+    story = case((_attempts.c.outcome == Outcome.GRANTED.value, ""), else_=_attempts.c.story)
+    statement = (
+        select(
+            *(_attempts.c[name] for name in names),
+            _attempts.c.client_address,
+            story.label("story"),
+            assigned.c.user_id.is_not(None).label("assigned"),
+        )
+        .outerjoin(
+            assigned, (assigned.c.device_id == _attempts.c.device_id) & (assigned.c.user_id == _attempts.c.user_id)
+        )
+        .where(_attempts.c.batch > after_batch, _attempts.c.batch <= until_batch, _attempts.c.user_id.is_not(None))
+        .order_by(_attempts.c.batch, _attempts.c.at, _attempts.c.id)
+    )
+    if since is not None:
+        statement = statement.where(_attempts.c.at > since)
+    yield from connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(statement)
 
 
 def name_place(row: AnyRow) -> str:

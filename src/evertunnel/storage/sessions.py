@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from evertunnel.model import Session, SessionState, SubjectKind, TunnelKind
-from evertunnel.storage import tables
+from evertunnel.storage import own_tunnels, tables
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow, encode_time
 
@@ -20,6 +20,8 @@ LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.v
 def insert_sessions(tx: Transaction, sessions: Sequence[Session]) -> None:
     """Add sessions as they begin."""
     tx.insert(_sessions, [_build_row(session) for session in sessions])
+    up = (each for each in sessions if each.kind is TunnelKind.DEVICE and each.state is SessionState.UP)
+    own_tunnels.note_begins(tx, [each.device_id for each in up if each.device_id is not None])
 
 
 def insert_session_later(tx: Transaction, session: Session) -> None:
@@ -30,6 +32,12 @@ def insert_session_later(tx: Transaction, session: Session) -> None:
 def find_session(connection: Connection, session_id: str) -> AnyRow | None:
     """A session by its id."""
     return connection.execute(select(_sessions).where(_sessions.c.id == session_id)).first()
+
+
+def move_session(tx: Transaction, session_id: str, remote_address: str) -> frozenset[str]:
+    """A tunnel goes on from another address; returns the devices whose own tunnels may be missed there."""
+    update_session(tx, session_id, remote_address=remote_address)
+    return own_tunnels.note_moves(tx, [session_id])
 
 
 def update_session(tx: Transaction, session_id: str, **columns: Any) -> None:
@@ -71,6 +79,7 @@ def end_sessions(tx: Transaction, reasons: Mapping[str, str]) -> None:
     )
     unexplained = update(_sessions).where(this, _sessions.c.end_reason == "").values(end_reason=bindparam("reason"))
     tx.connection.execute(unexplained, rows)
+    own_tunnels.note_ends(tx, list(reasons))
 
 
 def count_live(connection: Connection) -> int:
@@ -162,16 +171,6 @@ def list_live_of_subject(connection: Connection, kind: SubjectKind, subject_id: 
     return list(connection.execute(select(_sessions).where(column == subject_id, _sessions.c.state.in_(LIVE))))
 
 
-def list_device_tunnel_addresses(connection: Connection, device_id: str) -> list[str]:
-    """Where a device's own tunnels come from that are up, and are not being ended."""
-    statement = select(_sessions.c.remote_address).where(
-        _sessions.c.device_id == device_id,
-        _sessions.c.kind == TunnelKind.DEVICE.value,
-        _sessions.c.state == SessionState.UP.value,
-    )
-    return list(connection.execute(statement).scalars())
-
-
 def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> None:
     """The tunnels must go; the gateway has to confirm it."""
     for start in range(0, len(session_ids), _NAMED_AT_MOST):
@@ -180,6 +179,7 @@ def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> Non
             .where(_sessions.c.id.in_(session_ids[start : start + _NAMED_AT_MOST]), _sessions.c.state.in_(LIVE))
             .values(state=SessionState.ENDING.value, end_reason=reason)
         )
+    own_tunnels.note_ends(tx, session_ids)
 
 
 def unmark_ending(tx: Transaction, session_ids: Sequence[str]) -> None:
@@ -190,6 +190,10 @@ def unmark_ending(tx: Transaction, session_ids: Sequence[str]) -> None:
         .where(_sessions.c.id.in_(session_ids), _sessions.c.state == SessionState.ENDING.value)
         .values(state=came_up, end_reason="")
     )
+    device_tunnels = select(_sessions.c.device_id).where(
+        _sessions.c.id.in_(session_ids), _sessions.c.kind == TunnelKind.DEVICE.value, _sessions.c.device_id.is_not(None)
+    )
+    own_tunnels.note_begins(tx, tx.connection.execute(device_tunnels).scalars())
 
 
 def list_sessions(connection: Connection, *, live_only: bool, limit: int) -> list[AnyRow]:

@@ -26,6 +26,7 @@ from evertunnel.storage.access_authorities import list_trusted
 from evertunnel.storage.authorities import read_authority
 from evertunnel.storage.facts import read_fact
 from evertunnel.storage.gateways import read_gateway
+from evertunnel.storage.own_tunnels import OWN_TUNNEL, OwnTunnels, load_own_tunnels
 from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
 from evertunnel.storage.switches import MSCHAPV2, is_on
 from evertunnel.storage.tables import AnyRow
@@ -67,7 +68,8 @@ class SealedGateway:
 class Snapshot:
     """The state of one epoch. `network` and `access` hold policies as stored: name, document, resolved names.
 
-    `locations` and `strengths` hold the documents that policies name, by id.
+    `locations` and `strengths` hold the documents that policies name, by id. `own_tunnels` is None while nobody asks
+    for tunnels of devices, which change often.
     """
 
     epoch: int = 0
@@ -86,6 +88,7 @@ class Snapshot:
     locations: dict[str, Any] = field(default_factory=dict)
     strengths: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, set[str]] = field(default_factory=dict)
+    own_tunnels: dict[str, OwnTunnels] | None = None
     # The certificates of the access authorities that are trusted, in DER.
     access_authorities: tuple[bytes, ...] = ()
     # By user id, and whether the password has to be changed.
@@ -136,10 +139,11 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         _load_changed(connection, snapshot, rows)
         if len(snapshot.certificates_by_id) > snapshot.certificates_at_most:
             _load_certificates(connection, snapshot)
-        kinds = frozenset(row.kind for row in rows)
+        # A tunnel that came, moved or went touches nobody at once: what rests on it has a moment.
+        kinds = frozenset(row.kind for row in rows) - {OWN_TUNNEL}
         changes = Changes(
             kinds=kinds,
-            ids=frozenset(row.subject_id for row in rows),
+            ids=frozenset(row.subject_id for row in rows if row.kind != OWN_TUNNEL),
             everybody=bool(kinds & {*_POLICIES, GATEWAY, SWITCH, SubjectKind.GROUP}),
         )
     snapshot.epoch = epoch
@@ -153,6 +157,7 @@ def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     _load_gateways(connection, snapshot)
     _load_access_authorities(connection, snapshot)
     _load_switches(connection, snapshot)
+    follow_own_tunnels(connection, snapshot, wanted=snapshot.own_tunnels is not None, afresh=True)
 
 
 def _load_certificates(connection: Connection, snapshot: Snapshot) -> None:
@@ -194,6 +199,21 @@ def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[Any
         _load_people(connection, snapshot)  # with it come and go the NT hashes
     if ACCESS_AUTHORITY in ids:
         _load_access_authorities(connection, snapshot)
+    if (
+        devices := ids.get(OWN_TUNNEL, set()) | ids.get(SubjectKind.DEVICE, set())
+    ) and snapshot.own_tunnels is not None:
+        found = load_own_tunnels(connection, devices)
+        for device_id in devices:
+            snapshot.own_tunnels.pop(device_id, None)
+        snapshot.own_tunnels |= found
+
+
+def follow_own_tunnels(connection: Connection, snapshot: Snapshot, *, wanted: bool, afresh: bool = False) -> None:
+    """Begin to follow device tunnels, or end it, as policies ask for them or not."""
+    if not wanted:
+        snapshot.own_tunnels = None
+    elif afresh or snapshot.own_tunnels is None:
+        snapshot.own_tunnels = load_own_tunnels(connection)
 
 
 def _load_people(connection: Connection, snapshot: Snapshot) -> None:

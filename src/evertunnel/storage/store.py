@@ -235,6 +235,12 @@ def create_ledger(connection: Connection) -> None:
     connection.execute(insert(tables.ledger).values(id=1, epoch=1, batch_number=0, batch_hash=GENESIS_HASH))
 
 
+def read_heads(connection: Connection) -> tuple[int, int]:
+    """The epoch, and the number of the last batch that was recorded."""
+    row = connection.execute(select(tables.ledger.c.epoch, tables.ledger.c.batch_number)).one()
+    return row.epoch, row.batch_number
+
+
 def read_epoch(connection: Connection) -> int:
     """The epoch as of this transaction."""
     epoch: int = connection.execute(select(tables.ledger.c.epoch)).scalar_one()

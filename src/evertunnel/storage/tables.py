@@ -424,6 +424,13 @@ sessions = Table(
     Index("ix_sessions_device_id_state", "device_id", "state"),
 )
 
+own_tunnel_changes = Table(
+    "own_tunnel_changes",
+    metadata,
+    Column("device_id", Text, primary_key=True),
+    Column("changed_at", UTCTime, nullable=False),
+)
+
 denials = Table(
     "denials",
     metadata,

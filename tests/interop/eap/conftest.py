@@ -25,6 +25,7 @@ from evertunnel.storage.gateways import get_gateway, radius_secret_context
 from evertunnel.storage.store import Store
 from tests.interop.eap.eapol import Supplicant
 from tests.interop.server import OFFSETS
+from tests.mmdb import build_mmdb, city
 from tests.peers.certificates import Credential, PrivateKey, new_key
 from tests.ports import find_port
 
@@ -39,6 +40,8 @@ USER_BASE = 61_800
 _READY_WITHIN_SECONDS = 30.0
 # On a machine with one core, too.
 RADIUS_WORKERS = 2
+
+PLACES = {"192.0.2.0/24": city("DE", 52.52, 13.4), "203.0.113.0/24": city("AU", -33.87, 151.21)}
 
 ACCESS_POLICY = {
     "displayName": "Short-lived: require a compliant device",
@@ -64,7 +67,13 @@ class Live:
         base = ["--user-base", str(USER_BASE)] if os.geteuid() == 0 else []
         self.run("init", "--organisation", "Test", "--public-name", PUBLIC_NAME, *listen, *base)
         config = self.state.path / "evertunnel.toml"
-        config.write_text(f'radius_workers = {RADIUS_WORKERS}\nradius_workers_awake = "all"\n{config.read_text()}')
+        settings = (
+            f'radius_workers = {RADIUS_WORKERS}\nradius_workers_awake = "all"\ncountry_database = "places.mmdb"\n'
+        )
+        config.write_text(settings + config.read_text())
+        places = self.state.path / "places.mmdb"
+        places.write_bytes(build_mmdb(PLACES))
+        places.chmod(0o644)
         self.log_file = folder / "serve.log"
         with self.log_file.open("wb") as log:
             self.server = subprocess.Popen(self.build_command("serve"), stdout=log, stderr=log)

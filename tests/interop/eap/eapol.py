@@ -72,11 +72,13 @@ class Supplicant:
         framed_mtu: int | None = None,
         seconds: int = 20,
         fast_reauth: bool = True,
+        address: str = "",
         more: Sequence[str] = (),
     ) -> Outcome:
         """One login, and `again` more after it. `pem` is key, certificate and chain; None is none.
 
-        `inner` is the method inside PEAP, `anonymous` the identity outside it.
+        `inner` is the method inside PEAP, `anonymous` the identity outside it. `address` is where
+        the gateway says that it comes from.
         """
         lines = [
             "key_mgmt=IEEE8021X",
@@ -108,5 +110,6 @@ class Supplicant:
                    "-s", self._secret.decode(), "-r", str(again), "-t", str(seconds)]  # fmt: skip
         if framed_mtu is not None:
             command += ["-N", f"12:d:{framed_mtu}"]
+        command += [f"-N31:s:{address}"] if address else []
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
         return Outcome(done.returncode == 0 and done.stdout.rstrip().endswith("SUCCESS"), done.stdout)

@@ -4,7 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from evertunnel.access.facts import COMPLIANT, USER_RISK, find_device_fact, find_device_text, find_user_risk
+from evertunnel.access.facts import (
+    COMPLIANT,
+    USER_RISK,
+    SignInFacts,
+    find_device_fact,
+    find_device_text,
+    find_user_risk,
+)
 from evertunnel.model import Fact
 from tests.unit.access.samples import NOW, make_facts, say
 
@@ -147,3 +154,41 @@ def test_of_texts_the_most_trusted_counts_then_the_newest() -> None:
     )
     assert find_device_text(make_facts(device_facts={"model": texts}), "model") == "Latitude 2"
     assert find_device_text(make_facts(), "model") is None
+
+
+def find_with_ours(found: str | None, *said: tuple[str, str, float | None]) -> str | None:
+    """With what is known without any fact. Each: source, level, seconds it lives from an hour ago."""
+    told = tuple(
+        Fact(
+            USER_RISK, level, source, NOW, None if life is None else NOW - timedelta(hours=1) + timedelta(seconds=life)
+        )
+        for source, level, life in said
+    )
+    facts = make_facts(user_facts={USER_RISK: told} if told else {}, sign_in=SignInFacts(user_risk=found))
+    return find_user_risk(facts, USER_RISK)[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "risk"),
+    [
+        ("none", [], "none"),
+        (None, [], None),
+        ("none", [("failed attempts", "low", None)], "low"),
+        ("none", [("failed attempts", "high", 60)], "none"),  # what we found ended by itself
+        (None, [("impossible travel", "low", None)], None),  # where nobody can look, low is no word for it
+        ("none", [("failed attempts", "none", None)], "none"),  # dismissed
+        ("none", [("script", "low", None), ("failed attempts", "high", None)], "high"),
+        ("none", [("script", "high", None), ("failed attempts", "low", None)], "high"),
+        ("none", [("script", "high", 60)], None),
+        (
+            "none",
+            [("script", "high", 60), ("failed attempts", "low", None)],
+            None,
+        ),  # nobody buys his way out by failing
+        (None, [("script", "none", None)], "none"),
+    ],
+)
+def test_what_we_find_adds_to_what_others_say_and_never_stands_in_for_it(
+    found: str | None, said: list[tuple[str, str, float | None]], risk: str | None
+) -> None:
+    assert find_with_ours(found, *said) == risk

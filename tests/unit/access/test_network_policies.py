@@ -8,6 +8,7 @@ import pytest
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import Facts
 from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy, find_unmatched_condition
+from evertunnel.access.own_tunnel import OwnTunnel
 from evertunnel.model import TunnelKind
 from tests.unit.access.samples import LAPTOP, NOW, make_facts
 
@@ -155,3 +156,29 @@ def test_a_wrong_document_is_refused_with_the_place_in_it(what: str) -> None:
         compile_network_policy("policy", document)
     assert caught.value.path == path
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("own", "grants", "denies"),
+    [
+        (OwnTunnel(("192.0.2.7",)), True, True),
+        (OwnTunnel(("192.0.2.8",)), False, False),
+        (None, False, True),  # unknown: nothing is granted for it, and nobody escapes by it
+    ],
+)
+def test_the_devices_own_tunnel(own: OwnTunnel | None, grants: bool, denies: bool) -> None:
+    facts = make_facts(own_tunnel=own)
+    grant, deny = (
+        compile_network_policy("policy", {"permission": permission, "conditions": {"device_tunnel": True}})
+        for permission in ("grant", "deny")
+    )
+    assert (find_unmatched_condition(grant, facts) is None) is grants
+    assert (find_unmatched_condition(deny, facts) is None) is denies
+    assert find_unmatched_condition(grant, replace(facts, tunnel=TunnelKind.DEVICE)) is not None
+
+
+@pytest.mark.parametrize("value", [False, None, "yes", 1])
+def test_the_devices_own_tunnel_is_demanded_or_left_out(value: object) -> None:
+    with pytest.raises(PolicyError, match="must be true") as raised:
+        compile_with(conditions={"device_tunnel": value})
+    assert raised.value.path == "$.conditions.device_tunnel"

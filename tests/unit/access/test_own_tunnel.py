@@ -2,7 +2,7 @@
 
 import pytest
 
-from evertunnel.access.own_tunnel import find_own_tunnel
+from evertunnel.access.own_tunnel import OwnTunnel, find_own_tunnel
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,23 @@ from evertunnel.access.own_tunnel import find_own_tunnel
     ],
 )
 def test_own_tunnel(tunnels: list[str], client: str, found: bool | None) -> None:
-    known, words = find_own_tunnel(tunnels, client)
+    known, words = OwnTunnel(tuple(tunnels)).judge(client)
     assert known is found
     assert words
+
+
+def test_what_nobody_looked_at_is_unknown() -> None:
+    assert find_own_tunnel(None, "203.0.113.7", device_known=True)[0] is None
+    assert find_own_tunnel(None, "203.0.113.7", device_known=False) == (None, "the device is not known")
+
+
+def test_what_changed_just_now_holds_for_a_moment_and_the_words_say_so() -> None:
+    known, words = OwnTunnel(("198.51.100.1",), lately=True).judge("203.0.113.7")
+    assert known
+    assert "for less than 30 seconds" in words
+    assert OwnTunnel((), lately=True).judge("nonsense")[0] is None
+
+
+def test_what_is_supposed_is_taken_for_true() -> None:
+    assert OwnTunnel(supposed=True).judge("") == (True, "supposed")
+    assert OwnTunnel(("203.0.113.7",), supposed=False).judge("203.0.113.7")[0] is False

@@ -51,6 +51,7 @@ def run(test: dict[str, Any], policies: Policies, **changes: Any) -> PolicyTestR
         ({"country": ["FR"]}, "$.country"),
         ({"platform": "Windows"}, "$.platform"),
         ({"compliant": "yes"}, "$.compliant"),
+        ({"own_tunnel": "yes"}, "$.own_tunnel"),
         ({"sign_in_risk": "hidden"}, "$.sign_in_risk"),
         ({"insider_risk": "low"}, "$.insider_risk"),
         ({"methods": ["fido"]}, "$.methods[0]"),
@@ -88,6 +89,23 @@ def test_everything_not_given_is_unknown() -> None:
     assert run({"expect": "block", "reason": "device_not_compliant"}, policies).passed
     assert run({"expect": "grant", "compliant": True}, policies).passed
     assert run({"expect": "block", "compliant": False}, policies).passed
+
+
+def test_the_devices_own_tunnel_may_be_given() -> None:
+    document = make_document(name="Own tunnel") | {"grantControls": None, "evertunnel": {"requireDeviceTunnel": True}}
+    policies = make_policies(document)
+    assert run({"own_tunnel": True}, policies).passed
+    for given in ({}, {"own_tunnel": False}):
+        assert run({**given, "expect": "block", "reason": "device_tunnel_not_up"}, policies).passed
+
+
+def test_what_is_supposed_counts_from_every_least_source() -> None:
+    document = make_document("compliantDevice", name="Told by MDM") | {"evertunnel": {"leastSource": "administrator"}}
+    document["conditions"]["userRiskLevels"] = ["medium"]
+    policies = make_policies(document)
+    assert run({"compliant": False, "user_risk": "low"}, policies).passed
+    assert run({"compliant": True, "user_risk": "medium", "policy": "Told by MDM"}, policies).passed
+    assert run({"compliant": False, "user_risk": "medium", "expect": "block"}, policies).passed
 
 
 def test_a_test_that_fails_says_what_it_got_and_which_policy_and_condition_decided() -> None:

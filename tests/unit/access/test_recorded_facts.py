@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evertunnel.access.facts import Facts, SignInFacts
+from evertunnel.access.own_tunnel import OwnTunnel
 from evertunnel.access.recorded_facts import decode_facts, encode_facts
 from evertunnel.model import (
     Authority,
@@ -52,6 +53,8 @@ EVERYTHING = st.builds(
     user_denial=TEXTS,
     device_denial=TEXTS,
     device_facts=st.dictionaries(TEXTS, st.lists(FACTS, min_size=1, max_size=2).map(tuple), max_size=2),
+    user_facts=st.dictionaries(TEXTS, st.lists(FACTS, min_size=1, max_size=2).map(tuple), max_size=2),
+    own_tunnel=st.none() | st.builds(OwnTunnel, st.lists(TEXTS, max_size=2).map(tuple)),
     client_address=TEXTS,
     sign_in=SIGN_INS,
     signed_in_at=st.none() | TIMES,
@@ -62,11 +65,14 @@ EVERYTHING = st.builds(
 def test_everything_that_was_known_is_known_again(facts: Facts) -> None:
     found = json.loads(orjson.dumps(encode_facts(facts)))
     again = decode_facts(found, at=facts.at, client_address=facts.client_address)
-    device_facts = {name: tuple(replace(fact, name=name) for fact in told) for name, told in facts.device_facts.items()}
+    device_facts, user_facts = (
+        {name: tuple(replace(fact, name=name) for fact in told) for name, told in known.items()}
+        for known in (facts.device_facts, facts.user_facts)
+    )
     device = facts.device
     if device is not None and (facts.user is None or facts.user.id not in device.users):
         device = replace(device, users=frozenset())
-    assert again == replace(facts, device_facts=device_facts, device=device)
+    assert again == replace(facts, device_facts=device_facts, user_facts=user_facts, device=device)
 
 
 @pytest.mark.parametrize("kind", [CertificateKind.SHORT_LIVED, CertificateKind.USER])

@@ -79,8 +79,8 @@ RULES = {
          _EAP + "test_a_method_is_not_switched_in_mid_conversation"],
     "a TLS session is resumed only where its method proved everything, and never past a check "
     "(CVE-2017-9148, RFC 9190 5.7)":
-        ["tests/unit/servers/test_resumption.py::test_a_session_without_a_certificate_opens_nothing",
-         "tests/unit/servers/test_resumption.py::test_what_changed_since_refuses_with_its_own_reason_and_alert"],
+        ["unit/servers/test_resumption.py::test_a_session_without_a_certificate_opens_nothing",
+         "unit/servers/test_resumption.py::test_what_changed_since_refuses_with_its_own_reason_and_alert"],
     "TLS 1.3: the octet 0x00 only after every check has passed (RFC 9190 2.1.1)":
         [_EAP + "test_tls_13_says_its_octet_only_after_every_check_has_passed"],
     "Success only after the peer's empty answer (RFC 9190 2.5)":

@@ -24,8 +24,11 @@ from evertunnel.model import Reason
 
 PATH = "$.grantControls"
 _FIELDS = ("operator", "builtInControls", "customAuthenticationFactors", "termsOfUse", "authenticationStrength")
+OWN_TUNNEL_CONTROL = "deviceTunnel"
+# Those met by what somebody told of the device, so that it matters who.
+TOLD_CONTROLS = ("compliantDevice", "domainJoinedDevice")
 # Whether a control is met, and what puts into words how: most decisions are read by nobody.
-_Judged = tuple[bool, Callable[[], str]]
+Judged = tuple[bool, Callable[[], str]]
 _LEGACY = "a legacy client proves nothing"
 
 
@@ -54,7 +57,7 @@ class Control:
     error_code: int
     interactive: bool
     rank: int
-    judge: Callable[[SignIn], _Judged] | None
+    judge: Callable[[SignIn], Judged] | None
     reason_unevaluable: str = ""
 
     def check(self, sign_in: SignIn) -> "Check":
@@ -100,21 +103,21 @@ class GrantControls:
     key: tuple[bool, tuple[Control, ...]]
 
 
-def _judge_multifactor(sign_in: SignIn) -> _Judged:
+def _judge_multifactor(sign_in: SignIn) -> Judged:
     met = MULTIFACTOR.is_met(sign_in.methods)
     words = "a second factor was passed" if met else "no second factor is known to be passed"
     return met, partial(_tell_methods, words, sign_in)
 
 
-def _judge_compliant(sign_in: SignIn) -> _Judged:
+def _judge_compliant(sign_in: SignIn) -> Judged:
     return _judge_device(sign_in.compliant, "compliant")
 
 
-def _judge_domain_joined(sign_in: SignIn) -> _Judged:
+def _judge_domain_joined(sign_in: SignIn) -> Judged:
     return _judge_device(sign_in.domain_joined, "domain joined")
 
 
-def _judge_device(known: Known, what: str) -> _Judged:
+def _judge_device(known: Known, what: str) -> Judged:
     return bool(known.value), partial(_tell_device, known, what)
 
 
@@ -123,7 +126,13 @@ def _tell_device(known: Known, what: str) -> str:
     return f"device {state} {what} ({known.tell()})"
 
 
-def _judge_password_change(sign_in: SignIn) -> _Judged:
+def _judge_own_tunnel(sign_in: SignIn) -> Judged:
+    if not sign_in.tunnel:
+        return True, partial(str, "the device's own tunnel is asked for when the user tunnel comes up")
+    return bool(sign_in.own_tunnel.value), sign_in.own_tunnel.tell
+
+
+def _judge_password_change(sign_in: SignIn) -> Judged:
     if sign_in.password_changed:
         return True, partial(str, "the password was changed")
     return False, partial(str, "the password is not known to be changed")
@@ -155,16 +164,27 @@ _CONTROLS: Mapping[str, Control] = {
         _build_unevaluable("riskRemediation", 50131, 9, "we have no means to remediate a risk"),
     )
 }
-_TERMS_RANK, _CUSTOM_RANK, _UNKNOWN_RANK = 7, 8, 10
+_TERMS_RANK, _CUSTOM_RANK, _OWN_TUNNEL_RANK, _UNKNOWN_RANK = 7, 8, 10, 11
+_OWN_TUNNEL = Control(
+    OWN_TUNNEL_CONTROL, Reason.DEVICE_TUNNEL_NOT_UP, 50131, False, _OWN_TUNNEL_RANK, _judge_own_tunnel
+)
 
 
 def read_grant_controls(
-    value: Any, strengths: Mapping[str, AuthenticationStrength], notes: Notes
+    value: Any,
+    strengths: Mapping[str, AuthenticationStrength],
+    notes: Notes,
+    *,
+    own_tunnel: bool = False,
+    limit: Callable[[Control], Control] = lambda control: control,
 ) -> GrantControls | None:
-    """Read `grantControls`; None if nothing is demanded. `strengths` has custom ones by id and by name."""
-    if not is_set(value):
+    """Read `grantControls`; None if nothing is demanded. `strengths` has custom ones by id and by name.
+
+    With `own_tunnel` the device's own tunnel is one more control. `limit` gives a control as the policy wants it.
+    """
+    if not is_set(value) and not own_tunnel:
         return None
-    document = read_object(value, PATH)
+    document = read_object(value if is_set(value) else {}, PATH)
     words = ("block", *_CONTROLS)
     names = read_texts(document.get("builtInControls"), f"{PATH}.builtInControls", choices=words)
     controls = [_CONTROLS[name] for name in dict.fromkeys(names) if name != "block"]
@@ -184,6 +204,9 @@ def read_grant_controls(
         name = path.removeprefix(f"{PATH}.")[:80]
         controls.append(_build_unevaluable(name, 50131, _UNKNOWN_RANK, "is a control we do not know"))
         notes.add(path, controls[-1].reason_unevaluable)
+    if own_tunnel:
+        controls.append(_OWN_TUNNEL)
+    controls = [limit(control) for control in controls]
     if "block" in names and (controls or len(names) > 1):
         raise PolicyError(f"{PATH}.builtInControls", "block stands alone")
     return _build(document.get("operator"), names, controls)
@@ -203,7 +226,7 @@ def _build_terms(agreement: str) -> Control:
     accepted = partial(str, f"the terms of use {quote(agreement)} were accepted")
     unknown = partial(str, f"the terms of use {quote(agreement)} are not known to be accepted")
 
-    def judge(sign_in: SignIn) -> _Judged:
+    def judge(sign_in: SignIn) -> Judged:
         return (True, accepted) if agreement in sign_in.terms_accepted else (False, unknown)
 
     return Control("termsOfUse", Reason.TERMS_OF_USE_NOT_ACCEPTED, 50158, True, _TERMS_RANK, judge)
@@ -223,7 +246,7 @@ def _read_strength(value: Any, strengths: Mapping[str, AuthenticationStrength], 
         notes.add(f"{path}{place.removeprefix(path).removeprefix('$')}", why)
     found, label = strength, quote(strength.name)
 
-    def judge(sign_in: SignIn) -> _Judged:
+    def judge(sign_in: SignIn) -> Judged:
         met = found.is_met(sign_in.methods)
         words = f"authentication was {'' if met else 'not '}as strong as {label}"
         return met, partial(_tell_methods, words, sign_in)

@@ -13,6 +13,8 @@ from typing import Any
 from evertunnel.access.conditional import location_condition, users
 from evertunnel.access.conditional.applications import Applications
 from evertunnel.access.conditional.conditions import build_unknown, read_conditions
+from evertunnel.access.conditional.extension import NAME as EXTENSION
+from evertunnel.access.conditional.extension import limit_conditions, limit_control, read_extension
 from evertunnel.access.conditional.grant_controls import PATH as GRANT_PATH
 from evertunnel.access.conditional.grant_controls import GrantControls, read_grant_controls
 from evertunnel.access.conditional.locations import NamedLocation
@@ -33,7 +35,7 @@ _INERT = (
     "modifiedDateTime",
     "deletedDateTime",
 )
-_PARTS = ("state", "conditions", "grantControls", "sessionControls")
+_PARTS = ("state", "conditions", "grantControls", "sessionControls", EXTENSION)
 
 
 class State(StrEnum):
@@ -109,7 +111,17 @@ def compile_access_policy(
     state = State(read_text(policy.get("state"), "$.state", choices=[state.value for state in State]))
     conditions = read_conditions(policy.get("conditions"), resolved, locations or {}, notes)
     unknown = build_unknown(list_unknown(policy, "$", (*_INERT, *_PARTS)), notes)
-    grant = read_grant_controls(policy.get("grantControls"), strengths or {}, notes)
+    extension = read_extension(policy.get(EXTENSION))
+    least = extension.least_source
+    if least is not None:
+        conditions = limit_conditions(conditions, least)
+    grant = read_grant_controls(
+        policy.get("grantControls"),
+        strengths or {},
+        notes,
+        own_tunnel=extension.require_device_tunnel,
+        limit=(lambda control: control) if least is None else (lambda control: limit_control(control, least)),
+    )
     session, has_session = read_session_controls(policy.get("sessionControls"), notes)
     if grant is None and not has_session:
         path = f"{GRANT_PATH}.builtInControls" if isinstance(policy.get("grantControls"), Mapping) else GRANT_PATH

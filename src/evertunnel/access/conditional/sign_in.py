@@ -5,7 +5,7 @@ met where that restricts. Where something was looked for and is not there, a wor
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -76,6 +76,15 @@ class MethodUse:
 
 
 _NOTHING_KNOWN = Known(None, "nothing is known of the device")
+_NO_TUNNEL_KNOWN = Known(None, "nothing is known of the device's own tunnel")
+# What of a sign-in somebody told, where nobody can tell who.
+_UNTOLD: Mapping[str, Any] = {
+    "platform": None,
+    "sign_in_risk": None,
+    "user_risk": None,
+    "compliant": _NOTHING_KNOWN,
+    "domain_joined": _NOTHING_KNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,9 @@ class SignIn:
     `platform` None is one that no word names, too: Entra tells the two not apart. `transfer_method` is how the
     sign-in came here from another device, or none. `device` holds the properties device filters ask for, by their
     names, where None is null and what is absent is unknown; a device that is not registered is None. `methods` are
-    those passed, `authenticated_at` the last time the person signed in.
+    those passed, `authenticated_at` the last time the person signed in. `own_tunnel`: the device's own tunnel is up
+    from the same address. `told_by` gives the fields as they are when only a source (access.fact_sources) and more
+    trusted ones count.
     """
 
     at: datetime
@@ -109,6 +120,20 @@ class SignIn:
     authenticated_at: datetime | None = None
     tunnel: bool = False
     established: bool = False
+    own_tunnel: Known = _NO_TUNNEL_KNOWN
+    told_by: Callable[[str], Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
+    _limited: dict[str, "SignIn"] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def limit(self, least_source: str) -> "SignIn":
+        """The same with what is known from such a source or a more trusted one; the rest is unknown."""
+        found = self._limited.get(least_source)
+        if found is None:
+            if self.told_by is not None:
+                fields = self.told_by(least_source)
+            else:
+                fields = {**_UNTOLD, "device": None if self.device is None else {}}
+            found = self._limited[least_source] = replace(self, **fields)
+        return found
 
 
 @lru_cache(maxsize=4_096)

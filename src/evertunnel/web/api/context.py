@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from evertunnel.actions.create_access_authority import AuthorityMaker
-from evertunnel.actions.decide import FindCountry
+from evertunnel.actions.decide import FindCountry, FindPlace
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.storage.store import Store
 
@@ -28,6 +28,7 @@ class APIContext:
     maker: AuthorityMaker
     agents_port: int | None = None  # where agents of gateways on other hosts are waited for
     find_country: FindCountry | None = None
+    find_place: FindPlace | None = None
     cut_at_most_percent: int = 20  # of the live sessions a change of policies may end without being confirmed
 
 

@@ -17,7 +17,9 @@ def make_change(context: APIContext, change: Callable[[Store], _Result], *, conf
         verify_cuts(
             context.store,
             change,
-            Decider(context.find_country, always=True),  # the change may be the first that asks for countries
+            Decider(
+                context.find_country, context.find_place, always=True
+            ),  # the change may be the first that asks for them
             at_most_percent=context.cut_at_most_percent,
             now=context.clock(),
         )

@@ -12,13 +12,14 @@ from evertunnel.actions.add_totp import add_totp
 from evertunnel.actions.add_user import add_user
 from evertunnel.actions.change_user import change_user
 from evertunnel.actions.confirm_totp import confirm_totp
+from evertunnel.actions.dismiss_risk import dismiss_risk
 from evertunnel.actions.remove_subject import remove_subject
 from evertunnel.actions.remove_totp import remove_totp
 from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.actions.report_user import report_user
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import SubjectKind
-from evertunnel.storage import denials, people
+from evertunnel.storage import denials, facts, people
 from evertunnel.storage.totp import list_totp
 from evertunnel.totp import build_uri, encode_secret
 from evertunnel.web.api.context import Actor, Context
@@ -66,6 +67,13 @@ class RiskReport(BaseModel):
     sign_in_risk: str | None = None
     user_risk: str | None = None
     life_seconds: int | None = Field(default=None, gt=0, le=366 * 86400)
+
+
+class RiskDismissal(BaseModel):
+    """Why what was found is no risk."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(default="", max_length=200)
 
 
 @router.get("")
@@ -130,6 +138,34 @@ def report(name: str, body: RiskReport, context: Context, actor: Actor) -> None:
         raise InvalidInputError("name sign_in_risk, user_risk or both")
     life = None if body.life_seconds is None else timedelta(seconds=body.life_seconds)
     report_user(context.store, name, said, source=ADMINISTRATOR, life=life, actor=actor, now=context.clock())
+
+
+@router.get("/{name}/facts")
+def list_facts_of(name: str, context: Context) -> list[dict[str, str | None]]:
+    """What each source last said of a user's risks, what ran out included."""
+    now = context.clock()
+    with context.store.read() as connection:
+        row = people.get_subject(connection, SubjectKind.USER, name)
+        found = facts.list_facts(connection, SubjectKind.USER, row.id)
+    return [
+        {
+            "fact": fact.name,
+            "value": fact.value,
+            "source": fact.source,
+            "observed_at": fact.observed_at.isoformat(),
+            "expires_at": None if fact.expires_at is None else fact.expires_at.isoformat(),
+            "counts": "yes" if fact.expires_at is None or now < fact.expires_at else "no, it ran out",
+            "detail": fact.detail,
+        }
+        for fact in found
+    ]
+
+
+@router.post("/{name}/risk-dismissals", status_code=201)
+def dismiss(name: str, body: RiskDismissal, context: Context, actor: Actor) -> dict[str, list[str]]:
+    """Say that what we found in the attempts is no risk. What other sources say stays."""
+    dismissed = dismiss_risk(context.store, name, reason=body.reason, actor=actor, now=context.clock())
+    return {"dismissed": dismissed}
 
 
 @router.post("/{name}/renames", status_code=204)

@@ -51,6 +51,7 @@ class WhatIf(BaseModel):
     platform: Annotated[str, _one_of(PLATFORMS)] | None = None
     compliant: bool | None = None
     domain_joined: bool | None = None
+    own_tunnel: bool | None = None
     sign_in_risk: Annotated[str, _RISKS] | None = None
     user_risk: Annotated[str, _RISKS] | None = None
     insider_risk: Annotated[str, _one_of(INSIDER_RISK_LEVELS)] | None = None
@@ -71,6 +72,7 @@ def what_if(body: WhatIf, context: Context) -> dict[str, Any]:
             platform=body.platform,
             compliant=body.compliant,
             domain_joined=body.domain_joined,
+            own_tunnel=body.own_tunnel,
             sign_in_risk=body.sign_in_risk,
             user_risk=body.user_risk,
             insider_risk=body.insider_risk,
@@ -78,6 +80,7 @@ def what_if(body: WhatIf, context: Context) -> dict[str, Any]:
             signed_in_at=body.signed_in_at,
             device=body.device_properties,
         ),
+        find_place=context.find_place,
         now=context.clock(),
     )
     return _describe(prospect, body)
@@ -97,7 +100,13 @@ def evaluate(body: Annotated[Any, Body()], context: Context) -> dict[str, Any]:
         insider_risk=request.insider_risk,
         device=request.device,
     )
-    decider, facts = gather(context.store, Question(user=request.user, tunnel=None), now=context.clock())
+    decider, facts = gather(
+        context.store,
+        Question(user=request.user, tunnel=None),
+        address=request.address or "",
+        find_place=context.find_place,
+        now=context.clock(),
+    )
     sign_in = build_sign_in(suppose(facts, supposition))
     names = frozenset(name.lower() for name in request.applications)
     sign_in = replace(sign_in, applications=VPN if names & VPN_NAMES else names)

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
 from evertunnel.actions.check_code import Unseal
-from evertunnel.actions.decide import Decider, FindCountry
+from evertunnel.actions.decide import Decider, FindCountry, FindPlace
 from evertunnel.actions.issue_certificate import Signer
 from evertunnel.actions.issue_short_lived import ShortLivedRequest, issue_short_lived
 from evertunnel.actions.report_posture import PostureReport, report_posture
@@ -128,6 +128,7 @@ def build_app(
     unseal: Unseal,
     clock: Callable[[], datetime],
     find_country: FindCountry | None = None,
+    find_place: FindPlace | None = None,
 ) -> ASGIApp:
     """The ASGI application. `unseal` opens what sign-ins are checked with."""
     app = FastAPI(title="Evertunnel enrolment", openapi_url=None)
@@ -140,7 +141,7 @@ def build_app(
         return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)
 
     nonces = Nonces()
-    decider = Decider(find_country)
+    decider = Decider(find_country, find_place)
     strangers = RateLimit(per_second=_STRANGERS_PER_SECOND)
     reports = RateLimits(per_second=_REPORTS_PER_SECOND, burst=_REPORTS_IN_A_ROW)
     one_at_a_time = threading.Lock()  # the decider is not shared between threads; argon2 wants memory

@@ -47,6 +47,7 @@ WORLDS: dict[str, list[Any]] = {
     "transfer_method": ["deviceCodeFlow", "authenticationTransfer", "none"],
     "future": [True, False],
     "compliant": [True, False],
+    "platform": ["windows", "linux", "macOS", "?"],
     "domain_joined": [True, False],
 }
 DEVICE_WORLDS: dict[str, list[Any]] = {
@@ -54,8 +55,28 @@ DEVICE_WORLDS: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
+# From the least to the most trusted.
+SOURCES = ["device", "import", "mdm", "administrator"]
+
+
+def believe(facts: Facts, least: str | None) -> Facts:
+    """The facts with what weaker sources say taken away. Bad news is believed of anybody."""
+    if least is None:
+        return facts
+    weak = [name for name, source in facts["sources"].items() if SOURCES.index(source) < SOURCES.index(least)]
+    changed = {**facts, "believed": True}
+    for name in weak:
+        if name == "device":
+            changed["device"] = None if facts["device"] is None else {}
+        elif facts[name] not in (False, "high"):
+            changed[name] = None
+    return changed
+
+
 def list_worlds(facts: Facts, names: list[str]) -> Iterator[Facts]:
     """Every way the unknown ones of these facts could be."""
+    if "believed" in facts and names == ["future"]:  # elsewhere a platform nobody tells is one that no word names
+        names = ["future", "platform"]
     names = [name for name in names if facts.get(name) is None]
     for values in product(*(WORLDS[name] for name in names)):
         yield {**facts, **dict(zip(names, values, strict=True))}
@@ -228,6 +249,8 @@ CONTROLS: list[tuple[str, int, str, bool, Callable[[Any, Facts], bool]]] = [
     ("termsOfUse", 50158, "terms_of_use_not_accepted", True, lambda value, facts: value in facts["terms_accepted"]),
     ("customAuthenticationFactors", 50158, "access_control_unknown", False, never),
     ("riskRemediation", 50131, "access_control_unknown", False, never),
+    ("deviceTunnel", 50131, "device_tunnel_not_up", False,
+     lambda _value, facts: not facts["tunnel"] or facts["own_tunnel"] is True),
     ("future", 50131, "access_control_unknown", False, never),
 ]  # fmt: skip
 UNKNOWN_CONTROLS = {row[0] for row in CONTROLS if row[2] == "access_control_unknown"}
@@ -273,15 +296,19 @@ def evaluate(documents: list[Mapping[str, Any]], facts: Facts) -> dict[str, Any]
     for document in documents:
         state = document["state"]
         on = state == "enabled"
-        applies = "no" if state == "disabled" else find_applicability(document, facts)
+        ours = document.get("evertunnel") or {}
+        seen = believe(facts, ours.get("leastSource"))
+        applies = "no" if state == "disabled" else find_applicability(document, seen)
         if applies == "no":
             words.append("notEnabled" if state == "disabled" else "notApplied" if on else "reportOnlyNotApplied")
             continue
-        grant = document["grantControls"] or {}
+        grant = dict(document["grantControls"] or {})
+        if ours.get("requireDeviceTunnel"):
+            grant["deviceTunnel"] = True
         blocks = "block" in grant.get("builtInControls", [])
         demands = [] if blocks else list_demands(grant)
         legacy = facts["client_app"] == "other"
-        unmet = [demand for demand in demands if legacy or not CONTROLS[demand[0]][4](demand[2], facts)]
+        unmet = [demand for demand in demands if legacy or not CONTROLS[demand[0]][4](demand[2], seen)]
         any_of = grant.get("operator") == "OR"
         if any_of and len(unmet) < len(demands):
             unmet = []

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn
-from tests.unit.access.conditional.oracle import GUESTS, PLACES, RULES
+from tests.unit.access.conditional.oracle import GUESTS, PLACES, RULES, SOURCES
 from tests.unit.access.samples import NOW
 
 Choose = Callable[[Sequence[Any]], Any]
@@ -16,6 +16,8 @@ BUILT_IN = ["mfa", "compliantDevice", "domainJoinedDevice", "passwordChange", "a
             "compliantApplication", "riskRemediation"]  # fmt: skip
 METHODS = ["password", "sms", "fido2", "hardwareOath", "deviceBasedPush", "x509CertificateSingleFactor",
            "federatedSingleFactor", "federatedMultiFactor", "email"]  # fmt: skip
+# What somebody tells of a sign-in.
+TOLD = ["platform", "sign_in_risk", "user_risk", "compliant", "domain_joined", "device"]
 RISKS = ["low", "medium", "high", "hidden", "none"]
 TIMES = [None, *(NOW - timedelta(seconds=age) for age in (0, 299, 300, 301, 3599, 3600, 3601, 90_000, -200, -400))]
 
@@ -120,12 +122,19 @@ def make_policy(choose: Choose, name: str) -> dict[str, Any]:
         part = choose(list(PARTS))
         conditions[part] = PARTS[part](choose)
     session = {"signInFrequency": make_frequency(choose)} if choose(range(3)) == 0 else None
+    grant = make_grant(choose) if session is None or choose(range(4)) else None
+    ours: dict[str, Any] = {}
+    if choose(range(3)) == 0:
+        ours["leastSource"] = choose([None, *SOURCES])
+    if choose(range(5)) == 0 and "block" not in (grant or {}).get("builtInControls", ()):
+        ours["requireDeviceTunnel"] = choose([True, True, False])
     return {
         "displayName": name,
         "state": choose(["enabled", "enabled", "enabled", "enabledForReportingButNotEnforced", "disabled"]),
         "conditions": conditions,
-        "grantControls": make_grant(choose) if session is None or choose(range(4)) else None,
+        "grantControls": grant,
         "sessionControls": session,
+        "evertunnel": ours or None,
     }
 
 
@@ -160,6 +169,8 @@ def make_facts(choose: Choose) -> dict[str, Any]:
         "authenticated_at": choose(TIMES),
         "tunnel": choose([True, False]),
         "established": choose([True, False, False]),
+        "own_tunnel": choose([None, True, False]),
+        "sources": {name: choose(SOURCES) for name in TOLD},
     }
 
 
@@ -174,6 +185,20 @@ def build_sign_in(facts: Mapping[str, Any]) -> SignIn:
         "user": person if facts["user"] else None,
         "compliant": Known(facts["compliant"], "test"),
         "domain_joined": Known(facts["domain_joined"], "test"),
+        "own_tunnel": Known(facts["own_tunnel"], "test"),
+        "told_by": lambda least: _tell_by(facts, least),
         "methods": tuple(MethodUse(name, at) for name, at in times),
         "terms_accepted": frozenset(facts["terms_accepted"]),
     })  # fmt: skip
+
+
+def _tell_by(facts: Mapping[str, Any], least: str) -> dict[str, Any]:
+    """What is left of a sign-in when only such a source counts."""
+    left: dict[str, Any] = {}
+    for name in TOLD:
+        value = facts[name]
+        if SOURCES.index(facts["sources"][name]) < SOURCES.index(least):
+            weak = {"device": None if value is None else {}}.get(name)
+            value = value if value in (False, "high") else weak
+        left[name] = Known(value, "test") if name in ("compliant", "domain_joined") else value
+    return left
