@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evertunnel import clock
-from evertunnel.accounts import ensure_account
 from evertunnel.cli.output import fail, say
 from evertunnel.errors import DomainError, InvalidInputError
-from evertunnel.logs import set_up_logs
 from evertunnel.notify import notify
 from evertunnel.privileges import become, find_group_id, find_user_id, give
 
@@ -91,6 +89,8 @@ def _become(folder: "AgentFolder", user: str) -> None:
     folder.create()
     if os.geteuid() != 0:
         return
+    from evertunnel.accounts import ensure_account
+
     ensure_account(user, user)
     user_id = find_user_id(user)
     if user_id == 0:  # nothing to give up, or to give
@@ -106,6 +106,7 @@ def _become(folder: "AgentFolder", user: str) -> None:
 def _run(folder: Path, vici_socket: str, gate_port: int, user: str) -> None:
     from evertunnel.gateways.agent.agent import Agent
     from evertunnel.gateways.agent.folder import AgentFolder
+    from evertunnel.logs import set_up_logs  # each command would wait for what this loads
 
     set_up_logs(process="agent")
     stopped = threading.Event()
