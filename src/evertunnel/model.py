@@ -79,6 +79,15 @@ class AuthenticationMethod(StrEnum):
     TOTP = "totp"
 
 
+class LoginMethod(StrEnum):
+    """How somebody proves who he is for a user tunnel. Network policies name these."""
+
+    EAP_TLS = "eap-tls"
+    PEAP_EAP_TLS = "peap-eap-tls"
+    EAP_MSCHAPV2 = "eap-mschapv2"
+    PEAP_EAP_MSCHAPV2 = "peap-eap-mschapv2"
+
+
 class Outcome(StrEnum):
     """How an attempt ended. FAILED is one that never came to a decision."""
 
@@ -272,7 +281,8 @@ class Step(NamedTuple):
 class Attempt:
     """The record of one try to connect. `methods` are those that succeeded at a sign-in that was part of it.
 
-    `facts` are what was decided from, as access.recorded_facts writes them; None where nothing was decided.
+    `facts` are what was decided from, as access.recorded_facts writes them; None where nothing was decided. `login`
+    is how a user tunnel's login went, as servers.logins writes it and diagnosis.ladder puts it into words.
     """
 
     id: str
@@ -293,6 +303,7 @@ class Attempt:
     results: tuple[PolicyResult, ...] = ()
     methods: tuple[str, ...] = ()
     facts: Mapping[str, Any] | None = None
+    login: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

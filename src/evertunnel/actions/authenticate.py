@@ -1,7 +1,9 @@
 """Somebody finished EAP-TLS, or failed to: decide, and record the attempt and the session it may open."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from evertunnel.access.facts import Facts
 from evertunnel.access.recorded_facts import encode_facts
@@ -37,7 +39,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """What a gateway and a client said and proved. `certificate` is None when none of ours was proven."""
+    """What a gateway and a client said and proved. `certificate` is None when none of ours was proven.
+
+    `story` is how it went, as model.Attempt.login.
+    """
 
     began_at: datetime
     gateway: Gateway
@@ -48,6 +53,7 @@ class LoginFacts:
     steps: tuple[Step, ...]
     duration_ms: float
     decided: Decided | None = None
+    story: Mapping[str, Any] | None = None
 
 
 def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple[Facts, Decision]:
@@ -118,6 +124,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         steps=login.steps,
         results=decision.results,
         facts=encode_facts(facts) if facts is not None else None,
+        login=login.story,
     )
 
 

@@ -28,6 +28,7 @@ from evertunnel.protocols.eap.conversation import (
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Failed
 from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
+from evertunnel.protocols.eap.shown_certificate import describe_shown
 from evertunnel.protocols.eap.tls_server import TLSContext, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
@@ -166,6 +167,7 @@ class PolicyServer:
                 return None
             login = found
             login.secret = secret
+        login.begin_round(len(request.eap_message), uptime)
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
             outcome = self._advance(exchange)
@@ -213,9 +215,10 @@ class PolicyServer:
     def _begin_login(
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
     ) -> Login:
-        packet_bytes = _bound_eap_bytes(request.find_integer(radius.FRAMED_MTU)) - _EAP_TLS_HEADER_BYTES
+        framed_mtu = request.find_integer(radius.FRAMED_MTU)
+        packet_bytes = _bound_eap_bytes(framed_mtu) - _EAP_TLS_HEADER_BYTES
         tls = self._tls
-        login = Login(
+        return Login(
             gateway=gateway,
             secret=secret,
             conversation=Conversation(lambda: EAPTLS(tls, packet_bytes=packet_bytes)),
@@ -223,9 +226,8 @@ class PolicyServer:
             began_uptime=uptime,
             unique_id=request.find_integer(radius.NAS_PORT) or 0,
             client_address=request.find_text(radius.CALLING_STATION_ID)[:64],
+            framed_mtu=framed_mtu,
         )
-        login.note(f"Access-Request from gateway {gateway.name}", uptime)
-        return login
 
     def _advance(self, exchange: Exchange) -> Reply | Verdict:
         login, request = exchange.login, exchange.request
@@ -256,7 +258,6 @@ class PolicyServer:
             case Challenge():
                 return self._challenge(exchange, turn)
             case Accepted():
-                login.note("the client confirmed the end of the handshake", exchange.uptime)
                 return Verdict(login, exchange, exchange.uptime, conversation.fail(), accepted=turn)
             case Refused():
                 return Verdict(login, exchange, exchange.uptime, turn.eap_message, refusal=login.refusal)
@@ -266,11 +267,11 @@ class PolicyServer:
         login = exchange.login
         login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
         login.proven = login.certificate is not None
-        login.note(f"{due.peer.version}: the client proved the key of its certificate", exchange.uptime)
+        login.proven_in = login.rounds_count
+        if login.certificate is None:
+            login.shown = describe_shown(due.peer.certificate_der)
         facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
         login.decided = Decided(self._decider.epoch, facts, decision)
-        if facts.user is not None:
-            login.note(f"the certificate belongs to {facts.user.name}", exchange.uptime)
         if decision.granted:
             return login.conversation.accept()
         login.refusal = decision
@@ -287,8 +288,8 @@ class PolicyServer:
             return Decision(Outcome.REFUSED, reason, detail)
         known = self._decider.find_certificate_by_fingerprint(_fingerprint(failed.certificate_der))
         login.certificate = known
-        if known is not None:
-            login.note(f"a {known.kind.value} certificate of ours was shown, its key not proven", exchange.uptime)
+        if known is None:
+            login.shown = describe_shown(failed.certificate_der)
         if known is not None and reason in (Reason.CERTIFICATE_REVOKED, Reason.CERTIFICATE_FOREIGN):
             # The decision knows better than OpenSSL: on hold because its owner is denied, or of another kind.
             _, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
@@ -306,6 +307,7 @@ class PolicyServer:
             eap_message=turn.eap_message,
             attributes=((radius.STATE, state),),
         )
+        exchange.login.answer_round(len(turn.eap_message))
         exchange.remembered.reply = Reply(data, exchange.source)
         exchange.login.remembered = exchange.remembered
         return exchange.remembered.reply

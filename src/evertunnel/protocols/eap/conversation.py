@@ -15,7 +15,7 @@ from evertunnel.protocols.eap.packet import (
     encode_success,
 )
 from evertunnel.protocols.eap.stage import Stage
-from evertunnel.protocols.eap.tls_server import Peer
+from evertunnel.protocols.eap.tls_server import Peer, TLSParameters
 
 # A chain of 64 KiB in pieces of 1,400 octets is under 50 rounds; nobody honest needs more than this.
 MAXIMUM_ROUNDS = 100
@@ -82,7 +82,7 @@ Turn = Challenge | DecisionDue | Accepted | Refused
 class Conversation:
     """EAP with one peer."""
 
-    __slots__ = ("_answered", "_asked", "_method", "_new_method", "_rounds", "identity", "state")
+    __slots__ = ("_answered", "_asked", "_ended", "_method", "_new_method", "_rounds", "identity", "state")
 
     def __init__(self, new_method: Callable[[], tls.EAPTLS]) -> None:
         self._new_method = new_method
@@ -93,6 +93,17 @@ class Conversation:
         self._rounds = 0
         self.state = State.WAITING_FOR_IDENTITY
         self.identity = ""
+        self._ended: tuple[str, TLSParameters | None] = ("", None)  # what is known of the method that is over
+
+    @property
+    def method_name(self) -> str:
+        """Of the method that runs, or ran last; empty when there was none."""
+        return self._ended[0] if self._method is None else self._method.name
+
+    @property
+    def tls_parameters(self) -> TLSParameters | None:
+        """What the method's TLS handshake agreed on."""
+        return self._ended[1] if self._method is None else self._method.tls_parameters
 
     @property
     def failed(self) -> tls.Failed | None:
@@ -157,6 +168,8 @@ class Conversation:
     def _finish(self) -> None:
         # What ended may be remembered for a while, for repeated packets; a TLS connection weighs 50 kB and more.
         self.state = State.FINISHED
+        if self._method is not None:
+            self._ended = self._method.name, self._method.tls_parameters
         self._method = None
 
     def _receive_identity(self, response: Response) -> Challenge:

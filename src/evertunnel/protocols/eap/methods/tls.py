@@ -18,7 +18,15 @@ from enum import Enum, auto
 from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingMessage
 from evertunnel.protocols.eap.packet import EAPError, Type
 from evertunnel.protocols.eap.stage import Stage
-from evertunnel.protocols.eap.tls_server import TLS_12, Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
+from evertunnel.protocols.eap.tls_server import (
+    TLS_12,
+    Peer,
+    TLSContext,
+    TLSError,
+    TLSFailure,
+    TLSHandshake,
+    TLSParameters,
+)
 
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
 
@@ -75,9 +83,10 @@ class EAPTLS:
 
     __slots__ = (
         "__weakref__", "_context", "_finished", "_flight", "_handshake", "_incoming", "_outgoing", "_packet_bytes",
-        "failed", "state",
+        "failed", "state", "tls_parameters",
     )  # fmt: skip
     type = Type.TLS
+    name = "eap-tls"
 
     def __init__(self, context: TLSContext, *, packet_bytes: int) -> None:
         """`packet_bytes` bounds the EAP-TLS data of one request."""
@@ -90,6 +99,7 @@ class EAPTLS:
         self._finished: Finished | None = None
         self.failed: Failed | None = None  # set as soon as it is certain, before the peer was told
         self.state = State.WAITING_FOR_CLIENT_HELLO
+        self.tls_parameters: TLSParameters | None = None
 
     @property
     def stage(self) -> Stage:
@@ -172,10 +182,11 @@ class EAPTLS:
         try:
             self._flight = self._handshake.receive(message)
         except TLSError as error:
-            self._handshake = None
+            self.tls_parameters, self._handshake = self._handshake.parameters, None
             return self._fail(Failed(error.failure, error.detail, error.certificate_der), error.alert)
         if self._handshake.peer is not None:
             self.state = State.WAITING_FOR_DECISION
+            self.tls_parameters = self._handshake.parameters
             return Proven(self._handshake.peer)
         return self._send(self._flight)
 
