@@ -6,7 +6,7 @@ import time
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
@@ -188,8 +188,7 @@ def export(
             try:
                 rest = b""
                 for piece in chain((first,), pieces):
-                    rest = _write_lines(stream, rest + piece)
-                _write_lines(stream, rest + b"\n" if rest else b"")
+                    rest = _write_lines(stream, rest + piece, harmless=out is None or format == "csv")
             except BaseException:  # half an export looks like a whole one
                 if out is not None:
                     out.unlink(missing_ok=True)
@@ -198,11 +197,13 @@ def export(
         fail(f"{out or 'standard output'} cannot be written: {error.strerror}")
 
 
-def _write_lines(stream: Any, data: bytes) -> bytes:
-    """Write the lines that are whole, harmless to a terminal; returns what is left."""
-    *lines, rest = data.split(b"\n")
-    if lines:
-        stream.write("".join(clean(line.decode("utf-8", "replace")) + "\n" for line in lines).encode())
+def _write_lines(stream: BinaryIO, data: bytes, *, harmless: bool) -> bytes:
+    """Write the lines that are whole, `harmless` to a terminal or as they are; returns what is left."""
+    whole, _, rest = data.rpartition(b"\n")
+    if harmless:
+        whole = b"\n".join(clean(line.decode("utf-8", "replace")).encode() for line in whole.split(b"\n"))
+    if len(rest) < len(data):
+        stream.write(whole + b"\n")
     return rest
 
 

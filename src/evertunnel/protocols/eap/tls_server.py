@@ -136,7 +136,7 @@ class TLSHandshake:
         self.verify_error = openssl.ERROR_OK
         self.peer: Peer | None = None
         self.server_secret: bytes | None = None
-        self.parameters: TLSParameters | None = None  # once the handshake is complete, or failed after agreeing
+        self.parameters: TLSParameters | None = None  # once complete; of one that failed what OpenSSL still knows
 
     def receive(self, data: bytes) -> bytes:
         """Feed what the peer sent, get what to send. When the handshake is complete, `peer` is set.
