@@ -2,13 +2,19 @@
 
 import pytest
 
+from evertunnel.diagnosis.nps_codes import NPS_REASONS
 from evertunnel.diagnosis.reasons import explain
 from evertunnel.model import Reason
 from tests.commands import find_commands, find_problem
 
 # Microsoft's NPS reason codes (reference: NPS 3.1).
-NPS_CODES = {*range(12), *range(16, 24), *range(32, 39), 48, 49, *range(64, 74), 80, 96, 97, 112, 113, *range(115, 119),
+NPS_CODES = {*range(11), *range(16, 24), *range(32, 39), 48, 49, *range(64, 74), 80, 96, 97, 112, 113, *range(115, 119),
              *range(256, 303)}  # fmt: skip
+
+
+def test_every_code_of_nps_has_words() -> None:
+    assert set(NPS_REASONS) == NPS_CODES
+    assert all(words.strip() == words and len(words) >= 7 for words in NPS_REASONS.values())
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -23,6 +29,7 @@ def test_a_reason_has_cause_and_fix_in_whole_sentences(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_the_code_is_one_nps_knows_and_only_a_grant_is_a_success(reason: Reason) -> None:
     assert explain(reason).nps_code in NPS_CODES
+    assert explain(reason).nps_reason
     assert (explain(reason).nps_code == 0) == (reason is Reason.GRANTED)
 
 
