@@ -15,6 +15,7 @@ _NUMBERS_OF_A_ROUND = 3
 # Without Framed-MTU or with a large one we send EAP messages of at most so many octets.
 _USUAL_EAP_BYTES = 1390
 _SMALL_ROUND_BYTES = 400
+_CUT_AT = 300  # a gateway's steps are no longer (actions.follow_tunnel)
 
 _NETWORK_WORDS = {
     "success": "matches and grants",
@@ -77,9 +78,11 @@ def build_ladder(telling: Telling) -> list[Rung]:
     seen_at = rounds[proven_in - 1][0] if 0 < proven_in <= len(rounds) else noted[0][0] if login and noted else end
     rungs = [*_tell_rounds(telling, login, rounds), *_tell_handshake(telling, login, seen_at)]
     stage = {AttemptKind.USER_TUNNEL: "login", AttemptKind.DEVICE_TUNNEL: "gateway"}.get(telling.kind, "request")
-    rungs += [Rung(at_ms, stage, text) for at_ms, text in noted]
+    decided = [Rung(at_ms, "decision", text) for at_ms, text in noted if _is_detail(text, telling)]
+    rungs += [Rung(at_ms, stage, text) for at_ms, text in noted if not _is_detail(text, telling)]
     rungs += [Rung(seen_at if proven_in else end, *_tell_policy(*policy)) for policy in telling.policies]
-    rungs.append(Rung(end, "outcome", _tell_outcome(telling, [text for _at, text in noted], bool(login))))
+    rungs += decided
+    rungs.append(Rung(end, "outcome", _tell_outcome(telling, said=bool(decided), by_radius=bool(login))))
     if telling.session:
         rungs.append(Rung(end, "session", telling.session))
     return sorted(rungs, key=lambda rung: rung.at_ms)
@@ -156,12 +159,16 @@ def _tell_policy(kind: str, name: str, result: str, detail: str) -> tuple[str, s
     return stage, f"{name} {words}" + (f": {detail}" if detail else "")
 
 
-def _tell_outcome(telling: Telling, noted: Sequence[str], by_radius: bool) -> str:
+def _is_detail(text: str, telling: Telling) -> bool:
+    """Whether a step is what decided, which the record has as its detail, too; steps may be cut."""
+    return bool(text) and text[:_CUT_AT] == telling.detail[:_CUT_AT]
+
+
+def _tell_outcome(telling: Telling, *, said: bool, by_radius: bool) -> str:
     granted = telling.outcome is Outcome.GRANTED
     words = telling.outcome.value if granted else f"{telling.outcome.value}, {telling.reason}"
     if by_radius and telling.outcome is not Outcome.FAILED:
         words = f"{'Access-Accept' if granted else 'Access-Reject'}: {words}"
-    said = any(text and telling.detail.startswith(text) for text in noted)
     return words if said or not telling.detail else f"{words}: {telling.detail}"
 
 

@@ -43,7 +43,7 @@ def test_the_story_of_a_gateway_comes_before_what_we_say_to_it() -> None:
     story = {"steps": [[0.0, "IKE_SA_INIT"], [9.0, "the device is denied"]]}
     ladder = tell(story, kind=AttemptKind.DEVICE_TUNNEL, outcome=Outcome.REFUSED, reason="device_denied",
                   detail="the device is denied", policies=[NETWORK])  # fmt: skip
-    assert [rung.stage for rung in ladder] == ["gateway", "gateway", "network policy", "outcome"]
+    assert [rung.stage for rung in ladder] == ["gateway", "network policy", "decision", "outcome"]
     assert ladder[-1].text == "refused, device_denied"
 
 

@@ -1,5 +1,7 @@
 """Every reason has a cause and a fix an administrator can act on."""
 
+from pathlib import Path
+
 import pytest
 
 from evertunnel.diagnosis.nps_codes import NPS_REASONS
@@ -7,6 +9,7 @@ from evertunnel.diagnosis.reasons import explain
 from evertunnel.model import Reason
 from tests.commands import find_commands, find_problem
 
+PAGE = Path(__file__).parents[3] / "docs" / "attempts.md"
 # Microsoft's NPS reason codes (reference: NPS 3.1).
 NPS_CODES = {*range(11), *range(16, 24), *range(32, 39), 48, 49, *range(64, 74), 80, 96, 97, 112, 113, *range(115, 119),
              *range(256, 303)}  # fmt: skip
@@ -68,3 +71,10 @@ def test_a_fix_names_whom_it_is_about_as_far_as_that_is_known() -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_no_fix_has_a_name_that_cannot_be_filled_in(reason: Reason) -> None:
     assert "NAME" not in explain(reason).fix
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_page_for_administrators_has_each_reason_beside_its_code(reason: Reason) -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if f"`{reason.value}`" in line and line.startswith("| ")]
+    explanation = explain(reason)
+    assert any(row.startswith(f"| {explanation.nps_code} | {explanation.nps_reason} |") for row in rows)
