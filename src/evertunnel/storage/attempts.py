@@ -59,7 +59,9 @@ def list_attempts(
             raise NotFoundError(f"there is no attempt {after!r} to go on from")
         behind = at > last.at if oldest_first else at < last.at
         beside = attempt_id > last.id if oldest_first else attempt_id < last.id
-        statement = statement.where(behind | ((at == last.at) & beside))
+        # The first condition says nothing new: SQLite begins at that place of the index only if it is told so.
+        from_there = at >= last.at if oldest_first else at <= last.at
+        statement = statement.where(from_there, behind | ((at == last.at) & beside))
     return list(connection.execute(statement))
 
 
@@ -83,7 +85,7 @@ def list_committed(
     column, attempt_id = _attempts.c.batch, _attempts.c.id
     behind = column > batch
     if last_id is not None:
-        behind |= (column == batch) & (attempt_id > last_id)
+        behind = (column >= batch) & ((column > batch) | (attempt_id > last_id))
     statement = _restrict(_select(), wanted).where(behind, column <= head).order_by(column, attempt_id).limit(limit)
     rows = list(connection.execute(statement))
     return rows, f"{rows[-1].batch}/{rows[-1].id}" if len(rows) == limit else str(head)
@@ -107,7 +109,8 @@ def list_in_order(
         if moment is None or moment.tzinfo is None:
             raise InvalidInputError(f"{after!r} names no place in the attempts")
         statement = statement.where(
-            (_attempts.c.at > moment) | ((_attempts.c.at == moment) & (_attempts.c.id > attempt_id))
+            _attempts.c.at >= moment,
+            (_attempts.c.at > moment) | ((_attempts.c.at == moment) & (_attempts.c.id > attempt_id)),
         )
     return list(connection.execute(statement))
 
