@@ -295,7 +295,8 @@ class Step(NamedTuple):
 class Attempt:
     """The record of one try to connect. `methods` are those that succeeded at a sign-in that was part of it.
 
-    `facts` are what was decided from, as access.recorded_facts writes them; None where nothing was decided.
+    `facts` are what was decided from, as access.recorded_facts writes them; None where nothing was decided. `login`
+    is how a user tunnel's login went, as servers.logins writes it and diagnosis.ladder puts it into words.
     """
 
     id: str
@@ -316,6 +317,7 @@ class Attempt:
     results: tuple[PolicyResult, ...] = ()
     methods: tuple[str, ...] = ()
     facts: Mapping[str, Any] | None = None
+    login: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,12 @@ WRONG = [
     (("deny", "user", "nobody@corp.example", "--reason", "x"), "nobody@corp.example"),
     (("deny", "user", ALICE, "--reason", "x", "--until", "yesterday"), "--until"),
     (("attempt", "show", "nonsense"), "nonsense"),
+    (("attempt", "list", "--gateway", "gw9"), "gw9"),
+    (("attempt", "list", "--reason", "no_policy"), "is it no_"),
+    (("attempt", "list", "--method", "chap"), "eap-tls"),
+    (("attempt", "list", "--since", "lately"), "--since"),
+    (("attempt", "watch", "--kind", "tunnel"), "kind"),
+    (("attempt", "export", "--format", "xml"), "format"),
     (("user", "add", "\x1b[2Jeve@corp.example"), "corp.example"),
     (("user", "add", "x" * 100_000), "x"),
 ]  # fmt: skip

@@ -31,6 +31,7 @@ from evertunnel.storage.gateways import get_gateway, list_gateways, radius_secre
 from evertunnel.storage.schema import upgrade_schema
 from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
+from evertunnel.web.api.attempt_descriptions import describe_whole
 from tests.installation import Keys
 from tests.peers.certificates import Credential, PrivateKey, new_key
 
@@ -172,6 +173,12 @@ class Installation:
         """In the order of their commits."""
         with self.store.read() as connection:
             return sorted(attempts.list_attempts(connection, limit=100_000), key=lambda row: row.batch)
+
+    def describe_attempts(self) -> list[dict[str, Any]]:
+        """The same as the API shows each of them."""
+        rows = self.list_attempts()
+        with self.store.read() as connection:
+            return [describe_whole(connection, row) for row in rows]
 
     def list_sessions(self) -> list[AnyRow]:
         with self.store.read() as connection:

@@ -23,6 +23,7 @@ from evertunnel.model import LoginMethod, TunnelKind
 
 _CONDITIONS = ("tunnel", "users", "groups", "user_groups", "device_groups", "devices", "gateways", "device_tunnel")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
+_GROUPS_NAMED = 10
 _SETTINGS = (
     "allowed_certificate_oids", "session_timeout_seconds", "authentication_methods", "without_crypto_binding",
 )  # fmt: skip
@@ -153,18 +154,18 @@ def _read_oids(settings: Mapping[str, Any]) -> frozenset[str]:
 
 
 def find_unmatched_condition(policy: NetworkPolicy, facts: Facts) -> str | None:
-    """The first condition that does not match, in words; None when all match."""
+    """The first condition that does not match: its name, a colon and words; None when all match."""
     if policy.tunnel is not None and facts.tunnel is not policy.tunnel:
-        return f"tunnel is not the {policy.tunnel.value} tunnel"
+        return f"tunnel: it is not the {policy.tunnel.value} tunnel"
     if policy.users and (facts.user is None or facts.user.id not in policy.users):
-        return "user is not one of those named"
+        return "users: the user is not one of those named"
     unmatched = _find_unmatched_group(policy, facts)
     if unmatched is not None:
         return unmatched
     if policy.devices and (facts.device is None or facts.device.id not in policy.devices):
-        return "device is not one of those named"
+        return "devices: the device is not one of those named"
     if policy.gateways and (facts.gateway is None or facts.gateway.id not in policy.gateways):
-        return "gateway is not one of those named"
+        return "gateways: the gateway is not one of those named"
     return _find_missing_tunnel(policy, facts) if policy.device_tunnel else None
 
 
@@ -181,11 +182,47 @@ def _find_unmatched_group(policy: NetworkPolicy, facts: Facts) -> str | None:
     if policy.groups and policy.grant:
         whose, groups = ("user", of_user) if facts.tunnel is TunnelKind.USER else ("device", of_device)
         if policy.groups.isdisjoint(groups):
-            return f"the {whose} is in none of the groups named"
+            return f"groups: the {whose} is in none of the groups named"
     elif policy.groups and policy.groups.isdisjoint(of_user | of_device):
-        return "neither user nor device is in a group named"
+        return "groups: neither user nor device is in a group named"
     if policy.user_groups and policy.user_groups.isdisjoint(of_user):
-        return "the user is in none of the user groups named"
+        return "user_groups: the user is in none of the groups named"
     if policy.device_groups and policy.device_groups.isdisjoint(of_device):
-        return "the device is in none of the device groups named"
+        return "device_groups: the device is in none of the groups named"
     return None
+
+
+def tell_seen(unmatched: str, facts: Facts, group_names: Mapping[str, str]) -> str:
+    """The value that the condition of `find_unmatched_condition` looked at; empty where it names none of ours.
+
+    `group_names` are by id. Words are made here, when a record is read, and not by the login that is decided.
+    """
+    user, device, gateway = facts.user, facts.device, facts.gateway
+    groups_of_user = _name_groups("the user", user.groups if user else None, group_names)
+    groups_of_device = _name_groups("the device", device.groups if device else None, group_names)
+    match unmatched.partition(":")[0]:
+        case "tunnel":
+            return "no tunnel" if facts.tunnel is None else f"the {facts.tunnel.value} tunnel"
+        case "users":
+            return user.name if user else "no user"
+        case "devices":
+            return device.name if device else "no device"
+        case "gateways":
+            return gateway.name if gateway else "no gateway"
+        case "user_groups":
+            return groups_of_user
+        case "device_groups":
+            return groups_of_device
+        case "groups" if "neither" in unmatched:
+            return f"{groups_of_user}; {groups_of_device}"
+        case "groups":
+            return groups_of_user if "the user" in unmatched else groups_of_device
+    return ""
+
+
+def _name_groups(whose: str, groups: frozenset[str] | None, names: Mapping[str, str]) -> str:
+    if groups is None:
+        return f"{whose} is not known"
+    shown = sorted(names.get(group, group) for group in groups)
+    more = f" and {len(shown) - _GROUPS_NAMED} more" if len(shown) > _GROUPS_NAMED else ""
+    return f"{whose} is in {', '.join(shown[:_GROUPS_NAMED])}{more}" if shown else f"{whose} is in no group"

@@ -1,5 +1,6 @@
 """Somebody finished an EAP method, or failed to: decide, and record the attempt and the session it may open."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,6 +46,7 @@ class LoginFacts:
 
     `password_user_id` is who proved a password instead, at `proven_at`. `inner_identity` is what the client called
     itself inside a tunnel, None where there was no tunnel; `crypto_bound` is as in access.facts.
+    `story` is how it went, as model.Attempt.login.
     """
 
     began_at: datetime
@@ -61,6 +63,7 @@ class LoginFacts:
     proven_at: datetime | None = None
     inner_identity: str | None = None
     crypto_bound: bool | None = None
+    story: Mapping[str, Any] | None = None
 
 
 def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple[Facts, Decision]:
@@ -133,6 +136,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         results=decision.results,
         methods=() if login.password_user_id is None else (AuthenticationMethod.PASSWORD.value,),
         facts=encode_facts(facts) if facts is not None else None,
+        login=login.story,
     )
 
 

@@ -1,7 +1,8 @@
 """The admin API over its Unix socket."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import typer
@@ -17,12 +18,23 @@ def get_folder(context: typer.Context) -> StateFolder:
     return folder
 
 
-class API:
-    """Calls; an error of the server is one line and exit code 1, a server that is away is 3."""
+_UNAVAILABLE = 503
 
-    def __init__(self, context: typer.Context) -> None:
+
+class ServerAwayError(Exception):
+    """Nobody answers."""
+
+
+class API:
+    """Calls; an error of the server is one line and exit code 1, a server that is away is 3.
+
+    With `away_is_error` that raises ServerAwayError instead: whoever asks waits until it is back.
+    """
+
+    def __init__(self, context: typer.Context, *, away_is_error: bool = False) -> None:
         import httpx2
 
+        self._away_is_error = away_is_error
         self._path: Path = get_folder(context).admin_socket
         self._client = httpx2.Client(
             transport=httpx2.HTTPTransport(uds=str(self._path)), base_url="http://admin", timeout=30
@@ -52,20 +64,43 @@ class API:
         """Take away."""
         return self._call("DELETE", path, params=query)
 
-    def _call(self, method: str, path: tuple[str, ...], **arguments: Any) -> Any:  # noqa: RET503  fail() never returns
+    def stream(self, *path: str, **query: Any) -> Iterator[bytes]:
+        """Read what may be long, piece by piece; one that breaks off ends the command."""
         import httpx2
 
-        url = "/v1/" + "/".join(quote(part, safe="") for part in path)
+        params = {key: value for key, value in query.items() if value is not None}
         try:
-            response = self._client.request(method, url, **arguments)
+            with self._client.stream("GET", _build_url(path), params=params) as response:
+                if not response.is_success:
+                    response.read()
+                    self._take(response)
+                yield from response.iter_bytes()
         except httpx2.HTTPError as error:
-            fail(
-                f"the server at {self._path} cannot be reached ({error}): is `evertunnel serve` running, "
-                "and is --state right?",
-                code=3,
-            )
+            self._fail_unreachable(error)
+
+    def _call(self, method: str, path: tuple[str, ...], **arguments: Any) -> Any:
+        import httpx2
+
+        try:
+            response = self._client.request(method, _build_url(path), **arguments)
+        except httpx2.HTTPError as error:
+            self._fail_unreachable(error)
+        return self._take(response)
+
+    def _fail_unreachable(self, error: Exception) -> NoReturn:
+        if self._away_is_error:
+            raise ServerAwayError(str(error)) from error
+        fail(
+            f"the server at {self._path} cannot be reached ({error}): is `evertunnel serve` running, "
+            "and is --state right?",
+            code=3,
+        )
+
+    def _take(self, response: Any) -> Any:  # noqa: RET503  fail() never returns
         if response.is_success:
             return response.json() if response.content else None
+        if response.status_code == _UNAVAILABLE and self._away_is_error:
+            raise ServerAwayError("its database is away")
         try:
             answer = response.json()
             title = str(answer["title"])
@@ -76,3 +111,7 @@ class API:
         for problem in problems:
             say(f"  {problem}", error=True)
         fail(f"{len(problems)} problems, listed above; nothing was changed{mend}" if problems else title)
+
+
+def _build_url(path: tuple[str, ...]) -> str:
+    return "/v1/" + "/".join(quote(part, safe="") for part in path)

@@ -8,6 +8,7 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 
+from evertunnel.diagnosis.nps_codes import NPS_REASONS
 from evertunnel.model import Reason
 
 _PLACEHOLDER = re.compile(r"\b(?:USER|DEVICE|GATEWAY)\b")
@@ -20,6 +21,11 @@ class Explanation:
     cause: str
     fix: str
     nps_code: int
+
+    @property
+    def nps_reason(self) -> str:
+        """What NPS means by its code."""
+        return NPS_REASONS[self.nps_code]
 
 
 _EXPLANATIONS: dict[Reason, Explanation] = {

@@ -1,7 +1,9 @@
 """What the policy server keeps of a login, from its first packet to its recorded end."""
 
+from array import array
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from evertunnel.actions.authenticate import Decided, LoginFacts
 from evertunnel.actions.nt_hashes import NewPassword
@@ -13,6 +15,7 @@ from evertunnel.protocols.radius.packet import AccessRequest
 
 _MAXIMUM_STEPS = 64
 _METHODS = {method.value: method for method in LoginMethod}
+_MAXIMUM_ROUNDS = 128  # of those that are told one by one; more are counted
 
 Address = tuple[str, int]
 
@@ -24,6 +27,10 @@ class Login:
     `proven` says that the key of `certificate` was proven; else it is only what was shown. `remembered` is our last
     question, in case the gateway did not hear it; `decided` what came of the first look at policies. Who proved a
     password instead is `password_user_id`; `told` and `failed` are what is recorded of the method already.
+
+    `rounds` holds three numbers for each packet that came: tenths of a millisecond since the login began, octets of EAP
+    in it, and octets of EAP in our answer. They become words when somebody reads them (diagnosis.ladder). `proven_in`
+    is the round in which the key was proven, `shown` what a certificate says of itself that is none of ours.
     """
 
     gateway: Gateway
@@ -45,6 +52,23 @@ class Login:
     new_password: NewPassword | None = None
     told: tuple[str, ...] = ()
     failed: Failed | None = None
+    framed_mtu: int | None = None
+    rounds: "array[int]" = field(default_factory=lambda: array("I"))
+    rounds_count: int = 0
+    proven_in: int = 0
+    resumed: bool = False
+    shown: dict[str, str] | None = None
+
+    def begin_round(self, octets: int, uptime: float) -> None:
+        """A packet came with so many octets of EAP."""
+        self.rounds_count += 1
+        if self.rounds_count <= _MAXIMUM_ROUNDS:
+            self.rounds.extend((round((uptime - self.began_uptime) * 10_000), octets, 0))
+
+    def answer_round(self, octets: int) -> None:
+        """We ask on with so many octets of EAP."""
+        if self.rounds_count <= _MAXIMUM_ROUNDS:
+            self.rounds[-1] = octets
 
     def note(self, text: str, uptime: float) -> None:
         """Add a rung to the ladder; a client that goes on for ever does not fill our memory."""
@@ -57,8 +81,8 @@ class Login:
         if self.remembered is not None:
             self.remembered.reply = None
 
-    def facts(self, uptime: float) -> LoginFacts:
-        """What is known of it, for a decision or the record."""
+    def facts(self, uptime: float, *, with_story: bool = False) -> LoginFacts:
+        """What is known of it, for a decision, or with how it went for the record."""
         return LoginFacts(
             began_at=self.began_at,
             gateway=self.gateway,
@@ -74,7 +98,25 @@ class Login:
             proven_at=self.proven_at,
             inner_identity=self.conversation.inner_identity,
             crypto_bound=self.crypto_bound,
+            story=self._tell() if with_story else None,
         )
+
+    def _tell(self) -> dict[str, Any]:
+        """How it went, as model.Attempt.login. `method` comes first: records are searched for it."""
+        story: dict[str, Any] = {"method": self.conversation.method_name, "rounds": self.rounds.tolist()}
+        if self.rounds_count > _MAXIMUM_ROUNDS:
+            story["count"] = self.rounds_count
+        if self.framed_mtu is not None:
+            story["mtu"] = self.framed_mtu
+        if self.conversation.tls_parameters is not None:
+            story["tls"] = self.conversation.tls_parameters
+        if self.proven_in:
+            story["proven"] = self.proven_in
+        if self.resumed:
+            story["resumed"] = True
+        if self.shown:
+            story["shown"] = self.shown
+        return story
 
 
 @dataclass(slots=True)

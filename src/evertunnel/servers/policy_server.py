@@ -30,6 +30,7 @@ from evertunnel.protocols.eap.conversation import (
 from evertunnel.protocols.eap.methods.progress import AnyFailure, Failed, MethodFailure, PasswordPeer
 from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
+from evertunnel.protocols.eap.shown_certificate import describe_shown
 from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
@@ -180,6 +181,7 @@ class PolicyServer:
                 return None
             login = found
             login.secret = secret
+        login.begin_round(len(request.eap_message), uptime)
         exchange = Exchange(login, request, self._duplicates.begin(key, uptime), source, now, uptime)
         try:
             outcome = self._advance(exchange)
@@ -227,9 +229,10 @@ class PolicyServer:
     def _begin_login(
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
     ) -> Login:
-        packet_bytes = _bound_eap_bytes(request.find_integer(radius.FRAMED_MTU)) - _EAP_TLS_HEADER_BYTES
+        framed_mtu = request.find_integer(radius.FRAMED_MTU)
+        packet_bytes = _bound_eap_bytes(framed_mtu) - _EAP_TLS_HEADER_BYTES
         client_address = request.find_text(radius.CALLING_STATION_ID)[:64]
-        login = Login(
+        return Login(
             gateway=gateway,
             secret=secret,
             conversation=self._methods.begin(gateway, client_address, packet_bytes),
@@ -237,9 +240,8 @@ class PolicyServer:
             began_uptime=uptime,
             unique_id=request.find_integer(radius.NAS_PORT) or 0,
             client_address=client_address,
+            framed_mtu=framed_mtu,
         )
-        login.note(f"Access-Request from gateway {gateway.name}", uptime)
-        return login
 
     def _advance(self, exchange: Exchange) -> Reply | Verdict:
         login, request = exchange.login, exchange.request
@@ -276,7 +278,6 @@ class PolicyServer:
             case Challenge():
                 return self._challenge(exchange, turn)
             case Accepted():
-                login.note("the client confirmed the end of the handshake", exchange.uptime)
                 self._take_accepted(login, turn, exchange.uptime)
                 return Verdict(login, exchange, exchange.uptime, conversation.fail(), accepted=turn)
             case Refused():
@@ -297,19 +298,17 @@ class PolicyServer:
     def _decide(self, exchange: Exchange, due: DecisionDue) -> Challenge | Accepted | Refused:
         """The key is proven. A no is said here, before any success; a yes is looked at again when it is recorded."""
         login = exchange.login
+        login.proven_in = login.rounds_count
         if isinstance(due.peer, PasswordPeer):
             login.password_user_id, login.proven_at, login.proven = due.peer.user_id, exchange.now, True
             login.note("the client proved the password", exchange.uptime)
         else:
             login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
-            login.proven = login.certificate is not None
-            how = "resumed a session of" if due.peer.resumed else "proved the key of"
-            login.note(f"{due.peer.version}: the client {how} its certificate", exchange.uptime)
+            login.proven, login.resumed = login.certificate is not None, due.peer.resumed
+            if login.certificate is None:
+                login.shown = describe_shown(due.peer.certificate_der)
         facts, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
         login.decided = Decided(self._decider.epoch, facts, decision)
-        if facts.user is not None:
-            whose = "the certificate belongs to" if login.password_user_id is None else "it is that of"
-            login.note(f"{whose} {facts.user.name}", exchange.uptime)
         if decision.granted:
             login.refusal = None  # a password that was wrong at first
             return login.conversation.accept(
@@ -341,8 +340,8 @@ class PolicyServer:
             return Decision(Outcome.REFUSED, reason, detail)
         known = self._decider.find_certificate_by_fingerprint(_fingerprint(failed.certificate_der))
         login.certificate = known
-        if known is not None:
-            login.note(f"a {known.kind.value} certificate of ours was shown, its key not proven", exchange.uptime)
+        if known is None:
+            login.shown = describe_shown(failed.certificate_der)
         if known is not None and reason in (Reason.CERTIFICATE_REVOKED, Reason.CERTIFICATE_FOREIGN):
             # The decision knows better than OpenSSL: on hold because its owner is denied, or of another kind.
             _, decision = decide_login(self._decider, login.facts(exchange.uptime), now=exchange.now)
@@ -360,6 +359,7 @@ class PolicyServer:
             eap_message=turn.eap_message,
             attributes=((radius.STATE, state),),
         )
+        exchange.login.answer_round(len(turn.eap_message))
         exchange.remembered.reply = Reply(data, exchange.source)
         exchange.login.remembered = exchange.remembered
         return exchange.remembered.reply

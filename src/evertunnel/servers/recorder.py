@@ -157,7 +157,7 @@ class Recorder:
             gateways.note_secrets_used(tx, used)
 
     def _record(self, tx: Transaction, verdict: Verdict) -> Reply | None:
-        login = verdict.login.facts(verdict.uptime)
+        login = verdict.login.facts(verdict.uptime, with_story=True)
         if verdict.refusal is not None:
             if verdict.login.proven or self._records_stranger(verdict):
                 record_failure(tx, login, verdict.refusal)

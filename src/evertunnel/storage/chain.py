@@ -43,6 +43,8 @@ def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
     }
     if attempt.methods:  # logins with a certificate have none of their own, and are many
         story["methods"] = attempt.methods
+    if attempt.login is not None:
+        story["login"] = attempt.login
     if attempt.facts is not None:
         story["facts"] = attempt.facts
     return {

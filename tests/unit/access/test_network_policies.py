@@ -40,15 +40,15 @@ MATCHING: dict[str, dict[str, Any]] = {
 }
 NOT_MATCHING: dict[str, tuple[dict[str, Any], str]] = {
     "tunnel": ({"tunnel": "device"}, "not the device tunnel"),
-    "user": ({"users": ["u2"]}, "user is not one"),
-    "user by name": ({"users": ["alice@corp.example"]}, "user is not one"),
+    "user": ({"users": ["u2"]}, "users: the user is not one"),
+    "user by name": ({"users": ["alice@corp.example"]}, "users: the user is not one"),
     "group": ({"groups": ["g3"]}, "the user is in none of the groups"),
     "group of the device": ({"groups": ["g2"]}, "the user is in none of the groups"),
-    "user group": ({"user_groups": ["g2"]}, "user groups"),
-    "device group": ({"device_groups": ["g1"]}, "device groups"),
-    "device": ({"devices": ["d2"]}, "device is not one"),
-    "gateway": ({"gateways": ["gw2"]}, "gateway is not one"),
-    "one of several": ({"users": ["u1"], "gateways": ["gw2"]}, "gateway is not one"),
+    "user group": ({"user_groups": ["g2"]}, "user_groups: the user is in none"),
+    "device group": ({"device_groups": ["g1"]}, "device_groups: the device is in none"),
+    "device": ({"devices": ["d2"]}, "devices: the device is not one"),
+    "gateway": ({"gateways": ["gw2"]}, "gateways: the gateway is not one"),
+    "one of several": ({"users": ["u1"], "gateways": ["gw2"]}, "gateways: the gateway is not one"),
 }
 
 
@@ -73,7 +73,7 @@ def test_a_policy_that_denies_matches_the_groups_of_either() -> None:
         policy = compile_network_policy("policy", {"permission": "deny", "conditions": {"groups": [group]}})
         assert find_unmatched_condition(policy, make_facts()) is None
     policy = compile_network_policy("policy", {"permission": "deny", "conditions": {"groups": ["g3"]}})
-    assert find_unmatched_condition(policy, make_facts()) == "neither user nor device is in a group named"
+    assert find_unmatched_condition(policy, make_facts()) == "groups: neither user nor device is in a group named"
 
 
 def test_a_device_tunnel_is_matched_by_the_groups_of_the_device_alone() -> None:

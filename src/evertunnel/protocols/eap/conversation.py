@@ -26,7 +26,7 @@ from evertunnel.protocols.eap.packet import (
     encode_success,
 )
 from evertunnel.protocols.eap.stage import Stage
-from evertunnel.protocols.eap.tls_server import Peer
+from evertunnel.protocols.eap.tls_server import Peer, TLSParameters
 
 # A chain of 64 KiB in pieces of 1,400 octets is under 50 rounds; nobody honest needs more than this...
 MAXIMUM_ROUNDS = 100
@@ -121,8 +121,8 @@ class Conversation:
         self._small_rounds = self._large_rounds = 0
         self.state = State.WAITING_FOR_IDENTITY
         self.identity = ""
-        # Name and inner identity of the method that is over, and what it had to tell.
-        self._ended: tuple[str, str | None, tuple[str, ...]] = ("", None, ())
+        # Name, inner identity, what it had to tell and what TLS agreed on, of the method that is over.
+        self._ended: tuple[str, str | None, tuple[str, ...], TLSParameters | None] = ("", None, (), None)
 
     @property
     def failed(self) -> Failed | None:
@@ -133,6 +133,11 @@ class Conversation:
     def method_name(self) -> str:
         """Of the method that runs, or ran last; empty when there was none."""
         return self._ended[0] if self._method is None else self._method.name
+
+    @property
+    def tls_parameters(self) -> TLSParameters | None:
+        """What the TLS handshake of the method agreed on, the outer one of PEAP; None where there was none."""
+        return self._ended[3] if self._method is None else self._method.tls_parameters
 
     @property
     def inner_identity(self) -> str | None:
@@ -210,7 +215,8 @@ class Conversation:
         # What ended may be remembered for a while, for repeated packets; a TLS connection weighs 50 kB and more.
         self.state = State.FINISHED
         if self._method is not None:
-            self._ended = (self._method.name, self._method.inner_identity, self._method.describe())
+            method = self._method
+            self._ended = (method.name, method.inner_identity, method.describe(), method.tls_parameters)
         self._method = None
 
     def _receive_identity(self, response: Response) -> Challenge:

@@ -118,6 +118,11 @@ class ServerConnection:
         cipher = _lib.SSL_get_current_cipher(self._ssl)
         return None if cipher == _ffi.NULL else str(_ffi.string(_lib.SSL_CIPHER_get_name(cipher)).decode("ascii"))
 
+    def find_group(self) -> str | None:
+        """The name of the key exchange group, such as x25519. Ask only once there is a cipher."""
+        name = _lib.SSL_get0_group_name(self._ssl)  # which looks into a session that is not there before
+        return None if name == _ffi.NULL else str(_ffi.string(name).decode("ascii"))
+
     def export_key(self, label: bytes, length: int, context: bytes | None) -> bytes:
         """Keying material of a complete handshake (RFC 5705). Raises OpenSSLError."""
         key = _ffi.new("unsigned char[]", length)

@@ -56,6 +56,10 @@ class TLSError(Exception):
         self.certificate_der = certificate_der
 
 
+# Version, cipher suite and key exchange group, as OpenSSL names them.
+TLSParameters = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who finished a handshake: the leaf whose key was proven, or was when the session began that is `resumed`."""
@@ -157,7 +161,7 @@ class TLSContext:
 class TLSHandshake:
     """One peer's handshake. Not safe between threads: the verify callback belongs to one handshake at a time."""
 
-    __slots__ = ("_connection", "_context", "peer", "presented_der", "server_secret", "verify_error")
+    __slots__ = ("_connection", "_context", "parameters", "peer", "presented_der", "server_secret", "verify_error")
 
     def __init__(self, context: TLSContext, connection: openssl.ServerConnection) -> None:
         self._context = context
@@ -166,6 +170,7 @@ class TLSHandshake:
         self.verify_error = openssl.ERROR_OK
         self.peer: Peer | None = None
         self.server_secret: bytes | None = None
+        self.parameters: TLSParameters | None = None  # once complete; of one that failed what OpenSSL still knows
 
     def receive(self, data: bytes) -> bytes:
         """Feed what the peer sent, get what to send. When the handshake is complete, `peer` is set.
@@ -176,6 +181,7 @@ class TLSHandshake:
         try:
             complete = self._connection.handshake(data)
         except openssl.OpenSSLError as error:
+            self.parameters = self._find_parameters()
             raise self._failed(str(error)) from error
         finally:
             self._context.handshaking = None
@@ -185,7 +191,9 @@ class TLSHandshake:
             # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
             if self.presented_der is None:
                 raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
-            self.peer = Peer(self.presented_der, self._connection.find_version(), self.is_resumed)
+            self.parameters = self._find_parameters()
+            version = self.parameters[0] if self.parameters else ""
+            self.peer = Peer(self.presented_der, version, self.is_resumed)
         return self._connection.take()
 
     @property
@@ -214,6 +222,12 @@ class TLSHandshake:
     def export_key(self, label: bytes, length: int, context: bytes | None) -> bytes:
         """Keying material of the finished handshake (RFC 5705, RFC 8446 7.5)."""
         return self._connection.export_key(label, length, context)
+
+    def _find_parameters(self) -> TLSParameters | None:
+        cipher = self._connection.find_cipher()
+        if cipher is None:
+            return None
+        return self._connection.find_version(), cipher, self._connection.find_group() or ""
 
     def _failed(self, detail: str) -> TLSError:
         code = self.verify_error

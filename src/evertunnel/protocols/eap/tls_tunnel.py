@@ -18,6 +18,7 @@ from evertunnel.protocols.eap.tls_server import (
     PrivateKey,
     TLSError,
     TLSFailure,
+    TLSParameters,
 )
 
 
@@ -66,6 +67,10 @@ class Tunnel:
         except openssl.OpenSSLError as error:
             raise self._failed(error) from error
         return self._connection.take()
+
+    def find_parameters(self) -> TLSParameters:
+        """What the handshake agreed on, once it is complete."""
+        return self.version, self._connection.find_cipher() or "", self._connection.find_group() or ""
 
     def encrypt(self, data: bytes) -> bytes:
         """Octets for the peer, as TLS records."""

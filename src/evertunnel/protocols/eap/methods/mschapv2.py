@@ -102,6 +102,7 @@ class EAPMSCHAPv2:
     )  # fmt: skip
     type = Type.MSCHAPV2
     inner_identity = None
+    tls_parameters = None
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ from evertunnel.protocols.eap.methods.progress import (
 from evertunnel.protocols.eap.packet import Code, EAPError, Type, encode_request
 from evertunnel.protocols.eap.peap_results import SUCCESS, Results, build_result, decode_results
 from evertunnel.protocols.eap.stage import Stage
-from evertunnel.protocols.eap.tls_server import TLS_12, TLSError
+from evertunnel.protocols.eap.tls_server import TLS_12, TLSError, TLSParameters
 from evertunnel.protocols.eap.tls_tunnel import Tunnel, TunnelContext
 
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
@@ -83,7 +83,7 @@ class PEAP:
     __slots__ = (
         "_binding_required", "_context", "_decided", "_identifier", "_incoming", "_inner", "_inner_asked",
         "_intermediate_key", "_mac_key", "_new_nonce", "_outgoing", "_packet_bytes", "_peer", "_tunnel", "_version",
-        "failed", "state",
+        "failed", "state", "tls_parameters",
     )  # fmt: skip
     type = Type.PEAP
 
@@ -107,6 +107,7 @@ class PEAP:
         self._tunnel: Tunnel | None = None
         self._inner_asked = 0
         self._version = ""
+        self.tls_parameters: TLSParameters | None = None
         self._binding_required = True
         self._decided = False
         self._peer: AnyPeer | None = None
@@ -224,6 +225,7 @@ class PEAP:
             raise EAPError("an empty answer while a TLS message is due")
         flight = self._tunnel.receive(message)
         self._version = self._tunnel.version
+        self.tls_parameters = self._tunnel.find_parameters()
         if self._tunnel.version in ("", TLS_12):
             self.state = State.WAITING_FOR_TUNNEL if self._tunnel.version else State.WAITING_FOR_HANDSHAKE
             return self._send(flight)

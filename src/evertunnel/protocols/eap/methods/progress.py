@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from evertunnel.protocols.eap.stage import Stage
-from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
+from evertunnel.protocols.eap.tls_server import Peer, TLSFailure, TLSParameters
 
 
 class MethodFailure(StrEnum):
@@ -101,6 +101,10 @@ class Method(Protocol):
     @property
     def failed(self) -> Failed | None:
         """Why it will end in failure."""
+
+    @property
+    def tls_parameters(self) -> TLSParameters | None:
+        """What its TLS handshake agreed on."""
 
     def describe(self) -> tuple[str, ...]:
         """What is known of it, for the record."""

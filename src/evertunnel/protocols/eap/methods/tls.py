@@ -27,7 +27,15 @@ from evertunnel.protocols.eap.fragments import START, IncomingMessage, OutgoingM
 from evertunnel.protocols.eap.methods.progress import Ask, Failed, Finished, Progress, Proven, Resuming
 from evertunnel.protocols.eap.packet import EAPError, Type
 from evertunnel.protocols.eap.stage import Stage
-from evertunnel.protocols.eap.tls_server import TLS_12, Peer, TLSContext, TLSError, TLSFailure, TLSHandshake
+from evertunnel.protocols.eap.tls_server import (
+    TLS_12,
+    Peer,
+    TLSContext,
+    TLSError,
+    TLSFailure,
+    TLSHandshake,
+    TLSParameters,
+)
 
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
 
@@ -52,7 +60,7 @@ class EAPTLS:
 
     __slots__ = (
         "__weakref__", "_context", "_finished", "_flight", "_handshake", "_hello", "_incoming", "_outgoing",
-        "_packet_bytes", "failed", "state",
+        "_packet_bytes", "failed", "state", "tls_parameters",
     )  # fmt: skip
     type = Type.TLS
     name = "eap-tls"
@@ -69,6 +77,7 @@ class EAPTLS:
         self._finished: Finished | None = None
         self.failed: Failed | None = None  # set as soon as it is certain, before the peer was told
         self.state = State.WAITING_FOR_CLIENT_HELLO
+        self.tls_parameters: TLSParameters | None = None
 
     @property
     def stage(self) -> Stage:
@@ -180,10 +189,11 @@ class EAPTLS:
         try:
             self._flight = self._handshake.receive(message)
         except TLSError as error:
-            self._handshake = None
+            self.tls_parameters, self._handshake = self._handshake.parameters, None
             return self._fail(Failed(error.failure, error.detail, error.certificate_der), error.alert)
         if self._handshake.peer is not None:
             self.state = State.WAITING_FOR_DECISION
+            self.tls_parameters = self._handshake.parameters
             return Proven(self._handshake.peer)
         return self._send(self._flight)
 
