@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(names)} targets, {seconds:.0f} seconds each, {jobs} side by side", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
         outcomes = list(pool.map(lambda name: _run(name, seconds), names))
-    _print_table(outcomes)
+    print_table(outcomes)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
@@ -101,7 +101,8 @@ def _explain(code: int, text: str) -> str:
     return f"ended with code {code}"
 
 
-def _print_table(outcomes: Sequence[Outcome]) -> None:
+def print_table(outcomes: Sequence[Outcome]) -> None:
+    """A line a target, and below what failed with how to see it again."""
     print(f"\n{'target':<16}{'executions':>12}{'a second':>10}{'edges':>8}{'corpus':>8}")
     for each in outcomes:
         line = f"{each.name:<16}{each.executions:>12,}{each.per_second:>10,}{each.coverage:>8,}{each.corpus:>8,}"

@@ -41,7 +41,9 @@ def build() -> Target:
         plain, nonce = question.build(), question.add_extension(x509.OCSPNonce(bytes(32)), False).build()
         seeds += [b"\2" + each.public_bytes(Encoding.DER) for each in (plain, nonce)]
     seeds += [b"\4laptop1.corp.example", b"\4alice@corp.example", b"\4S-1-5-21-1004336348-1177238915-682003330-1104"]
-    return Target(partial(check, checks), seeds, words=[b"\x30\x82", b"\xa0\x03", b"\x02\x01", b"-----BEGIN", b"\x06\x08"])
+    return Target(
+        partial(check, checks), seeds, words=[b"\x30\x82", b"\xa0\x03", b"\x02\x01", b"-----BEGIN", b"\x06\x08"]
+    )
 
 
 def check(checks: list[Callable[[bytes], object]], data: bytes) -> None:

@@ -18,7 +18,22 @@ _RULES = [
 
 def build() -> Target:
     """Every operator."""
-    words = ["device.", "-eq ", "-ne ", "-in [", "-notIn ", "-and ", "-or ", "-not (", "((((", '"', "`", "null", "True", "]"]
+    words = [
+        "device.",
+        "-eq ",
+        "-ne ",
+        "-in [",
+        "-notIn ",
+        "-and ",
+        "-or ",
+        "-not (",
+        "((((",
+        '"',
+        "`",
+        "null",
+        "True",
+        "]",
+    ]
     return Target(check, [rule.encode() for rule in _RULES], words=[word.encode() for word in words])
 
 

@@ -85,5 +85,3 @@ def _record(conversation: Conversation, client: Client) -> bytes:
 
 def _pack(messages: list[bytes]) -> bytes:
     return b"".join(struct.pack("!H", len(message)) + message for message in messages)
-
-

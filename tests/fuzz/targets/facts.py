@@ -10,7 +10,9 @@ from evertunnel.model import SubjectKind
 from tests.fuzz.target import Target
 from tests.unit.access.samples import NOW
 
-_CSV = "device,user,fact,value,observed_at,life\nlaptop1,,compliant,True,2026-05-04T10:00:00Z,8h\n,alice,user_risk,low,,\n"
+_CSV = (
+    "device,user,fact,value,observed_at,life\nlaptop1,,compliant,True,2026-05-04T10:00:00Z,8h\n,alice,user_risk,low,,\n"
+)
 
 
 def build() -> Target:
@@ -19,9 +21,26 @@ def build() -> Target:
         '[{"device": "laptop1", "fact": "compliant", "value": true, "observed_at": "2026-05-04T10:00:00Z"}, '
         '{"user": "alice", "fact": "user_risk", "value": "high", "life": "1d"}]'
     )
-    texts = [_CSV, _CSV.replace(",", ";"), _CSV.replace(",", "\t").replace("\n", "\r\n"), as_json, f'{{"facts": {as_json}}}']
+    texts = [
+        _CSV,
+        _CSV.replace(",", ";"),
+        _CSV.replace(",", "\t").replace("\n", "\r\n"),
+        as_json,
+        f'{{"facts": {as_json}}}',
+    ]
     seeds = [text.encode(encoding) for text in texts for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be")]
-    words = ["compliant", "user_risk", "disk_encryption", '""', "'=", "\\ud800", "1e999", "[[[[", "+00:00", "9999-12-31T"]
+    words = [
+        "compliant",
+        "user_risk",
+        "disk_encryption",
+        '""',
+        "'=",
+        "\\ud800",
+        "1e999",
+        "[[[[",
+        "+00:00",
+        "9999-12-31T",
+    ]
     return Target(partial(check), seeds, words=[word.encode() for word in words])
 
 

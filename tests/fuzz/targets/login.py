@@ -43,14 +43,15 @@ _INVENTED = (
 def build() -> Target:
     """Whole logins of each client, and each thing that can be done to one, at each of its rounds."""
     world = World(Path(tempfile.mkdtemp()))
-    whole = [bytes((GO, who, 0, 0)) * 14 for who in range(7)]
+    # The third's certificate goes in small pieces.
+    whole = [bytes((GO, who, 0, 0)) * (20 if who == 2 else 7) for who in range(7)]
     seeds = list(whole)
-    for at in range(6):
-        for odd in (BEND, REPEAT, CROSS, INVENT, FORGE, WAIT, ELSEWHERE):
-            seeds.append(whole[0][: at * 4] + bytes((odd, 0, 1, at * 16)) + whole[0][at * 4 :])
-    seeds.append(b"".join(bytes((GO, who, 0, 0)) for _ in range(14) for who in (0, STOLEN)))
-    # Clients that share a server do so whatever the order of their packets; an overheard end is nobody else's.
-    seeds.append(whole[0] + bytes((CROSS, NO_CERTIFICATE, 0, 0)) + whole[NO_CERTIFICATE][:20])
+    for at, odd in enumerate((BEND, REPEAT, CROSS, INVENT, FORGE, WAIT, ELSEWHERE) * 2):
+        cut = 4 * (at // 3 + 1)
+        seeds.append(whole[0][:cut] + bytes((odd, 0, 1, at * 16)) + whole[0][cut:])
+    # Two at once; and a conversation whose end another overheard.
+    seeds.append(b"".join(bytes((GO, who, 0, 0)) for _ in range(7) for who in (0, STOLEN)))
+    seeds.append(whole[0] + bytes((CROSS, NO_CERTIFICATE, 0, 0)) + whole[NO_CERTIFICATE])
     return Target(world.check, seeds, largest_bytes=4 * _STEPS_AT_MOST)
 
 
@@ -219,7 +220,9 @@ class World:
         assert "error of ours" not in told and "Traceback" not in told, told[-4_000:]
         secrets = [*self.secrets, *played.keys]
         texts = [secret.decode("latin-1") for secret in secrets] + [secret.hex() for secret in secrets]
-        texts += [secret.decode() for talk in played.talks.values() if talk.keylog.exists() for secret in talk.read_secrets()]
+        texts += [
+            secret.decode() for talk in played.talks.values() if talk.keylog.exists() for secret in talk.read_secrets()
+        ]
         for text in texts:
             assert text not in told, "a secret was told"
 

@@ -10,7 +10,7 @@ from tests.fuzz.target import Target
 from tests.unit.profiles.samples import ENTRA, USER
 
 _REGISTRY, _XML, _CONF = range(3)
-_ENTRIES = rf'''{HEADER}
+_ENTRIES = rf"""{HEADER}
 
 ; a comment
 [HKEY_LOCAL_MACHINE\SOFTWARE\Policies\X]
@@ -22,7 +22,7 @@ _ENTRIES = rf'''{HEADER}
 "big"=hex(b):01,02,03,04,05,06,07,08
 "gone"=-
 [-HKEY_CURRENT_USER\Y]
-'''
+"""
 
 
 def build() -> Target:
@@ -34,7 +34,21 @@ def build() -> Target:
     seeds.append(bytes((_XML,)) + b'<a xmlns="urn:x" b="1"><!-- c --><d xmlns="">&amp;<![CDATA[<]]></d></a>')
     seeds.append(bytes((_CONF,)) + FORMATS["swanctl"].build(USER, options).encode())
     seeds.append(bytes((_CONF,)) + b'a { b = c # d\n e { f = "g\\n\\"" } }\n')
-    words = ["hex(2):", "dword:", '"=-', "[-", "\\\r\n", "<![CDATA[", "]]>", "&#65;", "xmlns:x=", "<?x?>", "{", "}", "include"]
+    words = [
+        "hex(2):",
+        "dword:",
+        '"=-',
+        "[-",
+        "\\\r\n",
+        "<![CDATA[",
+        "]]>",
+        "&#65;",
+        "xmlns:x=",
+        "<?x?>",
+        "{",
+        "}",
+        "include",
+    ]
     return Target(check, seeds, largest_bytes=16_384, words=[word.encode() for word in words])
 
 

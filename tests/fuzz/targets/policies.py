@@ -28,7 +28,11 @@ _COMPLIANCE = {
     "rules": {"diskEncryption": True, "operatingSystemVersionAtLeast": "10.0.22631"},
     "gracePeriodDays": 1,
 }
-_NETWORK = {"permission": "grant", "conditions": {"user_groups": ["Sales"]}, "settings": {"session_timeout_seconds": 3600}}
+_NETWORK = {
+    "permission": "grant",
+    "conditions": {"user_groups": ["Sales"]},
+    "settings": {"session_timeout_seconds": 3600},
+}
 
 
 def build() -> Target:
@@ -42,7 +46,19 @@ def build() -> Target:
         (1, make_countries("x", "DE", unknown=True)), (2, STRENGTH), (3, _COMPLIANCE), (4, _NETWORK), (5, _REQUEST),
     ]  # fmt: skip
     seeds = [bytes((number,)) + json.dumps(document).encode() for number, document in documents]
-    words = ['"All"', "null", "[]", "{}", "1e999", "-0", "NaN", "\\ud800", '"conditions":{', '"unknownFutureValue"', "::/0"]
+    words = [
+        '"All"',
+        "null",
+        "[]",
+        "{}",
+        "1e999",
+        "-0",
+        "NaN",
+        "\\ud800",
+        '"conditions":{',
+        '"unknownFutureValue"',
+        "::/0",
+    ]
     return Target(partial(check, checks), seeds, largest_bytes=8192, words=[word.encode() for word in words])
 
 

@@ -300,3 +300,9 @@ def test_what_is_no_text_is_no_network(network: Any) -> None:
     document["profile"]["routes"] = [{"network": network}]
     with pytest.raises(InvalidInputError, match=r"\$\.profile\.routes\[0\]\.network"):
         decode_document(document)
+
+
+def test_our_own_form_is_written_of_nothing_that_could_not_be_read_back() -> None:
+    broken = replace(USER, servers=(replace(USER.servers[0], address=""),))
+    with pytest.raises(InvalidInputError, match=r"servers\[0\]\.address"):
+        FORMATS["evertunnel"].build(broken, OPTIONS)
