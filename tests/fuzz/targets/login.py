@@ -35,8 +35,8 @@ _INVENTED = (
     b"", b"\2\1", b"\1\1\0\4", b"\3\1\0\4", b"\4\1\0\4", build_response(1, 1, b"alice@corp.example"),
     build_response(1, 3, b"\x19\x1a"), build_response(1, 13), build_response(1, 13, b"\0"),
     build_response(1, 13, b"\x20"), build_response(1, 13, b"\xc0\0\1\0\0abc"), build_response(1, 25, b"\0"),
-    build_response(1, 26, b"\2\1\0\4"), build_response(1, 13, b"\0\x15\3\3\0\2\2\x28"), build_response(1, 254, bytes(8)),
-    build_response(1, 13, b"\0\x14\3\3\0\1\1"),
+    build_response(1, 26, b"\2\1\0\4"), build_response(1, 13, b"\0\x15\3\3\0\2\2\x28"),
+    build_response(1, 254, bytes(8)), build_response(1, 13, b"\0\x14\3\3\0\1\1"),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The notations that profiles come in, each by itself: registry files, XML, swanctl.conf. Written again they say the same."""
+"""The notations that profiles come in: registry files, XML, swanctl.conf. Written again they say the same."""
 
 from evertunnel.errors import InvalidInputError
 from evertunnel.profiles.formats import FORMATS, Options

@@ -124,7 +124,7 @@ def _check_accounting(attributes: bytes) -> None:
         return
     assert request.attributes == tuple(each for each in _walk(attributes) if each[0] != MESSAGE_AUTHENTICATOR)
     assert all(0 <= count < 2**64 for count in request.octets)
-    assert isinstance(request, AccountingRequest) and all(request.addresses + (" ",))
+    assert isinstance(request, AccountingRequest) and all(request.addresses)
     _check_answer(request, data)
 
 
