@@ -30,8 +30,10 @@ def build() -> Target:
             except InvalidInputError:
                 continue
             seeds.append(text.encode())
-    words = ["<Route>", "</VPNProfile>", "<![CDATA[", "<!DOCTYPE", "&#x0;", "dword:", "hex(7):", "[HKEY_",
-             '"@odata.type"', '"omaSettings"', "connections {", "proposals =", "\\ud800", "::/0", "null", "xmlns="]  # fmt: skip
+    words = [
+        "<Route>", "</VPNProfile>", "<![CDATA[", "<!DOCTYPE", "&#x0;", "dword:", "hex(7):", "[HKEY_", "xmlns=",
+        '"@odata.type"', '"omaSettings"', "connections {", "proposals =", "\\ud800", "::/0", "null",
+    ]  # fmt: skip
     return Target(check, seeds, largest_bytes=32_768, words=[word.encode() for word in words])
 
 
