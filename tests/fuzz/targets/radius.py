@@ -7,6 +7,7 @@ come out at all; whatever is answered is read by another codec.
 import struct
 from hashlib import md5
 
+from evertunnel.actions.account import AccountingReport
 from evertunnel.protocols.radius.accounting import (
     AccountingRequest,
     decode_accounting_request,
@@ -21,8 +22,10 @@ from evertunnel.protocols.radius.packet import (
     encode_reply,
 )
 from evertunnel.protocols.radius.status import decode_status_server
+from evertunnel.servers.accounting_server import build_report
 from tests.fuzz.target import Target
 from tests.peers import accounting, radius
+from tests.unit.access.samples import GATEWAY, NOW
 
 SECRET = b"xyzzy5461"
 EAP_MESSAGE, MESSAGE_AUTHENTICATOR, PROXY_STATE = 79, 80, 33
@@ -125,6 +128,11 @@ def _check_accounting(attributes: bytes) -> None:
     assert request.attributes == tuple(each for each in _walk(attributes) if each[0] != MESSAGE_AUTHENTICATOR)
     assert all(0 <= count < 2**64 for count in request.octets)
     assert isinstance(request, AccountingRequest) and all(request.addresses)
+    report = build_report(request, GATEWAY, NOW)
+    assert report is None or report.happened_at <= NOW
+    if isinstance(report, AccountingReport):
+        texts = (report.acct_session_id, report.user_name, report.remote_address, *report.session_ids)
+        assert all(len(text.encode()) <= 4 * 256 and "\0" not in text for text in texts)
     _check_answer(request, data)
 
 
