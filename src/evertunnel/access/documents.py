@@ -49,9 +49,7 @@ def is_set(value: Any) -> bool:
 def list_unknown(document: Mapping[str, Any], path: str, known: Sequence[str]) -> list[str]:
     """The paths of what is set and not known; OData annotations say nothing of their own."""
     return [
-        f"{path}.{cut_text(key)}"
-        for key, value in document.items()
-        if key not in known and "@odata" not in key and is_set(value)
+        f"{path}.{key}" for key, value in document.items() if key not in known and "@odata" not in key and is_set(value)
     ]
 
 
