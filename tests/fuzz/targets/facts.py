@@ -2,7 +2,6 @@
 
 import csv
 import io
-from functools import partial
 
 from evertunnel.access.fact_import import COLUMNS, defuse, read_fact_rows, write_life
 from evertunnel.errors import InvalidInputError
@@ -26,7 +25,7 @@ def build() -> Target:
         _CSV.replace(",", ";"),
         _CSV.replace(",", "\t").replace("\n", "\r\n"),
         as_json,
-        f'{{"facts": {as_json}}}',
+        f'{{"value": {as_json}}}',
     ]
     seeds = [text.encode(encoding) for text in texts for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be")]
     words = [
@@ -41,7 +40,7 @@ def build() -> Target:
         "+00:00",
         "9999-12-31T",
     ]
-    return Target(partial(check), seeds, words=[word.encode() for word in words])
+    return Target(check, seeds, words=[word.encode() for word in words])
 
 
 def check(data: bytes) -> None:

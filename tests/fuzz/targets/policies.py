@@ -13,6 +13,7 @@ from evertunnel.access.conditional.policies import compile_access_policy, list_r
 from evertunnel.access.conditional.strengths import compile_strength
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.network_policies import compile_network_policy
+from evertunnel.access.policy_tests import compile_policy_test
 from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents, verify_plain
 from tests.fuzz.target import Target
 from tests.unit.access.conditional.samples import LOCATIONS, RESOLVED, make_countries, make_ranges, make_sign_in
@@ -34,16 +35,23 @@ _NETWORK = {
     "settings": {"session_timeout_seconds": 3600},
 }
 
+_TEST = {
+    "name": "from the office", "user": "alice@corp.example", "device": "laptop1", "address": "192.0.2.7",
+    "country": "DE", "platform": "windows", "compliant": True, "user_risk": "low", "methods": ["password"],
+    "signed_in_seconds_ago": 60, "device_properties": {"model": "X1"}, "expect": "grant",
+}  # fmt: skip
+
 
 def build() -> Target:
     """One document of each kind with everything in it."""
     checks: list[Callable[[Any], object]] = [
         _check_access, compile_named_location, compile_strength, compile_compliance_policy,
-        partial(compile_network_policy, "x"), read_evaluate_request,
+        partial(compile_network_policy, "x"), read_evaluate_request, compile_policy_test,
     ]  # fmt: skip
     documents = [
         (0, FULL), (0, {"value": [FULL]}), (1, make_ranges("x", "192.0.2.0/24", "2001:db8::/32", trusted=True)),
-        (1, make_countries("x", "DE", unknown=True)), (2, STRENGTH), (3, _COMPLIANCE), (4, _NETWORK), (5, _REQUEST),
+        (1, make_countries("x", "DE", unknown=True)), (2, STRENGTH), (3, _COMPLIANCE), (4, _NETWORK),
+        (5, _REQUEST), (6, _TEST),
     ]  # fmt: skip
     seeds = [bytes((number,)) + json.dumps(document).encode() for number, document in documents]
     words = [
