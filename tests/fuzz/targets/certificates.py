@@ -90,6 +90,6 @@ def _check_names(data: bytes) -> None:
         try:
             verify(text)
         except InvalidInputError as error:
-            assert len(str(error)) < 5_000
+            assert len(str(error)) < 2_000
             continue
         write(text)
