@@ -104,8 +104,8 @@ def test_a_wrong_user_and_a_wrong_password_go_the_same_way(ready: Ready, monkeyp
 
 def test_a_wrong_secret_costs_the_same_wherever_it_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     signed: list[int] = []
-    sign = packet._sign
-    monkeypatch.setattr(packet, "_sign", lambda secret, data: signed.append(len(data)) or sign(secret, data))
+    sign = packet.sign
+    monkeypatch.setattr(packet, "sign", lambda secret, data: signed.append(len(data)) or sign(secret, data))
     request = radius.build_request(b"the right secret", [*radius.split_eap(bytes(300))])
     for secret in (b"", b"the right secreT", b"The right secret", b"x" * 200):
         with pytest.raises(PacketError, match="Message-Authenticator is wrong"):
