@@ -122,14 +122,19 @@ def sign_in(live: Live, secrets: Secrets) -> ShortLivedCertificate:
     live.run("group", "join", "Short-lived", "--user", DAVE)
     live.run("certificate", "issue", "--device", LAPTOP, "--out", str(live.files / "laptop9"))
     app = pyotp.TOTP(json.loads(live.run("user", "totp", "add", DAVE, "--json"))["secret"])
-    live.run("user", "totp", "confirm", DAVE, password=app.at(now(), counter_offset=-1))
+    # A code is right in its step and the one after, so for half a minute at least, and its step is used up by it.
+    used = app.timecode(now())
+    live.run("user", "totp", "confirm", DAVE, password=app.generate_otp(used))
     device = load_device_identity(live.files / "laptop9")
     url = f"https://{PUBLIC_NAME}:{live.ports['https']}"
     for password, code in ((GUESS, ""), (PASSWORD, "000000x")):
         with pytest.raises(AccessDeniedError):
             request_certificate(url, device, DAVE, password, ask_code=lambda code=code: code)
-    # The step after the one that is used up, which is right for a minute yet.
-    issued = request_certificate(url, device, DAVE, PASSWORD, ask_code=lambda: app.at(now(), counter_offset=1))
+
+    def show_code() -> str:
+        return str(app.generate_otp(max(used + 1, app.timecode(now()))))
+
+    issued = request_certificate(url, device, DAVE, PASSWORD, ask_code=show_code)
     secrets.add("the secret of the app", app.byte_secret())
     secrets.add("the secret of the app, as it is typed", app.secret.encode())
     secrets.add("the password", PASSWORD.encode())
