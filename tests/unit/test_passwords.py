@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from evertunnel import passwords
 from evertunnel.errors import InvalidInputError
 from evertunnel.passwords import check_password, hash_password
 
@@ -34,8 +35,12 @@ def test_a_password_of_the_greatest_length_is_right_and_a_longer_one_is_not() ->
 
 
 def test_nobody_has_a_password() -> None:
-    assert not check_password(None, "nobody has this password")
+    assert not check_password(None, "correct horse")
     assert not check_password(None, "")
+
+
+def test_nobody_costs_what_everybody_costs() -> None:
+    assert passwords._HASHER.check_needs_rehash(passwords._NOBODY) is False
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from evertunnel.access import fact_names
-from evertunnel.access.documents import PolicyError, read_object, read_text, refuse_unknown
+from evertunnel.access.documents import PolicyError, cut_text, read_object, read_text, refuse_unknown
 from evertunnel.access.fact_sources import rank_source
 from evertunnel.model import Fact
 
@@ -209,7 +209,7 @@ def _read_versions(platform: Platform, value: Any) -> dict[str, str]:
             "versions of different distributions cannot be compared: give each distribution its own by its ID in "
             'os-release, such as {"ubuntu": "24.04", "debian": "12"}',
         )
-    return {name.casefold(): _read_version(each, f"{path}.{name}") for name, each in value.items()}
+    return {name.casefold(): _read_version(each, f"{path}.{cut_text(name)}") for name, each in value.items()}
 
 
 def _read_version(value: Any, path: str) -> str:

@@ -33,7 +33,12 @@ _QUOTED_AT_MOST = 80
 
 def quote(text: str) -> str:
     """A text of the document for an error: cut where it would make the error long."""
-    return repr(text if len(text) <= _QUOTED_AT_MOST else f"{text[:_QUOTED_AT_MOST]}...")
+    return repr(cut_text(text))
+
+
+def cut_text(text: str) -> str:
+    """The beginning of a text or key of the document: whoever wrote it made it as long as he liked."""
+    return text if len(text) <= _QUOTED_AT_MOST else f"{text[:_QUOTED_AT_MOST]}..."
 
 
 def is_set(value: Any) -> bool:
@@ -100,4 +105,4 @@ def refuse_unknown(document: Mapping[str, Any], path: str, known: Sequence[str],
     """Raise PolicyError for the first key that is not known: a typing error must not weaken a policy."""
     for key in document:
         if key not in known:
-            raise PolicyError(f"{path}.{key}", mend or f"is not known here; known are {', '.join(known)}")
+            raise PolicyError(f"{path}.{cut_text(key)}", mend or f"is not known here; known are {', '.join(known)}")

@@ -81,12 +81,20 @@ def _read_row(place: str, cells: Mapping[str, str], now: datetime) -> FactRow:
     return FactRow(
         place,
         kind,
-        cells[named[0]].strip(),
+        _at(place, named[0], lambda: _read_subject(cells[named[0]])),
         known.name,
         _at(place, "value", lambda: read_value(known, cells.get("value", ""))),
         _at(place, "observed_at", lambda: _read_time(cells.get("observed_at", ""), now)),
         _at(place, "life", lambda: _read_life(cells.get("life", ""))),
     )
+
+
+def _read_subject(text: str) -> str:
+    """No name has a control character or half of a surrogate pair, and databases choke on a search for one."""
+    text = text.strip()
+    if not text or not text.isprintable():
+        raise InvalidInputError(f"{text[:80]!r} is no name: it is empty, or holds a character that cannot be printed")
+    return text
 
 
 def _at(place: str, column: str, read: Callable[[], _Found]) -> _Found:

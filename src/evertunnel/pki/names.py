@@ -25,17 +25,19 @@ def verify_dns_name(name: str) -> None:
     # No top-level domain is a number: what ends in one is an address, which certificates carry elsewhere.
     numeric = name.rpartition(".")[2].isdecimal()
     if numeric or len(name) > _MAXIMUM_NAME_LENGTH or not _DNS_NAME.fullmatch(name):
-        raise InvalidInputError(f"{name!r} is not a DNS name such as laptop1.corp.example")
+        raise InvalidInputError(f"{name[:100]!r} is not a DNS name such as laptop1.corp.example")
 
 
 def verify_user_name(name: str) -> None:
     """Raise InvalidInputError unless `name` is a user principal name, user@domain ([MS-ADTS] 5.1.1.1.1)."""
     user, at, domain = name.partition("@")
     if not at or not _USER_PART.fullmatch(user) or not user.isprintable():
-        raise InvalidInputError(f"{name!r} is not a user name such as alice@corp.example")
+        raise InvalidInputError(f"{name[:100]!r} is not a user name such as alice@corp.example")
     if unicodedata.normalize("NFKC", user) != user:
         # Two names that look alike and differ in bytes would be two users.
-        raise InvalidInputError(f"{name!r} is written with compatibility or decomposed characters: use the plain ones")
+        raise InvalidInputError(
+            f"{name[:100]!r} is written with compatibility or decomposed characters: use the plain ones"
+        )
     verify_dns_name(domain)
     if len(name.encode()) > _MAXIMUM_PRINCIPAL_NAME_BYTES:
         raise InvalidInputError(f"the user name {name[:40]!r}... is longer than {_MAXIMUM_PRINCIPAL_NAME_BYTES} bytes")

@@ -46,8 +46,9 @@ def decode_document(value: Mapping[str, Any]) -> Reading:
         envelope = _ENVELOPE.validate_python(dict(value))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise InvalidInputError(f"${path}: {first['msg']}") from None
+        # A key is as long as whoever wrote the file made it.
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in first["loc"][:10])
+        raise InvalidInputError(f"${path}: {first['msg'][:300]}") from None
     verify_profile(envelope.profile)
     return Reading(FORMAT, envelope.profile, (), {"name": Place("$.profile.name")})
 

@@ -20,6 +20,7 @@ from evertunnel.profiles.model import Profile
 from evertunnel.profiles.profile_xml import build_escaped, build_profile_xml, limit_profile
 from evertunnel.profiles.rras import build_rras_script, list_rras_losses
 from evertunnel.profiles.swanctl import ClientFiles, build_swanctl, limit_swanctl
+from evertunnel.profiles.verify import verify_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Format:
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=2) + "\n"
+
+
+def _own_form(profile: Profile) -> str:
+    verify_profile(profile)  # what a reader only found fault with could not be read back
+    return _json(encode_document(profile))
 
 
 def _certificate_script(profile: Profile, options: Options) -> str:
@@ -96,7 +102,7 @@ _ALL = (
     Format("rras", "script for those who keep RRAS and NPS: the server side", "ps1",
            lambda profile, _: build_rras_script(profile), lambda p, _: list_rras_losses(p)),
     Format("evertunnel", "our own form: JSON with every field", "json",
-           lambda profile, _: _json(encode_document(profile)), lambda _p, _o: []),
+           lambda profile, _: _own_form(profile), lambda _p, _o: []),
 )  # fmt: skip
 FORMATS = {item.name: item for item in _ALL}
 

@@ -56,3 +56,10 @@ def test_a_problem_is_bad_input_with_path_and_problem_apart() -> None:
     error = PolicyError("$.a", "is wrong")
     assert isinstance(error, InvalidInputError)
     assert (error.path, error.problem, str(error)) == ("$.a", "is wrong", "$.a: is wrong")
+
+
+def test_a_key_as_long_as_a_file_makes_no_error_as_long() -> None:
+    document = {"x" * 100_000: True}
+    with pytest.raises(PolicyError) as refused:
+        refuse_unknown(document, "$", ("known",))
+    assert refused.value.path == f"$.{'x' * 80}..."

@@ -176,3 +176,14 @@ def test_a_hundred_thousand_rows_are_read_in_bounded_time_and_more_are_refused()
     assert len(read(text)) == 100_000
     assert time.process_time() - began < 5
     assert "more than 100000 rows" in refuse(text + "d,compliant,true\n")
+
+
+@pytest.mark.parametrize("name", ["a\\ud800li", "a\\u0000", " ", "a\\u001b[2J"])
+def test_a_name_that_nobody_can_have_is_refused_in_its_column(name: str) -> None:
+    row = (
+        {"device": "laptop1", "fact": "compliant", "value": True},
+        {"user": "NAME", "fact": "user_risk", "value": "low"},
+    )
+    rows = json.dumps(row)
+    said = refuse(rows.replace("NAME", name))
+    assert said.startswith("$[1], column user: ") and said.isprintable()

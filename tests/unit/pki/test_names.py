@@ -94,3 +94,11 @@ def test_a_principal_name_too_long_for_one_length_byte_is_refused() -> None:
 def test_shortening_keeps_a_beginning(text: str, size: int) -> None:
     assert text.startswith(shorten(text, size))
     assert len(shorten(text, size).encode()) <= size
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "x" * 100_000 + "@corp.example", "\ufb01" * 100_000])
+def test_a_name_as_long_as_a_file_makes_no_error_as_long(name: str) -> None:
+    for verify in (verify_dns_name, verify_user_name):
+        with pytest.raises(InvalidInputError) as refused:
+            verify(name)
+        assert len(str(refused.value)) < 1_000

@@ -300,3 +300,17 @@ def test_what_is_no_text_is_no_network(network: Any) -> None:
     document["profile"]["routes"] = [{"network": network}]
     with pytest.raises(InvalidInputError, match=r"\$\.profile\.routes\[0\]\.network"):
         decode_document(document)
+
+
+def test_our_own_form_is_written_of_nothing_that_could_not_be_read_back() -> None:
+    broken = replace(USER, servers=(replace(USER.servers[0], address=""),))
+    with pytest.raises(InvalidInputError, match=r"servers\[0\]\.address"):
+        FORMATS["evertunnel"].build(broken, OPTIONS)
+
+
+def test_a_key_as_long_as_a_file_makes_no_error_as_long() -> None:
+    document = encode_document(USER)
+    document["profile"]["x" * 100_000] = 1
+    with pytest.raises(InvalidInputError) as refused:
+        decode_document(document)
+    assert str(refused.value).startswith("$.profile.xxx") and len(str(refused.value)) < 300

@@ -9,7 +9,16 @@ from typing import Any
 
 from evertunnel.access.conditional.evaluation import PolicyOutcome
 from evertunnel.access.conditional.sign_in import CLIENT_APPS, INSIDER_RISK_LEVELS, PLATFORMS, RISK_LEVELS
-from evertunnel.access.documents import PolicyError, is_set, list_unknown, read_object, read_text, read_texts
+from evertunnel.access.documents import (
+    PolicyError,
+    cut_text,
+    is_set,
+    list_unknown,
+    quote,
+    read_object,
+    read_text,
+    read_texts,
+)
 
 _USER_SIGN_IN = "#microsoft.graph.userSignIn"
 _APPLICATION_CONTEXT = "#microsoft.graph.applicationContext"
@@ -112,9 +121,9 @@ def _read_flow(value: Any, path: str) -> str:
 def _verify_type(document: Mapping[str, Any], path: str, wanted: str, why: str) -> None:
     given = document.get("@odata.type", wanted)
     if given != wanted:
-        raise PolicyError(f"{path}['@odata.type']", f"{given!r} cannot be asked about: {why}")
+        raise PolicyError(f"{path}['@odata.type']", f"{quote(str(given))} cannot be asked about: {why}")
 
 
 def _refuse(document: Mapping[str, Any], path: str, known: Sequence[str]) -> None:
     for unknown in list_unknown(document, path, known):
-        raise PolicyError(unknown, "is not known here, so an answer without it would mislead")
+        raise PolicyError(cut_text(unknown), "is not known here, so an answer without it would mislead")

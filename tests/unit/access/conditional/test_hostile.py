@@ -9,6 +9,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from evertunnel.access.conditional.evaluate_request import read_evaluate_request
 from evertunnel.access.conditional.evaluation import evaluate_access_policies
 from evertunnel.access.conditional.locations import compile_named_location
 from evertunnel.access.conditional.policies import compile_access_policy, list_references, list_unevaluable
@@ -168,3 +169,18 @@ def test_a_huge_or_deep_document_is_answered_soon_and_briefly(document: Any) -> 
 
 def evaluate_all(policy: Any) -> Any:
     return evaluate_access_policies([policy], NOTHING_KNOWN).results
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"x" * 100_000: 1},
+        {"signInIdentity": {"@odata.type": "x" * 100_000}, "signInContext": {}},
+        {"signInIdentity": {"@odata.type": [["x"] * 10_000]}, "signInContext": {}},
+    ],
+    ids=["key", "type", "no type"],
+)
+def test_a_question_as_long_as_a_file_makes_no_error_as_long(document: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError) as refused:
+        read_evaluate_request(document)
+    assert len(str(refused.value)) < 300

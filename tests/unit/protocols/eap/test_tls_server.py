@@ -340,3 +340,11 @@ def feed(handshake: TLSHandshake, data: bytes) -> None:
 def test_the_peers_library_is_not_ours() -> None:
     # Two builds of OpenSSL with years between them; else these tests would ask a program about itself.
     assert ssl.OPENSSL_VERSION.encode() != SSL.OpenSSL_version(SSL.OPENSSL_VERSION)
+
+
+def test_nothing_is_no_failure_before_or_between_flights(house: House) -> None:
+    handshake, client = house.context.new_handshake(), house.new_client()
+    assert handshake.receive(b"") == b""
+    assert handshake.receive(take_tls(client, b"")) != b""
+    assert handshake.receive(b"") == b""
+    assert handshake.peer is None
