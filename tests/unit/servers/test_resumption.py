@@ -187,7 +187,8 @@ def test_what_changed_since_refuses_with_its_own_reason_and_alert(
     attempt = scene.installation.list_attempts()[-1]
     assert (attempt.outcome, attempt.reason) == (Outcome.REFUSED, CHANGES[change])
     assert client.alert == ALERTS.get(change, "TLSV1_ALERT_ACCESS_DENIED")
-    assert "resumed" not in json.loads(attempt.story)["login"], "it had to prove its key, or the alert could not have been sent"
+    # It had to prove its key, or the alert could not have been sent.
+    assert "resumed" not in json.loads(attempt.story)["login"]
 
 
 @VERSIONS
