@@ -117,7 +117,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         duration_ms=login.duration_ms,
         steps=login.steps,
         results=decision.results,
-        facts=encode_facts(facts) if facts is not None else None,
+        facts=encode_facts(facts, attempt_at=login.began_at) if facts is not None else None,
     )
 
 

@@ -82,3 +82,13 @@ def test_a_certificate_is_known_again_but_for_its_number(kind: CertificateKind) 
 
 def test_what_is_usual_takes_little_room() -> None:
     assert len(orjson.dumps(encode_facts(make_facts(say("true"))))) < 500
+
+
+def test_the_moment_of_the_decision_is_kept_where_the_attempt_began_before() -> None:
+    facts = make_facts(say("true"))
+    began = facts.at - timedelta(seconds=9)
+    found = encode_facts(facts, attempt_at=began)
+    assert decode_facts(found, at=began, client_address="").at == facts.at
+    assert "at" not in encode_facts(facts, attempt_at=facts.at)
+    old = {key: value for key, value in found.items() if key != "at"}
+    assert decode_facts(old, at=began, client_address="").at == began, "a record from before it was kept"
