@@ -3,7 +3,8 @@
 Whoever records a grant refreshes and decides in that very transaction.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -49,10 +50,12 @@ FindCountry = Callable[[IPv4Address | IPv6Address], str | None]
 _Object = TypeVar("_Object")
 
 
-def read_policies(connection: Connection) -> Policies:
-    """All policies as stored, compiled, and nothing else. Raises InvalidInputError when one cannot be read."""
-    decider = Decider()
-    return decider.load_policies(connection)
+def compile_policies(stored: Snapshot) -> Policies:
+    """The policies of a snapshot, which need not be those of the database. Raises InvalidInputError for a broken one.
+
+    Thousands of ranges take their time: read first, compile when no transaction waits for it.
+    """
+    return Decider().compile_these(stored)
 
 
 class Decider:
@@ -73,6 +76,7 @@ class Decider:
         self._reading = ""
         # What has to be compiled again. Thousands of ranges take long and change seldom.
         self._due: set[str] = set()
+        self._stale = False
 
     @property
     def epoch(self) -> int:
@@ -84,15 +88,36 @@ class Decider:
 
         A writing transaction gives the epoch it read first, which saves asking for it again.
         """
-        try:
+        changes = self.read(connection, epoch=epoch)
+        if self._stale:
+            self.compile()
+        return changes
+
+    def read(self, connection: Connection, *, epoch: int | None = None) -> Changes:
+        """The same but for compiling, which a transaction need not wait for. If policies changed, none counts until
+        `compile`.
+        """
+        with self._all_or_nothing():
             changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
-            if changes.kinds & _KINDS:
-                self._compile(changes.kinds)
+        if changes.kinds & _KINDS:
+            self._due |= changes.kinds
+            self._stale, self._policies, self._broken_policy = True, Policies(), "they are not compiled yet"
+        return changes
+
+    def compile(self) -> None:
+        """Compile what changed since this was done last."""
+        with self._all_or_nothing():
+            self._compile()
+        self._stale = False
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        try:
+            yield
         except Exception:
             self._snapshot.epoch = 0  # half of it may be in: next time all is read afresh
             self._due = set(_KINDS)
             raise
-        return changes
 
     @property
     def policies(self) -> Policies:
@@ -183,10 +208,10 @@ class Decider:
         """May a short-lived certificate be issued?"""
         return self._explain(decide_certificate(self._policies, facts))
 
-    def load_policies(self, connection: Connection) -> Policies:
-        """Read policies alone. Raises InvalidInputError when one cannot be read."""
-        snapshot.load_policies(connection, self._snapshot)
-        self._compile(_KINDS)
+    def compile_these(self, stored: Snapshot) -> Policies:
+        """Take a snapshot's policies. Raises InvalidInputError when one cannot be read."""
+        self._snapshot, self._due = stored, set(_KINDS)
+        self._compile()
         if self._broken_policy:
             raise InvalidInputError(self._broken_policy)
         return self._policies
@@ -209,11 +234,10 @@ class Decider:
             return replace(decision, detail=f"none counts while one of them cannot be read: {self._broken_policy}")
         return decision
 
-    def _compile(self, changed: frozenset[str]) -> None:
+    def _compile(self) -> None:
         self._reading = ""
         self._policies = Policies()  # whatever happens below, what stood before counts no longer
         self._asks_for_country = False
-        self._due |= changed
         known = self._snapshot
         policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
         try:

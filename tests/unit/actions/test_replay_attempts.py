@@ -38,7 +38,7 @@ def log_in(installation: Installation, login: LoginFacts) -> Decision:
 
 
 def look(installation: Installation, draft: Draft, **options: Any) -> Page:
-    policies = build_draft(installation.store, draft, now=installation.now)
+    policies = build_draft(installation.store, draft)
     return replay_page(installation.store, policies, **({"limit": 100} | options))
 
 
