@@ -122,6 +122,7 @@ def test_over_the_api_it_is_made_only_when_confirmed(office: Installation) -> No
             assert answer.status_code == 409
             assert "--cut" in answer.json()["title"]
         assert client.delete("/v1/policies/network/everything").status_code == 409
+        assert client.post("/v1/policies/usual").status_code == 409, "it demands a compliant device of everybody"
         denies = {"name": "Nobody", "document": {"permission": "deny"}, "position": 1}
         assert client.post("/v1/policies/network", json=denies).status_code == 409
         block = make_document("block", name="Everybody")
