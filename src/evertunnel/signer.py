@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
-from evertunnel.model import Authority, CertificateKind, CertificateStatus
+from evertunnel.model import AccessAuthorityState, Authority, CertificateKind, CertificateStatus
 from evertunnel.pki.issuance import BACKDATE, Grant, PublicAddresses, build_certificate
 from evertunnel.pki.keys import PrivateKey
 from evertunnel.pki.kinds import KINDS, is_name_of_kind
@@ -88,7 +88,7 @@ class LocalSigner:
             _verify_signs(tx, row.authority)
             key = self._keys.get(row.authority)
             if key is None:
-                raise UnavailableError(f"the key of the {row.authority} authority is not here")
+                raise UnavailableError(_explain_missing(row.authority))
             issuer = authorities.load_issuer(tx.connection, row.authority)
             certificate = build_certificate(grant, issuer=issuer, issuer_key=key, addresses=self._addresses)
             try:
@@ -149,6 +149,14 @@ class LocalSigner:
             rows = {authority: authorities.find_revocation_list(connection, authority) for authority in away}
         soon = self._clock() + LIST_WARNING
         return {authority: row.next_update for authority, row in rows.items() if row and row.next_update < soon}
+
+    def find_missing_keys(self) -> list[str]:
+        """Access authorities that sign, or will, and whose keys are not on this node: the database carries no keys."""
+        here = set(self._keys)
+        with self._store.read() as connection:
+            made = access_authorities.list_access_authorities(connection)
+        signing = (AccessAuthorityState.STAGED, AccessAuthorityState.ACTIVE)
+        return [each.name for each in made if each.state in signing and each.name not in here]
 
     def _publish(self, tx: Transaction, authority: str, key: PrivateKey, lifetime: timedelta) -> None:
         current = authorities.find_revocation_list(tx.connection, authority)
@@ -269,6 +277,15 @@ def _verify_signs(tx: Transaction, name: str) -> None:
         raise InvalidInputError(f"the access authority {name} signs nothing: the active one is {active}")
 
 
+def _explain_missing(name: str) -> str:
+    if authorities.read_authority(name) is not Authority.ACCESS:
+        return f"the key of the {name} authority is not here"
+    return (
+        f"the key of the access authority {name} is not on this node, which issues no short-lived certificates while "
+        f"that one signs: copy keys/signer/{name}.pem from the node that made it, with its owner and mode"
+    )
+
+
 def _read_grant(row: AnyRow) -> Grant:
     return Grant(
         certificate_id=row.id,
@@ -288,6 +305,7 @@ def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.
     """Keep every authority's revocation list up to date: at once when something changed, else once a day."""
     watch = Watch(store)
     due, checked, warned = True, time.monotonic(), -_WARN_SECONDS
+    missed: dict[str, float] = {}
     while not stopped.wait(_POLL_SECONDS):
         uptime = time.monotonic()
         try:
@@ -295,6 +313,10 @@ def publish_until_stopped(signer: LocalSigner, store: Store, stopped: threading.
                 checked = uptime
                 for authority in signer.publish_revocations():
                     log.info("revocation list published", authority=str(authority))
+                for name in signer.find_missing_keys():
+                    if uptime - missed.get(name, -_WARN_SECONDS) >= _WARN_SECONDS:
+                        missed[name] = uptime
+                        log.warning(_explain_missing(name), authority=name)
                 due = False
             if uptime - warned > _WARN_SECONDS:
                 warned = uptime

@@ -23,10 +23,27 @@ from evertunnel.errors import UnavailableError
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION
 from evertunnel.keystore import Keystore
 from evertunnel.lab.lab import DEVICE, GATEWAY, USER_TUNNEL, Lab, wait_for
+from evertunnel.lab.network import LAPTOP_ADDRESS
 from evertunnel.model import SubjectKind
 from evertunnel.storage.gateways import gate_path_context, get_gateway
 from evertunnel.storage.store import Store
 from evertunnel.vici_connection import ViciConnection
+from tests.mmdb import build_mmdb, country
+
+# What the lab's country database says.
+COUNTRIES = {LAPTOP_ADDRESS: "DE", "198.51.100.21": "DE", "198.51.100.22": "FR"}
+
+
+class CountryLab(Lab):
+    """A lab whose server knows where addresses are."""
+
+    def start_server(self) -> None:
+        """Name the file in the configuration before the server reads that first."""
+        file, config = self.folder / "countries.mmdb", self.state / "evertunnel.toml"
+        if not file.exists():
+            file.write_bytes(build_mmdb({f"{address}/32": country(code) for address, code in COUNTRIES.items()}))
+            config.write_text(f'country_database = "{file}"\n{config.read_text(encoding="utf-8")}', encoding="utf-8")
+        super().start_server()
 
 
 class Bench:
@@ -192,7 +209,7 @@ def lab() -> Iterator[Lab]:
     with tempfile.TemporaryDirectory(prefix="evertunnel-test-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        made = Lab(folder / "lab", prefix="evt-test")
+        made = CountryLab(folder / "lab", prefix="evt-test")
         made.down()
         try:
             made.up(lambda text: sys.stderr.write(f"lab: {text}\n"))

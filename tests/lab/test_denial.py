@@ -50,17 +50,23 @@ def test_a_device_denied_loses_its_device_tunnel_and_the_users_tunnel_on_it(benc
     bench.forget_credentials()
 
 
-def test_losing_compliance_ends_the_user_tunnel_and_leaves_the_device_tunnel(bench: Bench) -> None:
+def test_losing_compliance_ends_the_user_tunnel_within_a_second_and_leaves_the_device_tunnel(bench: Bench) -> None:
     bench.up(bench.device_plan())
     wait_for("the session", lambda: bool(bench.sessions("device")))
     connect = bench.connect()
     bench.run("device", "report", DEVICE, "--not-compliant")
-    wait_for("the end of the user tunnel", lambda: not bench.sessions("user"), seconds=2)
+    assert wait_for("the cut", lambda: not bench.gateway_tunnels(USER_CONNECTION)) < 1
+    wait_for("the end of the session", lambda: not bench.sessions("user"))
     assert bench.sessions("device")
     ended = next(row for row in bench.rows("session", "list", "--past") if row["kind"] == "user")
     assert ended["end_reason"] == "device_not_compliant"
     connect.wait(timeout=20)
     connect.communicate()
+    refused = bench.lab.start_connect()
+    assert "Access was refused" in refused.communicate(timeout=30)[1]
+    assert (refused.returncode, bench.attempts()[0]["reason"]) == (1, "device_not_compliant")
+    bench.run("device", "report", DEVICE, "--compliant")
+    bench.disconnect(bench.connect())
     bench.down(bench.device_plan(), "device")
 
 
@@ -68,6 +74,8 @@ def test_a_fact_that_grows_too_old_ends_the_tunnel_without_anybody_saying_so(ben
     connect = bench.connect()
     bench.run("device", "report", DEVICE, "--compliant", "--life-hours", str(2 / 3600))
     wait_for("the end of the user tunnel", lambda: not bench.sessions("user"), seconds=12)
+    ended = next(row for row in bench.rows("session", "list", "--past") if row["kind"] == "user")
+    assert ended["end_reason"] == "device_not_compliant"
     connect.wait(timeout=20)
     connect.communicate()
 

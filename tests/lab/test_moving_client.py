@@ -2,7 +2,6 @@
 
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -11,9 +10,9 @@ import pytest
 from evertunnel.gateways.strongswan import USER_CONNECTION
 from evertunnel.lab.lab import wait_for
 from evertunnel.lab.network import LAPTOP_ADDRESS
-from tests.lab.conftest import Bench
+from tests.lab.conftest import COUNTRIES, Bench
 
-HOTEL, ABROAD = "198.51.100.21", "198.51.100.22"
+HOTEL, ABROAD = "198.51.100.21", "198.51.100.22"  # where these are, says COUNTRIES
 
 
 class Laptop:
@@ -42,8 +41,8 @@ def laptop(bench: Bench) -> Iterator[Laptop]:
         made.move(LAPTOP_ADDRESS)
 
 
-def test_a_user_tunnel_moves_along_and_ends_where_a_policy_blocks(bench: Bench, laptop: Laptop) -> None:
-    bench.run("policy", "location", "add", "Abroad", "--range", f"{ABROAD}/32")
+def test_a_user_tunnel_moves_along_and_ends_in_a_country_that_a_policy_blocks(bench: Bench, laptop: Laptop) -> None:
+    bench.run("policy", "location", "add", "Abroad", "--country", COUNTRIES[ABROAD])
     bench.run("policy", "access", "add-template", "block-countries", "--location", "Abroad", "--name", "Abroad", "--on")
     connect = bench.connect()
     with closing(bench.gateway()) as vici, closing(vici.listen(timeout_seconds=5)) as events:
@@ -54,9 +53,8 @@ def test_a_user_tunnel_moves_along_and_ends_where_a_policy_blocks(bench: Bench, 
     assert (said["remote-host"], said[USER_CONNECTION]["remote-host"]) == (HOTEL, LAPTOP_ADDRESS)
     wait_for("the new address", lambda: [row["remote_address"] for row in bench.sessions("user")] == [HOTEL])
     laptop.move(ABROAD)
-    began = time.monotonic()
-    wait_for("the end of the user tunnel", lambda: not bench.sessions("user"))
-    assert time.monotonic() - began < 2
+    wait_for("the cut", lambda: not bench.gateway_tunnels(USER_CONNECTION))
+    wait_for("the end of the session", lambda: not bench.sessions("user"))
     past = bench.rows("session", "list", "--past")
     (ended,) = (row for row in past if row["remote_address"] == ABROAD)
     assert ended["end_reason"] == "blocked_by_access_policy"

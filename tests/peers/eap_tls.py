@@ -64,6 +64,7 @@ class Client:
         self.committed = False  # the server's 0x00 came (RFC 9190 2.1.1)
         self.alert = ""
         self.first_flight = b""
+        self.hello = b""  # what we began with: a record with our ClientHello
 
     @property
     def done(self) -> bool:
@@ -103,7 +104,9 @@ class Client:
         self.first_flight = self.first_flight or message
         self._in.write(message)
         self._advance()
-        self._outgoing = cut(self._out.read(), self._fragment_bytes)
+        said = self._out.read()
+        self.hello = self.hello or said
+        self._outgoing = cut(said, self._fragment_bytes)
         return self._outgoing.pop(0)
 
     def _advance(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from evertunnel.actions.activate_access_authority import activate_access_authority
 from evertunnel.actions.create_access_authority import create_access_authority
@@ -18,12 +19,13 @@ from evertunnel.authority_keys import AuthorityKeys
 from evertunnel.authority_maker import AuthorityMaker
 from evertunnel.errors import InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.keystore import Keystore
+from evertunnel.lab.lab import wait_for
 from evertunnel.model import Authority, CertificateKind
 from evertunnel.pki.keys import encode_public_key, generate_key
-from evertunnel.signer import LocalSigner
+from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.storage import access_authorities, tables
-from tests.installation import ADDRESSES, ADMIN, ALICE, Installation
+from tests.installation import ADDRESSES, ADMIN, ALICE, Installation, Keys
 
 Serve = Callable[[str], SignerClient]
 
@@ -175,3 +177,31 @@ def test_the_admin_api_has_one_made_over_the_socket(installation: Installation, 
     del installation.keys[Authority.ROOT.value]  # type: ignore[attr-defined]
     with pytest.raises(UnavailableError, match="the root's key, which signs an access authority, is offline"):
         create_access_authority(installation.store, client, **options)
+
+
+def test_a_node_that_lacks_the_key_says_which_and_issues_nothing(installation: Installation) -> None:
+    """Keys are never in the database: the one of a later authority is copied by hand, or forgotten."""
+    other = LocalSigner(installation.store, Keys(installation.keys), ADDRESSES, installation.clock)
+    create = {"lifetime_days": 365, "actor": ADMIN, "now": installation.now}
+    create_access_authority(installation.store, installation.maker, **create)
+    assert (installation.signer.find_missing_keys(), other.find_missing_keys()) == ([], ["access-2"])
+    with pytest.raises(InvalidInputError, match="the signer does not have the key of access-2"):
+        installation.do(activate_access_authority, "access-2", keys_here=other.list_keys())
+    stopped = threading.Event()
+    with capture_logs() as logs:
+        thread = threading.Thread(target=publish_until_stopped, args=(other, installation.store, stopped))
+        thread.start()
+        wait_for("the warning", lambda: bool(find_warnings(logs)))
+        installation.do(activate_access_authority, "access-2", keys_here=installation.signer.list_keys())
+        stopped.set()
+        thread.join()
+    (warning,) = find_warnings(logs)
+    assert "copy keys/signer/access-2.pem from the node that made it" in warning["event"]
+    granted = grant(installation, "access-2")
+    with pytest.raises(UnavailableError, match=r"access-2 is not on this node.*keys/signer/access-2\.pem"):
+        other.sign(granted)
+    assert installation.signer.sign(granted)
+
+
+def find_warnings(logs: list[Any]) -> list[Any]:
+    return [entry for entry in logs if entry.get("authority") == "access-2" and entry["log_level"] == "warning"]

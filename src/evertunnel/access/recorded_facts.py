@@ -34,9 +34,11 @@ _SETS = frozenset({"roles", "terms_accepted"})
 _PLAIN = tuple(each.name for each in fields(SignInFacts) if each.name not in _SETS)
 
 
-def encode_facts(facts: Facts) -> dict[str, Any]:
-    """As JSON. The time and the client's address stand in the attempt itself."""
+def encode_facts(facts: Facts, *, attempt_at: datetime | None = None) -> dict[str, Any]:
+    """As JSON. The client's address stands in the attempt itself, and the time unless it began at another."""
     found: dict[str, Any] = {}
+    if attempt_at is not None and attempt_at != facts.at:
+        found["at"] = _encode_time(facts.at)
     if facts.tunnel is not None:
         found["tunnel"] = facts.tunnel.value
     if (user := facts.user) is not None:
@@ -73,13 +75,16 @@ def encode_facts(facts: Facts) -> dict[str, Any]:
 
 
 def decode_facts(found: Mapping[str, Any], *, at: datetime, client_address: str) -> Facts:
-    """The same again. Whatever later versions leave out is unknown."""
+    """The same again. Whatever later versions leave out is unknown.
+
+    `at` is when the attempt began: the moment of the decision where no other is kept.
+    """
     user, device, gateway, certificate = (found.get(name) for name in ("user", "device", "gateway", "certificate"))
     denials = found.get("denials") or ["", ""]
     method, crypto_bound = found.get("method", (None, None))
     signed_in = found.get("signed_in")
     return Facts(
-        at=at,
+        at=_decode_time(found["at"]) if "at" in found else at,
         tunnel=_TUNNELS[found["tunnel"]] if "tunnel" in found else None,
         gateway=Gateway(gateway[0], gateway[1], "", gateway[2]) if gateway else None,
         user=User(user[0], user[1], user[2], frozenset(user[3])) if user else None,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from evertunnel.access.policy_templates import build_from_template, get_template
-from evertunnel.actions.import_access_policies import store_planned
+from evertunnel.actions.import_access_policies import import_policy_files, store_planned
 from evertunnel.actions.import_policy_objects import build_named_location, insert_named_location
 from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies
 from evertunnel.actions.policy_files import PolicyFile
@@ -38,12 +38,15 @@ def add_template_policy(
             if template.location is not None
             else f"the template {template_name} is not about places: it takes neither countries nor a named location"
         )
+    if countries:
+        location = name or template.title
+    document = build_from_template(template, name=name, on=on, exclude_groups=exclude_groups, location=location)
+    files = [PolicyFile("", document)]
+    if not countries:
+        (planned,) = import_policy_files(store, files, countries_known=countries_known, actor=actor, now=now)
+        return planned
     with write_policies(store, now) as tx:
-        if countries:
-            location = name or template.title
-            insert_named_location(tx, build_named_location(location, countries=countries), actor=actor)
-        document = build_from_template(template, name=name, on=on, exclude_groups=exclude_groups, location=location)
-        files = [PolicyFile("", document)]
+        insert_named_location(tx, build_named_location(location, countries=countries), actor=actor)
         (planned,) = plan_access_policies(tx.connection, files, countries_known=countries_known)
         store_planned(tx, planned, actor=actor)
     return planned

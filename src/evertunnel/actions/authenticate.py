@@ -135,7 +135,7 @@ def build_attempt(login: LoginFacts, decision: Decision, facts: Facts | None = N
         steps=login.steps,
         results=decision.results,
         methods=() if login.password_user_id is None else (AuthenticationMethod.PASSWORD.value,),
-        facts=encode_facts(facts) if facts is not None else None,
+        facts=encode_facts(facts, attempt_at=login.began_at) if facts is not None else None,
         login=login.story,
     )
 

@@ -33,12 +33,13 @@ class PolicyCompiler:
         known = Snapshot()
         snapshot.load_policies(connection, known)
         try:
-            return self._compile(known)
+            return self.compile(known)
         except PolicyError:
             self._access = {}  # compiled with locations and strengths that may be others by now
             return Policies()
 
-    def _compile(self, known: Snapshot) -> Policies:
+    def compile(self, known: Snapshot) -> Policies:
+        """Those of a snapshot, which need not be those of the database. Raises PolicyError."""
         before = (self._locations, self._strengths)
         self._locations = _compile_all(self._locations, known.locations, compile_location)
         self._strengths = _compile_all(self._strengths, known.strengths, compile_stored_strength)
@@ -67,5 +68,8 @@ def _compile_all(
     for key, document in documents.items():
         known = before.get(key)
         same = known is not None and known[0] == document
-        compiled[key] = known if same and known is not None else (document, compile_one(key, document))
+        try:
+            compiled[key] = known if same and known is not None else (document, compile_one(key, document))
+        except PolicyError as error:
+            raise PolicyError(error.path, f"{error.problem} (of what is stored, {key!r})") from error
     return compiled

@@ -1,4 +1,4 @@
-"""Count which live sessions a change of policies would end, before it is made."""
+"""Count which live sessions a change of policies, facts or groups would end, before it is made."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -8,9 +8,8 @@ from typing import cast
 
 from sqlalchemy import Connection
 
-from evertunnel.access.decision import Policies, decide_tunnel
-from evertunnel.actions.decide import Decider, read_policies
-from evertunnel.actions.end_unentitled_sessions import gather_session_facts
+from evertunnel.actions.decide import Decider
+from evertunnel.actions.end_unentitled_sessions import find_refusal
 from evertunnel.errors import ConfirmationNeededError
 from evertunnel.storage import sessions
 from evertunnel.storage.store import Store, Transaction
@@ -47,30 +46,27 @@ def verify_cuts(
     if cuts.ended >= _MANY and cuts.percent > at_most_percent:
         raise ConfirmationNeededError(
             f"this would end {cuts.ended} of {cuts.live} live sessions at once ({cuts.percent} %; up to "
-            f"{at_most_percent} % nobody is asked): say that you want it with --cut, or try report-only first"
+            f"{at_most_percent} % nobody is asked): say that you want it with --cut; what a conditional access policy "
+            "does can be tried report-only first"
         )
 
 
 def count_cuts(store: Store, change: Callable[[Store], object], decider: Decider, *, now: datetime) -> Cuts:
-    """Decide every live session by the policies as they are and as they would be, with nothing locked meanwhile."""
-    changed = try_out(store, change)
+    """Decide every live session as things are and as they would be, with nothing locked meanwhile."""
     with store.read() as connection:
         decider.refresh(connection)
         rows = sessions.list_live(connection)
-    ended = 0
-    for row in rows:
-        facts = gather_session_facts(decider, row, now=now)
-        stays = decide_tunnel(changed, facts, with_results=False).granted
-        ended += not stays and decider.decide_tunnel(facts, with_results=False).granted
+    granted = [row for row in rows if find_refusal(decider, row, now=now) is None]
+    try_out(store, change, decider)
+    ended = sum(find_refusal(decider, row, now=now) is not None for row in granted)
     return Cuts(len(rows), ended)
 
 
-def try_out(store: Store, change: Callable[[Store], object]) -> Policies:
-    """The policies as they would be after a change, which is made and undone."""
-    trial = _Trial(store)
+def try_out(store: Store, change: Callable[[Store], object], decider: Decider) -> None:
+    """Make a change and undo it. The decider follows it and is then of a state that never was: throw it away."""
     with suppress(_UndoneError):
-        change(cast("Store", trial))
-    return trial.policies
+        change(cast("Store", _Trial(store, decider)))
+    decider.compile()
 
 
 class _UndoneError(Exception):
@@ -80,9 +76,9 @@ class _UndoneError(Exception):
 class _Trial:
     """A store whose transactions are looked at and undone."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, decider: Decider) -> None:
         self._store = store
-        self.policies = Policies()
+        self._decider = decider
 
     def read(self) -> AbstractContextManager[Connection]:
         """As a store's."""
@@ -93,5 +89,6 @@ class _Trial:
         """As a store's, up to the end."""
         with self._store.write(now) as tx:
             yield tx
-            self.policies = read_policies(tx.connection)
+            tx.seal()  # what changed is read there
+            self._decider.read(tx.connection)
             raise _UndoneError

@@ -3,7 +3,8 @@
 Whoever records a grant refreshes and decides in that very transaction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -33,7 +34,6 @@ from evertunnel.actions.policy_names import (
     demands_own_tunnel,
     names_country,
 )
-from evertunnel.errors import InvalidInputError
 from evertunnel.model import (
     Authority,
     Certificate,
@@ -74,12 +74,6 @@ FindPlace = Callable[[IPv4Address | IPv6Address], Place | None]
 _Object = TypeVar("_Object")
 
 
-def read_policies(connection: Connection) -> Policies:
-    """All policies as stored, compiled, and nothing else. Raises InvalidInputError when one cannot be read."""
-    decider = Decider()
-    return decider.load_policies(connection)
-
-
 class Decider:
     """Compiled policies and everything known of users, devices and certificates, as of one epoch.
 
@@ -102,6 +96,7 @@ class Decider:
         self._reading = ""
         # What has to be compiled again. Thousands of ranges take long and change seldom.
         self._due: set[str] = set()
+        self._stale = False
         # By gateway and switch, with the policies they come from: another thread may compile new ones meanwhile.
         self._offers: dict[tuple[str, bool], tuple[Policies, tuple[LoginMethod, ...]]] = {}
         self._users_by_login_name: dict[str, str] | None = None
@@ -116,18 +111,43 @@ class Decider:
 
         A writing transaction gives the epoch it read first, which saves asking for it again.
         """
-        try:
-            changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
-            if changes.kinds:
-                self._users_by_login_name = None
-            if changes.kinds & _KINDS:
-                self._compile(changes.kinds)
+        with self._all_or_nothing():
+            changes = self._follow(connection, epoch)
+            if self._stale:
+                self._compile()
                 snapshot.follow_own_tunnels(connection, self._snapshot, wanted=_OWN_TUNNEL in self._asks)
+        return changes
+
+    def read(self, connection: Connection) -> None:
+        """The same but for compiling, which a transaction need not wait for. If policies changed, none counts until
+        `compile`. Device tunnels are followed only if they were before, as they `always` are.
+        """
+        with self._all_or_nothing():
+            self._follow(connection, None)
+
+    def compile(self) -> None:
+        """Compile what changed since this was done last."""
+        with self._all_or_nothing():
+            if self._stale:
+                self._compile()
+
+    def _follow(self, connection: Connection, epoch: int | None) -> Changes:
+        changes = snapshot.follow(connection, self._snapshot, epoch=epoch)
+        if changes.kinds:
+            self._users_by_login_name = None
+        if changes.kinds & _KINDS:
+            self._due |= changes.kinds
+            self._stale, self._policies, self._broken_policy = True, Policies(), "they are not compiled yet"
+        return changes
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        try:
+            yield
         except Exception:
             self._snapshot.epoch = 0  # half of it may be in: next time all is read afresh
             self._due = set(_KINDS)
             raise
-        return changes
 
     @property
     def policies(self) -> Policies:
@@ -265,14 +285,6 @@ class Decider:
         """May a short-lived certificate be issued?"""
         return self._explain(decide_certificate(self._policies, facts))
 
-    def load_policies(self, connection: Connection) -> Policies:
-        """Read policies alone. Raises InvalidInputError when one cannot be read."""
-        snapshot.load_policies(connection, self._snapshot)
-        self._compile(_KINDS)
-        if self._broken_policy:
-            raise InvalidInputError(self._broken_policy)
-        return self._policies
-
     def _gather_sign_in(self, client_address: str) -> SignInFacts:
         """What is known without any fact. Of risks: none, where we look for them and found nothing."""
         if not self._asks:
@@ -316,11 +328,10 @@ class Decider:
             return replace(decision, detail=f"none counts while one of them cannot be read: {self._broken_policy}")
         return decision
 
-    def _compile(self, changed: frozenset[str]) -> None:
+    def _compile(self) -> None:
         self._reading = ""
         self._policies = Policies()  # whatever happens below, what stood before counts no longer
         self._asks = _ALL if self._always_finds else _NONE
-        self._due |= changed
         known = self._snapshot
         policies: tuple[list[NetworkPolicy], list[AccessPolicy]] = ([], [])
         try:
@@ -344,6 +355,7 @@ class Decider:
             self._broken_policy = ""
             if not self._always_finds:
                 self._asks = _list_asked(*policies)
+        self._stale = False
 
     def _compile_all(
         self, documents: Mapping[str, Mapping[str, object]], compile_one: Callable[[str, Mapping[str, object]], _Object]

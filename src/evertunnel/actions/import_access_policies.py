@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from evertunnel.access.conditional.policies import State
 from evertunnel.actions.plan_access_policies import (
+    PLANNED_FROM,
     PlannedPolicy,
     build_mapping,
     plan_access_policies,
-    plan_access_policy,
 )
 from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import InvalidInputError, NotFoundError
 from evertunnel.storage import tables
-from evertunnel.storage.snapshot import ACCESS_POLICIES
-from evertunnel.storage.store import Store, Transaction, new_id
+from evertunnel.storage.snapshot import ACCESS_POLICIES, has_changed
+from evertunnel.storage.store import Store, Transaction, new_id, read_epoch
 
 # How an administrator says it.
 STATES = {"on": State.ON, "off": State.OFF, "report-only": State.REPORT_ONLY}
@@ -49,18 +49,18 @@ def import_policy_files(
 
     Raises PolicyProblemsError with everything that is wrong, AlreadyExistsError; then nothing was imported.
     """
+
+    def plan(connection: Connection) -> list[PlannedPolicy]:
+        return plan_access_policies(connection, files, mapping, countries_known=countries_known)
+
+    with store.read() as connection:
+        epoch, planned = read_epoch(connection), plan(connection)
     with write_policies(store, now) as tx:
-        planned = plan_access_policies(tx.connection, files, mapping, countries_known=countries_known)
+        if has_changed(tx.connection, PLANNED_FROM, since=epoch):
+            planned = plan(tx.connection)
         for each in planned:
             store_planned(tx, each, actor=actor)
     return planned
-
-
-def insert_access_policy(tx: Transaction, document: Mapping[str, Any], *, actor: str) -> str:
-    """Store one policy; returns its name. Raises PolicyProblemsError, AlreadyExistsError."""
-    planned = plan_access_policy(tx.connection, document)
-    store_planned(tx, planned, actor=actor)
-    return planned.policy.name
 
 
 def store_planned(
@@ -72,7 +72,10 @@ def store_planned(
     details: Mapping[str, Any] | None = None,
     actor: str,
 ) -> None:
-    """Store a policy as it was planned in this very transaction, under an id it had or a new one."""
+    """Store a policy, under an id it had or a new one.
+
+    It was planned from what this transaction sees, or from what has not changed since.
+    """
     policy_id, name = policy_id or new_id(), planned.policy.name
     document, resolved = dict(planned.document), dict(planned.resolved)
     tx.connection.execute(

@@ -38,6 +38,16 @@ class Imported:
     built_in: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """A document that can be kept. `id` is Graph's, or the one it had here; empty where it has none."""
+
+    name: str
+    id: str
+    document: dict[str, Any]
+    built_in: bool
+
+
 def import_policy_objects(
     store: Store,
     kind: ObjectKind,
@@ -53,10 +63,11 @@ def import_policy_objects(
     """
     problems, imported = Problems(), Imported()
     seen: set[str] = set()
+    documents = [(place, _try_to_read(kind, document)) for place, document in list_documents(files, problems)]
     with write_policies(store, now) as tx:
-        for place, document in list_documents(files, problems):
+        for place, read in documents:
             try:
-                _store(tx, kind, document, imported, seen, replace=replace, actor=actor)
+                _store(tx, kind, read, imported, seen, replace=replace, actor=actor)
             except PolicyError as error:
                 problems.add(place, error)
         if len(policy_objects.list_objects(tx.connection, kind)) > OBJECTS_AT_MOST:
@@ -87,7 +98,8 @@ def add_named_location(
 
 def insert_named_location(tx: Transaction, document: Mapping[str, Any], *, actor: str) -> None:
     """Store a new location within a transaction. Raises PolicyError."""
-    _store(tx, ObjectKind.LOCATION, document, Imported(), set(), replace=False, actor=actor)
+    location = _read(ObjectKind.LOCATION, document)
+    _store(tx, ObjectKind.LOCATION, location, Imported(), set(), replace=False, actor=actor)
 
 
 def put_policy_object(
@@ -103,8 +115,8 @@ def put_policy_object(
 
     Raises PolicyError.
     """
-    imported = Imported()
-    _store(tx, kind, document, imported, set(), replace=True, known_id=object_id, details=details, actor=actor)
+    imported, read = Imported(), _read(kind, document, known_id=object_id)
+    _store(tx, kind, read, imported, set(), replace=True, details=details, actor=actor)
     if len(policy_objects.list_objects(tx.connection, kind)) > OBJECTS_AT_MOST:
         raise PolicyError("$", f"there may be {OBJECTS_AT_MOST} of a kind at most")
     return bool(imported.added)
@@ -147,26 +159,42 @@ def _build_range(text: str) -> dict[str, str]:
     return {"@odata.type": f"#microsoft.graph.iPv{network.version}CidrRange", "cidrAddress": str(network)}
 
 
+def _read(kind: ObjectKind, document: Any, *, known_id: str = "") -> _Object:
+    """All that can be wrong with it whatever is stored. Thousands of ranges take their time: before any transaction."""
+    verify_plain(document)
+    document = dict(read_object(document, "$"))
+    name, document_id = _read_name(document), _read_id(document) or known_id
+    built_in = kind is ObjectKind.STRENGTH and document_id.lower() in BUILT_IN
+    if not built_in:
+        _verify_free(kind, name)
+        _compile(kind, document_id or name, document)
+    return _Object(name, document_id, document, built_in)
+
+
+def _try_to_read(kind: ObjectKind, document: Any) -> _Object | PolicyError:
+    try:
+        return _read(kind, document)
+    except PolicyError as error:
+        return error
+
+
 def _store(
     tx: Transaction,
     kind: ObjectKind,
-    document: Any,
+    read: _Object | PolicyError,
     imported: Imported,
     seen: set[str],
     *,
     replace: bool,
-    known_id: str = "",
     details: Mapping[str, Any] | None = None,
     actor: str,
 ) -> None:
-    verify_plain(document)
-    document = dict(read_object(document, "$"))
-    name, document_id = _read_name(document), _read_id(document) or known_id
-    if kind is ObjectKind.STRENGTH and document_id.lower() in BUILT_IN:
+    if isinstance(read, PolicyError):
+        raise read
+    name, document_id, document = read.name, read.id, read.document
+    if read.built_in:
         imported.built_in.append(name)
         return
-    _verify_free(kind, name)
-    _compile(kind, document_id or name, document)
     by_name = policy_objects.find_object(tx.connection, kind, name)
     by_id = policy_objects.find_object(tx.connection, kind, document_id) if document_id else None
     if by_id is not None and by_name is not None and by_id.id != by_name.id:

@@ -32,6 +32,7 @@ from evertunnel.errors import AlreadyExistsError
 from evertunnel.model import SubjectKind
 from evertunnel.storage import people, policy_objects, tables
 from evertunnel.storage.policy_objects import ObjectKind
+from evertunnel.storage.snapshot import ACCESS_POLICIES, AUTHENTICATION_STRENGTHS, NAMED_LOCATIONS
 
 POLICIES_AT_MOST = 500
 _COUNTRY_UNKNOWN = (
@@ -43,6 +44,10 @@ _PLACES_UNKNOWN = (
     "another source the risk of a sign-in is not known, which counts as matching"
 )
 _APPLICATION_FIELDS = ("includeApplications", "excludeApplications")
+# A plan holds while nothing of these changes: what its texts mean, and which names are free.
+PLANNED_FROM = frozenset(
+    {SubjectKind.USER.value, SubjectKind.GROUP.value, ACCESS_POLICIES, NAMED_LOCATIONS, AUTHENTICATION_STRENGTHS}
+)
 _OBJECTS = {"location": ObjectKind.LOCATION, "strength": ObjectKind.STRENGTH}
 
 
@@ -63,22 +68,19 @@ def plan_access_policies(
     files: Sequence[PolicyFile],
     mapping: Mapping[str, str] | None = None,
     *,
+    replace: bool = False,
     countries_known: bool = True,
 ) -> list[PlannedPolicy]:
     """Read all policies of all files. Raises PolicyProblemsError with everything that is wrong, AlreadyExistsError.
 
     `mapping` says what ids of another directory are called here: names or ids of users, groups, locations, strengths,
-    and VPN or another name for an application.
+    and VPN or another name for an application. With `replace` a policy may have the name of one that is there.
     """
     problems = Problems()
     documents = list_documents(files, problems)
-    return _plan_all(connection, documents, problems, mapping or {}, countries_known=countries_known)
-
-
-def plan_access_policy(connection: Connection, document: Any) -> PlannedPolicy:
-    """The same for one policy that is no file."""
-    (planned,) = _plan_all(connection, [("$", document)], Problems(), {}, countries_known=True)
-    return planned
+    taken = set() if replace else set(connection.execute(select(tables.access_policies.c.name)).scalars())
+    resolver = _Resolver(connection, mapping or {})
+    return _plan_all(resolver, documents, problems, taken, countries_known=countries_known)
 
 
 def build_mapping(document: Any, resolved: Mapping[str, str]) -> dict[str, str]:
@@ -100,15 +102,13 @@ def build_mapping(document: Any, resolved: Mapping[str, str]) -> dict[str, str]:
 
 
 def _plan_all(
-    connection: Connection,
+    resolver: "_Resolver",
     documents: Sequence[tuple[str, Any]],
     problems: Problems,
-    mapping: Mapping[str, str],
+    taken: set[str],
     *,
     countries_known: bool,
 ) -> list[PlannedPolicy]:
-    resolver = _Resolver(connection, mapping)
-    taken = set(connection.execute(select(tables.access_policies.c.name)).scalars())
     again: list[tuple[str, str]] = []
     planned = []
     if len(documents) > POLICIES_AT_MOST:

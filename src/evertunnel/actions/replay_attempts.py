@@ -1,26 +1,26 @@
 """Try a draft of the conditional access policies on recorded attempts. Nothing is changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, select, update
 
 from evertunnel.access.decision import Policies
 from evertunnel.access.recorded_facts import decode_facts
 from evertunnel.access.replay import Difference, RecordedAttempt, replay
-from evertunnel.actions.decide import read_policies
-from evertunnel.actions.import_access_policies import STATES, insert_access_policy
-from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents
+from evertunnel.actions.compile_policies import PolicyCompiler
+from evertunnel.actions.import_access_policies import STATES
+from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies
+from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.errors import InvalidInputError, NotFoundError
 from evertunnel.model import Outcome, Reason
-from evertunnel.storage import attempts, tables
-from evertunnel.storage.store import Store, Transaction
+from evertunnel.storage import attempts
+from evertunnel.storage.snapshot import Snapshot, StoredAccessPolicy, load_policies
+from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
 
-_policies = tables.access_policies
 # They did not end by what policies say, whatever these said on the way.
 _NOT_ASKED = frozenset(
     reason.value
@@ -61,22 +61,18 @@ class Page:
     after: str | None
 
 
-class _Undo(Exception):  # noqa: N818  no error
-    """Nothing of a draft stays."""
-
-
-def build_draft(store: Store, draft: Draft, *, now: datetime) -> Policies:
-    """The policies as they would stand: imported as ever, in a transaction that is undone.
+def build_draft(store: Store, draft: Draft) -> Policies:
+    """The policies as they would stand. Nothing is written, and nobody who writes waits for it.
 
     Raises PolicyError, NotFoundError, InvalidInputError.
     """
-    try:
-        with store.write(now) as tx:
-            _put_in_place(tx, draft)
-            policies = read_policies(tx.connection)
-            raise _Undo
-    except _Undo:
-        return policies
+    stored = Snapshot()
+    with store.read() as connection:
+        load_policies(connection, stored)
+        files = [] if draft.documents is None else [PolicyFile("", draft.documents)]
+        planned = plan_access_policies(connection, files, replace=True)
+    stored.access = _put_in_place(stored.access, planned, draft)
+    return PolicyCompiler().compile(stored)
 
 
 def replay_page(
@@ -100,25 +96,20 @@ def replay_page(
     )
 
 
-def _put_in_place(tx: Transaction, draft: Draft) -> None:
-    problems = Problems()
-    files = [] if draft.documents is None else [PolicyFile("", draft.documents)]
-    documents = list_documents(files, problems)
-    problems.verify_none()
-    if draft.alone:
-        tx.connection.execute(delete(_policies))
-    for _place, document in documents:
-        name = document.get("displayName") if isinstance(document, Mapping) else None
-        tx.connection.execute(delete(_policies).where(_policies.c.name == name))
-        insert_access_policy(tx, document, actor="replay")
+def _put_in_place(
+    stored: Sequence[StoredAccessPolicy], planned: Sequence[PlannedPolicy], draft: Draft
+) -> list[StoredAccessPolicy]:
+    found = {} if draft.alone else {name: (document, resolved) for name, document, resolved in stored}
+    for each in planned:
+        found[each.policy.name] = each.document, each.resolved
     for name, state in draft.states.items():
-        row = tx.connection.execute(select(_policies).where(_policies.c.name == name)).first()
-        if row is None:
+        if name not in found:
             raise NotFoundError(f"there is no conditional access policy {name!r} in the draft")
         if state not in STATES:
             raise InvalidInputError(f"{state!r} is not {', '.join(STATES)}")
-        document = {**row.document, "state": STATES[state].value}
-        tx.connection.execute(update(_policies).where(_policies.c.id == row.id).values(document=document))
+        document, resolved = found[name]
+        found[name] = {**document, "state": STATES[state].value}, resolved
+    return [(name, *found[name]) for name in sorted(found)]
 
 
 def _read(row: AnyRow) -> RecordedAttempt | None:

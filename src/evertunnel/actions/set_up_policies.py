@@ -4,7 +4,9 @@ demanded for user tunnels, and conditional access that demands a compliant devic
 from datetime import datetime
 
 from evertunnel.actions.change_network_policies import insert_network_policy
-from evertunnel.actions.import_access_policies import insert_access_policy
+from evertunnel.actions.import_access_policies import store_planned
+from evertunnel.actions.plan_access_policies import plan_access_policies
+from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.write_policies import write_policies
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.model import SubjectKind
@@ -15,6 +17,16 @@ from evertunnel.storage.store import Store, Transaction
 DENY_GROUP = "VPN Denied"
 USER_GROUP = "VPN Users"
 DEVICE_GROUP = "VPN Devices"
+_COMPLIANT = {
+    "displayName": "VPN: require a compliant device",
+    "state": "enabled",
+    "conditions": {
+        "users": {"includeUsers": ["All"]},
+        "applications": {"includeApplications": ["VPN"]},
+        "clientAppTypes": ["all"],
+    },
+    "grantControls": {"operator": "OR", "builtInControls": ["compliantDevice"]},
+}
 
 
 def set_up_policies(store: Store, *, actor: str, now: datetime) -> None:
@@ -47,20 +59,8 @@ def set_up_policies(store: Store, *, actor: str, now: datetime) -> None:
             position=None,
             actor=actor,
         )
-        insert_access_policy(
-            tx,
-            {
-                "displayName": "VPN: require a compliant device",
-                "state": "enabled",
-                "conditions": {
-                    "users": {"includeUsers": ["All"]},
-                    "applications": {"includeApplications": ["VPN"]},
-                    "clientAppTypes": ["all"],
-                },
-                "grantControls": {"operator": "OR", "builtInControls": ["compliantDevice"]},
-            },
-            actor=actor,
-        )
+        for planned in plan_access_policies(tx.connection, [PolicyFile("", _COMPLIANT)]):
+            store_planned(tx, planned, actor=actor)
 
 
 def _ensure_group(tx: Transaction, name: str, *, actor: str) -> None:

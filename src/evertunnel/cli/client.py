@@ -48,7 +48,7 @@ class API:
         """Make."""
         return self._call("POST", path, json=body, params=query)
 
-    def upload(self, *path: str, content: bytes, timeout_seconds: float, **query: str) -> Any:
+    def upload(self, *path: str, content: bytes, timeout_seconds: float, **query: Any) -> Any:
         """Send a file as it is; what is made of it may take its time."""
         return self._call("POST", path, content=content, params=query, timeout=timeout_seconds)
 
@@ -56,9 +56,9 @@ class API:
         """Change."""
         return self._call("PATCH", path, json=body, params=query)
 
-    def put(self, *path: str, body: Any = None) -> Any:
+    def put(self, *path: str, body: Any = None, **query: Any) -> Any:
         """Put in place."""
-        return self._call("PUT", path, json=body)
+        return self._call("PUT", path, json=body, params=query)
 
     def delete(self, *path: str, **query: Any) -> Any:
         """Take away."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.output import clean, fail, print_json, print_table, say, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Compliance policies: what a device of each platform must be like.")
@@ -58,9 +59,12 @@ def show(
 
 @app.command("import")
 def import_policies(
-    context: typer.Context, file: Annotated[Path, typer.Argument(help="JSON: one policy or an array.")]
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="JSON: one policy or an array.")],
+    *,
+    cut: CUT = False,
 ) -> None:
-    """Import compliance policies; every device is judged anew at once, and live tunnels may end.
+    """Import compliance policies; every device is judged anew at once, and live tunnels may end: many only with --cut.
 
     Example: evertunnel compliance import windows.json
     """
@@ -75,19 +79,19 @@ def import_policies(
         document = json_format.loads(data.decode("utf-8-sig") if data[1:2] != b"\0" else data)
     except (ValueError, RecursionError) as error:
         fail(f"{file} is not JSON: {error}")
-    done = API(context).post("compliance", body=document)
+    done = API(context).post("compliance", body=document, confirmed=cut)
     for platform in done["platforms"]:
         say(f"Imported the compliance policy for {platform}.")
     say(f"{done['changed']} devices are judged otherwise now.")
 
 
 @app.command()
-def remove(context: typer.Context, platform: str) -> None:
+def remove(context: typer.Context, platform: str, *, cut: CUT = False) -> None:
     """Remove a platform's policy; what its devices report makes none of them compliant any more.
 
     Example: evertunnel compliance remove linux
     """
-    API(context).delete("compliance", platform)
+    API(context).delete("compliance", platform, confirmed=cut)
     say(f"Removed the compliance policy for {platform}.")
 
 

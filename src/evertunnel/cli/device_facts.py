@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.device import app
 from evertunnel.cli.output import fail, say
 
@@ -18,9 +19,12 @@ def import_facts(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="JSON array, or CSV with a header.")],
     source: Annotated[str, typer.Option(help="Whose word it is: import, script or mdm.")] = "import",
+    *,
+    cut: CUT = False,
 ) -> None:
     """Import facts about devices and users: columns device or user, fact, value, observed_at, life. All rows or none.
 
+    What would end a large share of the live sessions asks first: an export may have gone wrong.
     A life is such as 90s, 30m, 8h or 7d; docs/compliance.md has the names of facts and a file to begin with.
 
     Example: evertunnel device import-facts facts.csv --source mdm
@@ -29,7 +33,8 @@ def import_facts(
         content = file.read_bytes()
     except OSError as error:
         fail(f"{file} cannot be read: {error.strerror}")
-    done = API(context).upload("facts", "imports", content=content, timeout_seconds=_IMPORT_SECONDS, source=source)
+    query = {"source": source, "confirmed": cut}
+    done = API(context).upload("facts", "imports", content=content, timeout_seconds=_IMPORT_SECONDS, **query)
     say(f"Imported {done['rows']} facts; something changed of {done['changed']} devices and users.")
 
 

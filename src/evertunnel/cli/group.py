@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.cut import CUT
 from evertunnel.cli.output import fail, print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Groups of users, devices and groups; policies name them.")
@@ -53,13 +54,15 @@ def join(
     user: UserOption = None,
     device: DeviceOption = None,
     member_group: GroupOption = None,
+    *,
+    cut: CUT = False,
 ) -> None:
     """Put a member into a group.
 
     Example: evertunnel group join "VPN Users" --user alice@corp.example
     """
     kind, member = _pick(user, device, member_group)
-    API(context).put("groups", group, "members", kind, member)
+    API(context).put("groups", group, "members", kind, member, confirmed=cut)
     say(f"{member} is in {group}.")
 
 
@@ -70,13 +73,15 @@ def leave(
     user: UserOption = None,
     device: DeviceOption = None,
     member_group: GroupOption = None,
+    *,
+    cut: CUT = False,
 ) -> None:
     """Take a member out of a group.
 
     Example: evertunnel group leave "VPN Users" --user alice@corp.example
     """
     kind, member = _pick(user, device, member_group)
-    API(context).delete("groups", group, "members", kind, member)
+    API(context).delete("groups", group, "members", kind, member, confirmed=cut)
     say(f"{member} is no longer in {group}.")
 
 

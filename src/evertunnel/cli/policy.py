@@ -30,12 +30,12 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("set-up")
-def set_up(context: typer.Context) -> None:
+def set_up(context: typer.Context, *, cut: CUT = False) -> None:
     """Make the usual policies: deny group above grants, compliant device and short-lived certificate demanded.
 
     Example: evertunnel policy set-up
     """
-    API(context).post("policies", "usual")
+    API(context).post("policies", "usual", confirmed=cut)
     typer.echo("Made the groups VPN Denied, VPN Users and VPN Devices, three network policies and a conditional")
     typer.echo("access policy. Next: evertunnel group join.")
 

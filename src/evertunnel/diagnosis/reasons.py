@@ -86,8 +86,10 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         16,
     ),
     Reason.TOO_MANY_SIGN_INS: Explanation(
-        "Too many sign-ins failed on this device within five minutes, so the password was not looked at.",
-        "Wait five minutes. If it was not its user who tried, deny the device and look who has it.",
+        "Too many sign-ins failed within five minutes: on this device, so that the password was not looked at, or with "
+        "wrong codes after this user's right password, so that the code was not.",
+        "Wait five minutes. If it was not the user who tried, deny the device and look who has it; after wrong codes "
+        "the password is known to somebody else: change it.",
         64,
     ),
     Reason.IDENTITY_MISMATCH: Explanation(

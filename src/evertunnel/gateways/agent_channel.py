@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from evertunnel.gateways.tls_pipe import TLSPipe
 from evertunnel.protocols.agent.frames import FRAME_BYTES, FrameError, FrameReader, encode_frame
-from evertunnel.protocols.agent.messages import Message, encode_message
+from evertunnel.protocols.agent.messages import REVISION, Message, encode_message
 
 _FRAME_WITHIN_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 0.5
@@ -26,6 +26,11 @@ class Channel(Generic[Kind]):
     def trust(self) -> None:
         """The peer has proven who it is: longer messages may come."""
         self._reader.limit = FRAME_BYTES
+
+    @property
+    def is_revised(self) -> bool:
+        """Whether both ends know the revision of the messages."""
+        return self._pipe.get_protocol() == REVISION
 
     def send(self, message: Message, within_seconds: float = 5.0) -> None:
         """Raises PipeClosedError."""

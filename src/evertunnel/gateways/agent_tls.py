@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from evertunnel.errors import UnavailableError
 from evertunnel.gateways.tls_pipe import explain_tls
+from evertunnel.protocols.agent.messages import REVISION
 
 
 def build_server_context(*, chain_pem: Sequence[str], key_pem: str, trusted_pem: Sequence[str]) -> ssl.SSLContext:
@@ -37,6 +38,7 @@ def _finish(
     context: ssl.SSLContext, chain_pem: Sequence[str], key_pem: str, trusted_pem: Sequence[str]
 ) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([REVISION])
     try:
         context.load_verify_locations(cadata="".join(trusted_pem))
         if key_pem:

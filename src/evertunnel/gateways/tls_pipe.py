@@ -62,6 +62,10 @@ class TLSPipe:
         """The peer's certificate in DER, which was verified; None when it showed none."""
         return self._tls.getpeercert(binary_form=True)
 
+    def get_protocol(self) -> str | None:
+        """What both ends agreed on by ALPN; None when one of them knows nothing of it."""
+        return self._tls.selected_alpn_protocol()
+
     def send(self, data: bytes, within_seconds: float = 5.0) -> None:
         """Send all of it. Raises PipeClosedError; then nothing more can be sent."""
         deadline = time.monotonic() + within_seconds

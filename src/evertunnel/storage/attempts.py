@@ -150,18 +150,18 @@ def name_place(row: AnyRow) -> str:
 
 
 def count_failures(
-    connection: Connection, *, device_id: str | None, reasons: Collection[Reason], since: datetime
+    connection: Connection,
+    *,
+    device_id: str | None = None,
+    user_id: str | None = None,
+    reasons: Collection[Reason],
+    since: datetime,
 ) -> int:
-    """How many attempts of a device ended for one of some reasons after a moment."""
-    return connection.execute(
-        select(func.count())
-        .select_from(_attempts)
-        .where(
-            _attempts.c.device_id == device_id,
-            _attempts.c.reason.in_([reason.value for reason in reasons]),
-            _attempts.c.at > since,
-        )
-    ).scalar_one()
+    """How many attempts of a device, or of a user, ended for one of some reasons after a moment."""
+    whose = _attempts.c.device_id == device_id if user_id is None else _attempts.c.user_id == user_id
+    reason = _attempts.c.reason.in_([reason.value for reason in reasons])
+    counted = select(func.count()).select_from(_attempts).where(whose, reason, _attempts.c.at > since)
+    return connection.execute(counted).scalar_one()
 
 
 def get_attempt(connection: Connection, text: str) -> AnyRow:

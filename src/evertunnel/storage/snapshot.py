@@ -1,7 +1,7 @@
 """Everything decisions are made from, in memory, and how it follows the database from epoch to epoch."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -47,6 +47,10 @@ ACCESS_AUTHORITY = "access authority"
 SWITCH = "switch"
 
 
+# A policy as it is stored: its name, its document, and what texts in that mean here.
+StoredAccessPolicy = tuple[str, Mapping[str, Any], Mapping[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class StandingDenial:
     """A denial that was not lifted."""
@@ -84,7 +88,7 @@ class Snapshot:
     gateways: dict[str, Gateway] = field(default_factory=dict)
     sealed: dict[str, SealedGateway] = field(default_factory=dict)
     network: list[tuple[str, Any]] = field(default_factory=list)
-    access: list[tuple[str, Any, dict[str, str]]] = field(default_factory=list)
+    access: list[StoredAccessPolicy] = field(default_factory=list)
     locations: dict[str, Any] = field(default_factory=dict)
     strengths: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, set[str]] = field(default_factory=dict)
@@ -148,6 +152,15 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         )
     snapshot.epoch = epoch
     return changes
+
+
+def has_changed(connection: Connection, kinds: Collection[str], *, since: int) -> bool:
+    """Whether anything of some kinds changed after an epoch, or that cannot be told any more."""
+    behind = read_epoch(connection) - since
+    if not 0 <= behind <= KEPT_EPOCHS:
+        return True
+    changed = select(tables.changes.c.epoch).where(tables.changes.c.epoch > since, tables.changes.c.kind.in_(kinds))
+    return behind > 0 and connection.execute(changed.limit(1)).first() is not None
 
 
 def _load_all(connection: Connection, snapshot: Snapshot) -> None:

@@ -14,7 +14,7 @@ from evertunnel.restore import restore
 from evertunnel.state_folder import StateFolder
 from tests.interop.eap.conftest import ALICE, Live, running_live
 from tests.interop.eap.eapol import TLS_12, TLS_13, Supplicant
-from tests.peers.certificates import build_authority, build_leaf
+from tests.peers.certificates import Credential, build_authority, build_leaf
 
 SID = "S-1-5-21-1004336348-1177238915-682003330-1104"
 PASSPHRASE = "correct horse battery"
@@ -43,6 +43,13 @@ def log_in(live: Live, supplicant: Supplicant, pem: bytes) -> list[str]:
     return [attempt["reason"] for attempt in live.list_attempts(2)]
 
 
+def forge(live: Live, authority: str) -> bytes:
+    """A certificate that a thief of an access authority's key made."""
+    key = live.state.keystore.load_key("signer", authority)
+    pem = json.loads(live.run(*COMMAND, "show", authority, "--json"))["pem"]
+    return build_leaf(Credential(x509.load_pem_x509_certificate(pem.encode()), key), ALICE).pem
+
+
 def test_one_is_created_downloaded_activated_and_the_old_one_distrusted(
     live: Live, supplicant: Supplicant, tmp_path: Path
 ) -> None:
@@ -54,6 +61,8 @@ def test_one_is_created_downloaded_activated_and_the_old_one_distrusted(
     assert read_chain(live.enrol())[1] == read_chain(old)[1]
 
     made = download(live, tmp_path, created)
+    # Trusted already, and yet what it signed before it may sign counts for nothing.
+    assert log_in(live, supplicant, forge(live, "access-2")) == ["certificate_unknown"] * 2
     text = live.run(*COMMAND, "show", created["sha1"].upper())
     assert created["sha256"] in text and " ".join(created["sha1"][at : at + 2] for at in range(0, 40, 2)) in text
     names = {row["name"]: row["key"] for row in json.loads(live.run("certificate", "authority", "list", "--json"))}
@@ -68,12 +77,14 @@ def test_one_is_created_downloaded_activated_and_the_old_one_distrusted(
         SID.encode() in leaf.extensions.get_extension_for_oid(x509.ObjectIdentifier("1.3.6.1.4.1.311.25.2")).value.value
     )
     assert [log_in(live, supplicant, pem) for pem in (old, new)] == [["granted"] * 2] * 2
+    assert log_in(live, supplicant, forge(live, "access")) == ["certificate_unknown"] * 2
 
     foreign = build_leaf(build_authority(str(next(iter(made.subject)).value)), ALICE).pem
     assert log_in(live, supplicant, foreign) == ["certificate_foreign"] * 2
 
     assert "2 certificates are revoked" in live.run(*COMMAND, "retire", "access", "--distrust")
     assert log_in(live, supplicant, old) == ["certificate_revoked"] * 2
+    assert log_in(live, supplicant, forge(live, "access")) == ["certificate_foreign"] * 2
     assert log_in(live, supplicant, new) == ["granted"] * 2
     assert list_states(live) == {"access": "distrusted", "access-2": "active"}
     records = [row["name"] for row in json.loads(live.run("audit", "list", "--json"))]

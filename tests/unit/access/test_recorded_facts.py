@@ -20,6 +20,7 @@ from evertunnel.model import (
     Device,
     Fact,
     Gateway,
+    LoginMethod,
     TunnelKind,
     User,
 )
@@ -88,3 +89,15 @@ def test_a_certificate_is_known_again_but_for_its_number(kind: CertificateKind) 
 
 def test_what_is_usual_takes_little_room() -> None:
     assert len(orjson.dumps(encode_facts(make_facts(say("true"))))) < 500
+
+
+def test_the_moment_of_the_decision_is_kept_where_the_attempt_began_before() -> None:
+    own = OwnTunnel(("192.0.2.7",))
+    facts = replace(make_facts(say("true")), method=LoginMethod.PEAP_EAP_MSCHAPV2, crypto_bound=True, own_tunnel=own)
+    began = facts.at - timedelta(seconds=9)
+    found = encode_facts(facts, attempt_at=began)
+    again = decode_facts(found, at=began, client_address="")
+    assert (again.at, again.method, again.crypto_bound, again.own_tunnel) == (facts.at, facts.method, True, own)
+    assert "at" not in encode_facts(facts, attempt_at=facts.at)
+    old = {key: value for key, value in found.items() if key != "at"}
+    assert decode_facts(old, at=began, client_address="").at == began, "a record from before it was kept"

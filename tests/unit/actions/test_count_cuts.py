@@ -2,19 +2,23 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import update
 
 from evertunnel.actions.add_user import add_user
+from evertunnel.actions.assign_device import assign_device
+from evertunnel.actions.change_compliance_policies import import_compliance_policies
 from evertunnel.actions.change_membership import join_group
 from evertunnel.actions.change_network_policies import add_network_policy, switch_network_policy
 from evertunnel.actions.count_cuts import Cuts, count_cuts, verify_cuts
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.import_access_policies import import_access_policies, switch_access_policy
+from evertunnel.actions.import_facts import import_facts
 from evertunnel.actions.import_policy_objects import add_named_location
 from evertunnel.errors import ConfirmationNeededError, NotFoundError
 from evertunnel.model import CertificateKind, Session, SessionState, SubjectKind, TunnelKind
-from evertunnel.storage import sessions, tables
+from evertunnel.storage import people, sessions, tables
 from evertunnel.storage.store import Store
 from tests.installation import ADMIN, Installation
 from tests.unit.access.samples import make_document
@@ -118,6 +122,7 @@ def test_over_the_api_it_is_made_only_when_confirmed(office: Installation) -> No
             assert answer.status_code == 409
             assert "--cut" in answer.json()["title"]
         assert client.delete("/v1/policies/network/everything").status_code == 409
+        assert client.post("/v1/policies/usual").status_code == 409, "it demands a compliant device of everybody"
         denies = {"name": "Nobody", "document": {"permission": "deny"}, "position": 1}
         assert client.post("/v1/policies/network", json=denies).status_code == 409
         block = make_document("block", name="Everybody")
@@ -128,3 +133,70 @@ def test_over_the_api_it_is_made_only_when_confirmed(office: Installation) -> No
         answer = client.patch("/v1/policies/access/Block sales", params={"confirmed": True}, json={"state": "on"})
         assert answer.status_code == 204
         assert read_state() == "enabled"
+
+
+@pytest.fixture
+def fleet(office: Installation) -> Installation:
+    """Everybody's tunnel rests on the device: ten laptops whose posture is good, and a policy that demands it."""
+    rows = []
+    for number in range(SALES + OTHERS):
+        name, device = f"u{number}@corp.example", f"laptop{number}.corp.example"
+        device_id = office.add_device(device)
+        office.do(assign_device, device, name)
+        rows += [
+            {"device": device, "fact": "operatingSystem", "value": "Linux"},
+            {"device": device, "fact": "disk_encryption", "value": "true"},
+        ]
+        with office.store.read() as connection:
+            user_id = people.get_subject(connection, SubjectKind.USER, name).id
+        issued = office.issue(CertificateKind.SHORT_LIVED, name, user_id=user_id, device_id=device_id)
+        with office.store.write(office.now) as tx:
+            mine = tables.sessions.c.user_id == user_id
+            tx.connection.execute(
+                update(tables.sessions).where(mine).values(certificate_id=issued.id, device_id=device_id)
+            )
+    office.do(import_compliance_policies, {"platform": "linux", "rules": {"diskEncryption": True}})
+    office.do(import_facts, orjson.dumps(rows), source="mdm")
+    office.do(import_access_policies, make_document("compliantDevice", name="Compliant"))
+    return office
+
+
+def test_a_stricter_compliance_policy_a_broken_export_and_a_group_ask_first(fleet: Installation) -> None:
+    stricter = {"platform": "linux", "rules": {"diskEncryption": True, "firewall": True}}
+    export = [
+        {"device": f"laptop{number}.corp.example", "fact": "disk_encryption", "value": "false"} for number in range(10)
+    ]
+    fleet.add_group("Field")
+    fleet.do(join_group, "Sales", SubjectKind.GROUP, "Field")
+    for number in range(SALES, SALES + OTHERS):
+        fleet.do(join_group, "Field", SubjectKind.USER, f"u{number}@corp.example")
+    fleet.add_group("Blocked")
+    block = make_document("block", name="Block", users={"includeGroups": ["Blocked"]})
+    fleet.do(import_access_policies, block)
+    with build_client(fleet) as client:
+        for ask in (
+            lambda **query: client.post("/v1/compliance", json=stricter, params=query),
+            lambda **query: client.delete("/v1/compliance/linux", params=query),
+            lambda **query: client.post(
+                "/v1/facts/imports", content=orjson.dumps(export), params={"source": "mdm", **query}
+            ),
+            lambda **query: client.put("/v1/groups/Blocked/members/group/Sales", params=query),
+        ):
+            answer = ask()
+            assert answer.status_code == 409, answer.text
+            assert "10 of 10 live sessions" in answer.json()["title"]
+        (policy,) = client.get("/v1/compliance").json()
+        assert policy["document"]["rules"] == {"diskEncryption": True}
+        assert client.put("/v1/groups/Blocked/members/user/u1@corp.example").status_code == 204, "one is no mass"
+        assert client.post("/v1/compliance", json=stricter, params={"confirmed": True}).json()["changed"] == 10
+        answer = client.delete("/v1/compliance/linux")
+        assert answer.status_code == 204, "all are refused already"
+
+
+def test_an_export_that_changes_little_asks_nobody(fleet: Installation) -> None:
+    export = [
+        {"device": f"laptop{number}.corp.example", "fact": "disk_encryption", "value": "false"} for number in (1, 2)
+    ]
+    with build_client(fleet) as client:
+        answer = client.post("/v1/facts/imports", content=orjson.dumps(export), params={"source": "mdm"})
+        assert (answer.status_code, answer.json()["changed"]) == (201, 2)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from evertunnel.access.own_tunnel import GRACE
 from evertunnel.actions.change_network_policies import add_network_policy
+from evertunnel.actions.count_cuts import Cuts, count_cuts
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.end_own_tunnel_changes import end_own_tunnel_changes
 from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, list_unentitled
@@ -19,7 +20,7 @@ from evertunnel.actions.reconcile_gateway import ListedTunnel, reconcile_gateway
 from evertunnel.model import Decision, Gateway, Reason, Session, SessionState, TunnelKind
 from evertunnel.storage import sessions, tables
 from evertunnel.storage.snapshot import Changes
-from tests.installation import ALICE, LAPTOP, Installation
+from tests.installation import ADMIN, ALICE, LAPTOP, Installation
 from tests.unit.access.samples import make_document
 
 HOME, AWAY = "192.0.2.7", "203.0.113.9"
@@ -116,6 +117,18 @@ def test_a_tunnel_that_was_up_before_the_policy_counts(scene: Scene) -> None:
     scene.raise_device_tunnel()
     scene.demand()
     assert scene.connect().granted
+
+
+def test_the_cuts_of_the_first_policy_that_demands_it_are_counted_with_the_tunnels_known(scene: Scene) -> None:
+    scene.raise_user_tunnel()
+
+    def count() -> Cuts:
+        change = partial(import_access_policies, data=DEMAND, actor=ADMIN, now=scene.installation.now)
+        return count_cuts(scene.installation.store, change, Decider(always=True), now=scene.installation.now)
+
+    assert count() == Cuts(1, 1)
+    scene.raise_device_tunnel()
+    assert count() == Cuts(2, 0)
 
 
 def test_another_devices_tunnel_behind_the_same_address_counts_for_nothing(scene: Scene) -> None:

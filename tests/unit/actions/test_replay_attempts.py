@@ -1,5 +1,6 @@
 """A draft of the policies, tried on attempts of the past with the facts as they were then."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def log_in(installation: Installation, login: LoginFacts) -> Decision:
 
 
 def look(installation: Installation, draft: Draft, **options: Any) -> Page:
-    policies = build_draft(installation.store, draft, now=installation.now)
+    policies = build_draft(installation.store, draft)
     return replay_page(installation.store, policies, **({"limit": 100} | options))
 
 
@@ -53,6 +54,15 @@ def test_who_would_newly_be_refused_is_named_with_the_facts_of_then(office: Inst
     assert difference.decision.reason is Reason.DEVICE_NOT_COMPLIANT
     assert difference.attempt.facts.user is not None
     assert "mdm said false" in difference.decision.detail
+
+
+def test_what_ran_out_while_somebody_logged_in_had_run_out_at_the_decision(office: Installation) -> None:
+    office.do(switch_access_policy, "Compliant", "on")
+    login = make_login(office)
+    office.do(report_device, LAPTOP, "compliant", value=True, source="mdm", life=timedelta(seconds=2))
+    office.clock.forward(seconds=3)
+    assert not log_in(office, login).granted
+    assert look(office, Draft(states={"Compliant": "on"})).differences == ()
 
 
 def test_who_would_newly_be_granted_is_named(office: Installation) -> None:

@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import select
 
 from evertunnel.actions.add_totp import add_totp
+from evertunnel.actions.assign_device import assign_device
 from evertunnel.actions.change_user import change_user
 from evertunnel.actions.confirm_totp import confirm_totp
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.import_access_policies import import_access_policies
 from evertunnel.actions.remove_subject import remove_subject
 from evertunnel.actions.remove_totp import remove_totp
+from evertunnel.actions.report_device import report_device
 from evertunnel.errors import AlreadyExistsError, CodeNeededError, InvalidInputError, NotFoundError, UnavailableError
 from evertunnel.model import Certificate, CertificateKind, Reason, SubjectKind, TunnelKind
 from evertunnel.storage import tables
@@ -277,3 +279,41 @@ def test_the_audit_says_who_did_what_and_holds_no_secret(ready: Ready, app: App)
         ("user:totp-confirm", ADMIN, ALICE, "{}"),
         ("user:totp-remove", ADMIN, ALICE, "{}"),
     ]
+
+
+def test_guesses_are_counted_against_the_user_over_all_devices(ready: Ready, app: App) -> None:
+    """Whoever has the password and several devices has five guesses, not five on each."""
+    devices = [ready, *(add_device(ready, f"laptop{number}.corp.example") for number in (2, 3))]
+    for number in range(5):
+        device = devices[number % 3]
+        assert device.refuse(device.ask(code=app.guess())).reason == Reason.CODE_WRONG.value
+    for device in devices:
+        row = device.refuse(device.ask(code=app.show()))
+        assert (row.reason, "of this user" in row.detail) == (Reason.TOO_MANY_SIGN_INS.value, True)
+        assert read_methods(row) == ["password"]
+    ready.installation.clock.forward(minutes=5, seconds=1)
+    ready.issue(ready.ask(code=app.show()))
+
+
+def test_without_password_or_device_key_nobody_uses_up_a_users_guesses(ready: Ready, app: App) -> None:
+    other = add_device(ready, "laptop2.corp.example")
+    for _ in range(6):
+        other.refuse(other.ask(password="a guess", code=app.guess()))
+        ready.refuse(ready.ask(device_signature=b"noise", code=app.guess()))
+    ready.issue(ready.ask(code=app.show()))
+
+
+def add_device(ready: Ready, name: str) -> Ready:
+    """Another device of Alice's, which proves a key of its own."""
+    installation, key = ready.installation, make_key("p256", name)
+    device_id = installation.add_device(name)
+    issued = installation.issue(CertificateKind.DEVICE, name, key=key, device_id=device_id)
+    installation.do(assign_device, name, ALICE)
+    installation.do(report_device, name, "compliant", value=True, source="administrator")
+    return replace(
+        ready,
+        device_id=device_id,
+        device_certificate_id=issued.id,
+        device_certificate_der=issued.certificate_der,
+        device_key=key,
+    )

@@ -40,6 +40,7 @@ from evertunnel.protocols.agent.messages import (
     Reply,
     Terminate,
     Welcome,
+    without_revision,
 )
 from evertunnel.vici_connection import AwayError, Section, ViciConnection
 
@@ -108,6 +109,7 @@ class Agent:
                 log.error("connection failed", exc_info=error)
             stopped.wait(random.uniform(*_DIAL_AGAIN_SECONDS) if said else _DIAL_AGAIN_SECONDS[0])  # noqa: S311
         self._relay.shutdown()
+        self._relay.server_close()
         return ""
 
     # The connection.
@@ -177,7 +179,7 @@ class Agent:
         try:
             while not ended.is_set():
                 if (events := self._outbox.take(_IDLE_SECONDS)) is not None:
-                    channel.send(events)
+                    channel.send(events if channel.is_revised else without_revision(events))
                 if time.monotonic() >= beat_at:
                     beat_at = time.monotonic() + _BEAT_EVERY_SECONDS
                     channel.send(Beat())

@@ -13,7 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evertunnel.protocols.agent.frames import FrameError
 
+# Both ends must have the same. What came later is agreed in ALPN, of which an end from before says and hears nothing:
+# it goes on without, whichever of the two is the older one.
 VERSION = 1
+REVISION = "evertunnel-agent-1.1"
+_SINCE_REVISION = frozenset({"ike-update"})
 # Tunnels in one reply, and numbers in one request: a listing of ten thousand comes in parts.
 TUNNELS_AT_ONCE = 400
 EVENTS_AT_ONCE = 100
@@ -234,6 +238,12 @@ class Events(Message):
     lost: bool = False
     away: _Text = ""
     fresh: bool = False
+
+
+def without_revision(events: Events) -> Events:
+    """The same without what a server from before the revision hangs up over. A look at the gateway shows it, later."""
+    kept = [event for event in events.events if event.name not in _SINCE_REVISION]
+    return events if len(kept) == len(events.events) else events.model_copy(update={"events": kept})
 
 
 class Reply(Message):

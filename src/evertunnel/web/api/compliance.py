@@ -11,8 +11,10 @@ from evertunnel.actions.change_compliance_policies import (
 )
 from evertunnel.actions.check_compliance import check_compliance
 from evertunnel.storage.compliance_policies import list_compliance_policies
+from evertunnel.storage.store import Store
 from evertunnel.storage.tables import AnyRow
 from evertunnel.web.api.context import Actor, Context
+from evertunnel.web.api.cuts import make_change
 
 router = APIRouter(prefix="/v1/compliance", tags=["compliance"])
 
@@ -38,16 +40,26 @@ def show(platform: str, context: Context) -> dict[str, Any]:
 
 
 @router.post("", status_code=201)
-def import_policies(body: Annotated[Any, Body()], context: Context, actor: Actor) -> dict[str, Any]:
+def import_policies(
+    body: Annotated[Any, Body()], context: Context, actor: Actor, *, confirmed: bool = False
+) -> dict[str, Any]:
     """Import one policy or an array of them."""
-    platforms, changed = import_compliance_policies(context.store, body, actor=actor, now=context.clock())
+
+    def change(store: Store) -> tuple[list[str], int]:
+        return import_compliance_policies(store, body, actor=actor, now=context.clock())
+
+    platforms, changed = make_change(context, change, confirmed=confirmed)
     return {"platforms": platforms, "changed": changed}
 
 
 @router.delete("/{platform}", status_code=204)
-def remove(platform: str, context: Context, actor: Actor) -> None:
+def remove(platform: str, context: Context, actor: Actor, *, confirmed: bool = False) -> None:
     """Remove a platform's policy."""
-    remove_compliance_policy(context.store, platform, actor=actor, now=context.clock())
+
+    def change(store: Store) -> int:
+        return remove_compliance_policy(store, platform, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 def _describe(row: AnyRow) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from evertunnel.actions.add_group import add_group
 from evertunnel.actions.change_membership import join_group, leave_group
 from evertunnel.model import SubjectKind
 from evertunnel.storage import people
+from evertunnel.storage.store import Store
 from evertunnel.web.api.context import Actor, Context
+from evertunnel.web.api.cuts import make_change
 
 router = APIRouter(prefix="/v1/groups", tags=["groups"])
 
@@ -42,12 +44,31 @@ def add(body: NewGroup, context: Context, actor: Actor) -> dict[str, str]:
 
 
 @router.put("/{group:path}/members/{kind}/{member:path}", status_code=204)
-def join(group: str, kind: SubjectKind, member: str, context: Context, actor: Actor) -> None:
+def join(
+    group: str, kind: SubjectKind, member: str, context: Context, actor: Actor, *, confirmed: bool = False
+) -> None:
     """Put a member in."""
-    join_group(context.store, group, kind, member, actor=actor, now=context.clock())
+
+    def change(store: Store) -> None:
+        join_group(store, group, kind, member, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed or _is_alone(kind))
 
 
 @router.delete("/{group:path}/members/{kind}/{member:path}", status_code=204)
-def leave(group: str, kind: SubjectKind, member: str, context: Context, actor: Actor) -> None:
+def leave(
+    group: str, kind: SubjectKind, member: str, context: Context, actor: Actor, *, confirmed: bool = False
+) -> None:
     """Take a member out."""
-    leave_group(context.store, group, kind, member, actor=actor, now=context.clock())
+
+    def change(store: Store) -> None:
+        leave_group(store, group, kind, member, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed or _is_alone(kind))
+
+
+def _is_alone(kind: SubjectKind) -> bool:
+    """Nobody is asked about one user or device: over a script that moves thousands all sessions would be counted each
+    time.
+    """
+    return kind is not SubjectKind.GROUP

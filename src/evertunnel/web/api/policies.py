@@ -34,9 +34,13 @@ class Switch(BaseModel):
 
 
 @router.post("/usual", status_code=204)
-def set_up(context: Context, actor: Actor) -> None:
+def set_up(context: Context, actor: Actor, *, confirmed: bool = False) -> None:
     """The usual set of policies."""
-    set_up_policies(context.store, actor=actor, now=context.clock())
+
+    def change(store: Store) -> None:
+        set_up_policies(store, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 @router.get("/network")

@@ -105,4 +105,4 @@ def test_what_cannot_be_asked_is_refused_at_its_place(office: Installation, chan
 def test_a_replay_over_nothing(office: Installation) -> None:
     found = ask(office, "access/replay", {"states": {"Compliant": "off"}})
     assert found == {"looked_at": 0, "skipped": 0, "after": None, "differences": []}
-    assert ask(office, "access/replay", {"documents": [{}]}, status=422)["title"].startswith("$.")
+    assert ask(office, "access/replay", {"documents": [{}]}, status=422)["title"].startswith("$[0].")
