@@ -26,7 +26,7 @@ from evertunnel.storage.policy_objects import ObjectKind, list_objects
 from evertunnel.storage.store import Store, read_heads
 from evertunnel.storage.tables import AnyRow
 
-_LOOK_EVERY_SECONDS = 0.4
+_LOOK_EVERY_SECONDS = 0.8
 # While nothing can be stored.
 _FOUND_AT_MOST = 10_000
 _FAILED_SIGN_INS = frozenset({Reason.SIGN_IN_FAILED.value, Reason.CODE_WRONG.value})
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 def keep_risks(
     store: Store, find_place: FindPlace | None, clock: Callable[[], datetime], stopped: threading.Event
 ) -> None:
-    """Look twice a second until stopped."""
+    """Look about once a second until stopped."""
     watch = RiskWatch(store, find_place)
     said = ""  # once for the same failure
     while not stopped.wait(_LOOK_EVERY_SECONDS):
