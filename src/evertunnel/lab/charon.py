@@ -14,7 +14,7 @@ _COMMON_PLUGINS = (
     " kernel-libipsec kernel-netlink socket-default vici updown counters curl"
 )
 _GATEWAY = "eap-identity eap-radius"
-_PLUGINS = {"gateway": _GATEWAY, "gateway2": _GATEWAY, "laptop": "eap-identity eap-tls"}
+_PLUGINS = {"gateway": _GATEWAY, "gateway2": _GATEWAY, "laptop": "eap-identity eap-tls eap-mschapv2"}
 
 
 def start_charon(
