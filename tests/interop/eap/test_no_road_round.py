@@ -319,12 +319,12 @@ def test_a_session_of_somebody_else_is_not_resumed(scene: Scene, live: Live, ver
         assert read_last(scene)["reason"] == "certificate_missing"
 
         load_chain(context, live, scene.short)
-        for resumed, step in ((False, "proved the key of its certificate"), (True, "resumed a session")):
+        for resumed in (False, True):
             client = new_client(context, session)
             assert Gateway(live.secret, new_wire().carry).log_in(client).code == radius.ACCEPT
             assert offers_session(client.hello)
             assert client.tls.session_reused is resumed
-            assert any(step in each["text"] for each in read_last(scene)["steps"])
+            assert any("resumed a session" in each["text"] for each in read_last(scene)["steps"]) is resumed
             assert client.tls.session is not None
             session = client.tls.session
 

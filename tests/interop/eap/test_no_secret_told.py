@@ -24,7 +24,7 @@ from tests.peers.eap_tls import TLS_12, TLS_13, Client
 from tests.peers.gateway import Answer, Gateway
 from tests.peers.tls_keys import compute_msk
 
-DAVE, LAPTOP = "dave@corp.example", "laptop9.corp.example"
+DAVE, LAPTOP = "markus@corp.example", "laptop9.corp.example"
 PASSWORD, GUESS = "marker: dave's own password", "marker: a wrong password"
 
 

@@ -12,7 +12,7 @@ from tests.interop.eap.eapol import TLS_12, TLS_13, Outcome, Supplicant
 from tests.interop.eap.test_eapol import VERSIONS, assert_in
 from tests.interop.server import wait_for
 
-DAVE = "dave@corp.example"
+DAVE = "walter@corp.example"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_peap_with_a_certificate_inside_gets_in(
 
 
 @VERSIONS
-@pytest.mark.parametrize("identity", [DAVE, "CORP\\dave"])
+@pytest.mark.parametrize("identity", [DAVE, "CORP\\walter"])
 def test_peap_with_a_password_inside_gets_in(
     weak: Live, client: Supplicant, version: str, name: str, identity: str
 ) -> None:

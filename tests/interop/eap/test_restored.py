@@ -44,7 +44,7 @@ class Before:
 @pytest.fixture(scope="module")
 def before(live: Live) -> Iterator[Before]:
     state = live.files.parent / "restored"
-    names = ("radius", "accounting", "public_http", "public_https", "gate")
+    names = ("radius", "accounting", "public_http", "public_https", "gate", "radsec")
     ports = {name: find_port() for name in names}
     made = Before(live, state, ports["radius"])
     config = state / "evertunnel.toml"
