@@ -287,6 +287,38 @@ def test_an_authority_that_is_not_trusted_any_more_resumes_nothing(
     assert (client.tls.session_reused, client.alert) == (False, "TLSV1_ALERT_UNKNOWN_CA")
 
 
+class Splitter(Client):
+    """Its ClientHello comes in two messages, so that the ticket is opened when the second is there."""
+
+    def _answer_tls(self, flags: int, body: bytes) -> bytes:
+        rest, self._rest = getattr(self, "_rest", b""), b""
+        if rest:
+            assert (flags, body) == (0, b""), "nothing is answered before the whole of it came"
+            return b"\0" + rest
+        data = super()._answer_tls(flags, body)
+        if not self.first_flight or self.first_flight == body:
+            data, self._rest = data[:101], data[101:]
+        return data
+
+
+@VERSIONS
+def test_a_ticket_in_the_second_half_of_a_hello_is_not_taken(
+    scene: Scene, version: TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumer = Resumer(scene, version)
+    monkeypatch.setattr(scene.decider, "list_access_authorities", list)
+    scene.tls.use_authorities()
+    client = Splitter(
+        root_pem=scene.installation.root_pem,
+        pem=None,
+        context=resumer.first.context,
+        resume=resumer.first.tls.session,
+        fragment_bytes=4_000,
+    )
+    assert scene.gateway.log_in(client).code == radius.REJECT
+    assert not client.tls.session_reused
+
+
 @VERSIONS
 def test_other_issuers_begin_anew(scene: Scene, version: TLSVersion) -> None:
     resumer = Resumer(scene, version)

@@ -26,6 +26,9 @@ SIGNATURES = (
 TLS_12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _SERVER_SECRET = b"SERVER_TRAFFIC_SECRET_0 "
 TLS_12 = "TLSv1.2"
+# A ServerHello with this random asks for another ClientHello (RFC 8446 4.1.3).
+_RETRY_RANDOM = sha256(b"HelloRetryRequest").digest()
+_SERVER_HELLO_HEAD, _SERVER_RANDOM = (0x16, 0x02), slice(11, 43)
 _SESSION_ID = b"T"  # EAP-TLS; it is in every ticket, where octets count
 # How long after a full handshake a client may go on with its session.
 RESUMABLE_SECONDS = 3600
@@ -188,7 +191,8 @@ class TLSHandshake:
         if self.presented_der is None and self.is_resumed:
             self.presented_der = self._connection.encode_peer_certificate() or None
         if complete:
-            # The callback saw the leaf and OpenSSL has checked the signature made with its key by now.
+            # OpenSSL has checked the signature made with the leaf's key by now, or that the peer has the session's.
+            self.presented_der = self._connection.encode_peer_certificate() or None
             if self.presented_der is None:
                 raise TLSError(TLSFailure.CERTIFICATE_MISSING, TLSFailure.CERTIFICATE_MISSING.value, b"", None)
             self.parameters = self._find_parameters()
@@ -248,3 +252,8 @@ class TLSHandshake:
         else:
             failure = TLSFailure.PROTOCOL
         return TLSError(failure, detail, self._connection.take(), self.presented_der)
+
+
+def is_hello_retry(flight: bytes) -> bool:
+    """Whether we ask the peer to begin again, with a key share of another group."""
+    return flight[0:6:5] == bytes(_SERVER_HELLO_HEAD) and flight[_SERVER_RANDOM] == _RETRY_RANDOM

@@ -35,6 +35,7 @@ from evertunnel.protocols.eap.tls_server import (
     TLSFailure,
     TLSHandshake,
     TLSParameters,
+    is_hello_retry,
 )
 
 _HANDSHAKE_RECORD, _CLIENT_HELLO = 0x16, 0x01
@@ -59,8 +60,8 @@ class EAPTLS:
     """One peer's run of the method."""
 
     __slots__ = (
-        "__weakref__", "_context", "_finished", "_flight", "_handshake", "_hello", "_incoming", "_outgoing",
-        "_packet_bytes", "failed", "state", "tls_parameters",
+        "__weakref__", "_context", "_finished", "_flight", "_granted_der", "_handshake", "_hello", "_incoming",
+        "_outgoing", "_packet_bytes", "failed", "state", "tls_parameters",
     )  # fmt: skip
     type = Type.TLS
     name = "eap-tls"
@@ -74,6 +75,7 @@ class EAPTLS:
         self._outgoing: OutgoingMessage | None = None
         self._handshake: TLSHandshake | None = None
         self._hello = self._flight = b""
+        self._granted_der: bytes | None = None  # of the session that may be resumed
         self._finished: Finished | None = None
         self.failed: Failed | None = None  # set as soon as it is certain, before the peer was told
         self.state = State.WAITING_FOR_CLIENT_HELLO
@@ -133,9 +135,10 @@ class EAPTLS:
         hello, self._hello = self._hello, b""
         self.state = State.WAITING_FOR_HANDSHAKE
         if granted:
+            assert self._handshake is not None
+            self._granted_der = self._handshake.presented_der
             return self._send(self._flight)
-        self._handshake = self._context.new_handshake(resumes=False)
-        return self._receive_handshake(hello)
+        return self._begin_anew(hello)
 
     def accept(self, *, binding_required: bool = True) -> Ask | Finished:  # noqa: ARG002  there is no tunnel to bind to
         """The decision was yes: finish the handshake so that the peer may know."""
@@ -175,12 +178,24 @@ class EAPTLS:
         self._handshake = self._context.new_handshake()
         self.state = State.WAITING_FOR_HANDSHAKE
         progress = self._receive_handshake(message)
-        if self._handshake is None or not self._handshake.is_resumed:
+        if self.failed is not None:
+            return progress
+        # A ticket is opened here, where it is decided about, and nowhere later: not in the rest of a message that came
+        # in halves, and not in the second ClientHello, which may show another ticket than the first.
+        if not self._flight:
+            raise EAPError("the ClientHello is not whole")
+        if is_hello_retry(self._flight):
+            return self._begin_anew(message)
+        if not self._handshake.is_resumed:
             return progress
         self.state, self._hello = State.WAITING_FOR_RESUMPTION, message
         if self._handshake.presented_der is None:  # made without a certificate: it proves nobody
             return self.resume(granted=False)
         return Resuming(Peer(self._handshake.presented_der, "", resumed=True))
+
+    def _begin_anew(self, hello: bytes) -> Progress:
+        self._handshake = self._context.new_handshake(resumes=False)
+        return self._receive_handshake(hello)
 
     def _receive_handshake(self, message: bytes) -> Progress:
         assert self._handshake is not None
@@ -191,10 +206,13 @@ class EAPTLS:
         except TLSError as error:
             self.tls_parameters, self._handshake = self._handshake.parameters, None
             return self._fail(Failed(error.failure, error.detail, error.certificate_der), error.alert)
-        if self._handshake.peer is not None:
+        peer = self._handshake.peer
+        if peer is not None:
+            if peer.resumed and peer.certificate_der != self._granted_der:
+                raise EAPError("a session was resumed that nobody granted")
             self.state = State.WAITING_FOR_DECISION
             self.tls_parameters = self._handshake.parameters
-            return Proven(self._handshake.peer)
+            return Proven(peer)
         return self._send(self._flight)
 
     def _receive_last_answer(self, message: bytes) -> Progress:

@@ -1,13 +1,17 @@
 """EAP-TLS as a method: its order, its fragments, its keys."""
 
+import contextlib
 import gc
 from pathlib import Path
 from ssl import TLSVersion
 
 import pytest
+from OpenSSL import SSL
 
+from evertunnel.protocols.eap import openssl
 from evertunnel.protocols.eap.conversation import Accepted
 from evertunnel.protocols.eap.fragments import START
+from evertunnel.protocols.eap.methods.progress import Resuming
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Ask, Failed, Finished, Progress, Proven, State
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.stage import Stage
@@ -239,3 +243,56 @@ def test_what_only_waits_for_a_last_answer_holds_no_tls_connection(house: House,
     gc.collect()
     alive = [each for each in gc.get_objects() if isinstance(each, TLSHandshake) and each._context is house.context]
     assert alive == []
+
+
+def test_a_second_hello_resumes_nothing(house: House) -> None:
+    """What it shows may be another session than the one that was decided about."""
+    house.context = house.new_context(tickets=SSL.Context(SSL.TLS_SERVER_METHOD))
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.use_certificate(house.alice.certificate)
+    context.use_privatekey(house.alice.key)
+    openssl.use_groups(context, "X25519")
+    first, proven, _ = log_in_with_openssl(house, context, None)
+    assert not proven.peer.resumed
+    session = first.get_session()
+    assert session is not None
+    _, proven, rounds = log_in_with_openssl(house, context, session)
+    assert (proven.peer.resumed, rounds) == (True, 2)
+    openssl.use_groups(context, "P-521:X25519")  # it sends a share of the first, which we do not take
+    _, proven, rounds = log_in_with_openssl(house, context, session)
+    assert (proven.peer.resumed, rounds) == (False, 3)
+    assert proven.peer.certificate_der == house.alice.der
+
+
+def log_in_with_openssl(
+    house: House, context: SSL.Context, session: SSL.Session | None
+) -> tuple[SSL.Connection, Proven, int]:
+    """TLS 1.3 until the key is proven, and with a yes to whoever resumes; how many flights that took."""
+    method, client, rounds = EAPTLS(house.context, packet_bytes=10_000), SSL.Connection(context, None), 0
+    if session is not None:
+        client.set_session(session)
+    client.set_connect_state()
+    progress: Progress = method.start()
+    while not isinstance(progress, Proven):
+        assert isinstance(progress, Ask)
+        if len(progress.data) > 1:
+            client.bio_write(progress.data[5:] if progress.data[0] & 0x80 else progress.data[1:])
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        flight = client.bio_read(20_000)
+        rounds += 1
+        progress = method.receive(b"\0" + flight)
+        if isinstance(progress, Resuming):
+            progress = method.resume(granted=True)
+    ask = method.accept()
+    assert isinstance(ask, Ask)
+    client.bio_write(ask.data[5:] if ask.data[0] & 0x80 else ask.data[1:])
+    assert client.recv(1) == b"\0"
+    return client, progress, rounds
+
+
+def test_half_a_hello_is_none(house: House) -> None:
+    hello = answer(house.new_client(fragment_bytes=4_000), bytes((START,)))
+    method = EAPTLS(house.context, packet_bytes=1_000)
+    with pytest.raises(EAPError, match="not whole"):
+        method.receive(hello[:101])
