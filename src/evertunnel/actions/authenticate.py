@@ -1,7 +1,7 @@
 """Somebody finished an EAP method, or failed to: decide, and record the attempt and the session it may open."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,8 +44,9 @@ class Decided:
 class LoginFacts:
     """What a gateway and a client said and proved. `certificate` is None when none of ours was proven.
 
-    `password_user_id` is who proved a password instead, at `proven_at`. `inner_identity` is what the client called
-    itself inside a tunnel, None where there was no tunnel; `crypto_bound` is as in access.facts.
+    `password_user_id` is who proved a password instead, at `proven_at`, and `password_mark` which one.
+    `inner_identity` is what the client called itself inside a tunnel, None where there was no tunnel; `crypto_bound` is
+    as in access.facts.
     `story` is how it went, as model.Attempt.login.
     """
 
@@ -60,6 +61,7 @@ class LoginFacts:
     decided: Decided | None = None
     method: LoginMethod | None = None
     password_user_id: str | None = None
+    password_mark: bytes = field(default=b"", repr=False)
     proven_at: datetime | None = None
     inner_identity: str | None = None
     crypto_bound: bool | None = None
@@ -81,7 +83,12 @@ def decide_login(decider: Decider, login: LoginFacts, *, now: datetime) -> tuple
         **_describe_password(decider, login),
     )
     refusal = None if facts.user is None else _find_name_refusal(login, facts.user.name)
-    return facts, refusal or decider.decide_tunnel(facts)
+    decision = refusal or decider.decide_tunnel(facts)
+    user_id = login.password_user_id
+    if decision.granted and user_id is not None and decider.find_password_mark(user_id) != login.password_mark:
+        # Who is slow may keep a login open for an hour after the proof.
+        decision = Decision(Outcome.REFUSED, Reason.PASSWORD_WRONG, "the password was changed during the login")
+    return facts, decision
 
 
 def record_login(tx: Transaction, decider: Decider, login: LoginFacts) -> tuple[Decision, Attempt]:

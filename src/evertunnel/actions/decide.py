@@ -26,6 +26,7 @@ from evertunnel.access.login_names import fold_login_name, list_login_names
 from evertunnel.access.network_policies import USUAL_METHODS, NetworkPolicy, compile_network_policy
 from evertunnel.access.own_tunnel import GRACE, OwnTunnel
 from evertunnel.access.told_facts import read_told_facts
+from evertunnel.actions.nt_hashes import mark_password
 from evertunnel.actions.policy_names import (
     asks_for,
     compile_location,
@@ -202,6 +203,11 @@ class Decider:
         user_id = self._users_by_login_name.get(fold_login_name(login_name), "")
         kept = self._snapshot.nt_hashes.get(user_id)
         return None if kept is None else (user_id, *kept)
+
+    def find_password_mark(self, user_id: str) -> bytes | None:
+        """Of the password that somebody has now for MS-CHAPv2 (nt_hashes.mark_password)."""
+        kept = self._snapshot.nt_hashes.get(user_id)
+        return None if kept is None else mark_password(kept[0], expired=kept[1])
 
     def _index_login_names(self) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -7,7 +7,7 @@ from functools import lru_cache
 import structlog
 
 from evertunnel.actions.decide import Decider
-from evertunnel.actions.nt_hashes import NewPassword, find_objection, prepare_password
+from evertunnel.actions.nt_hashes import NewPassword, find_objection, mark_password, prepare_password
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Gateway, LoginMethod
 from evertunnel.protocols.eap.contexts import EAPContexts
@@ -79,11 +79,15 @@ class EAPMethods:
             return StoredPassword("", secrets.token_bytes(NT_HASH_BYTES))
         if not may_try:
             return StoredPassword("", secrets.token_bytes(NT_HASH_BYTES), limited=True)
-        return StoredPassword(user_id, nt_hash, expired)
+        return StoredPassword(user_id, nt_hash, expired, mark=mark_password(sealed, expired=expired))
 
-    def prepare_password(self, user_id: str, password: str) -> NewPassword:
-        """What to store of a password that a user chose. Raises UnavailableError."""
-        return prepare_password(user_id, password, lambda secret, context: self._seal(secret, context=context))
+    def prepare_password(self, user_id: str, password: str, *, replaces: bytes) -> NewPassword:
+        """What to store of a password that a user chose, over the one with that mark. Raises UnavailableError."""
+
+        def seal(secret: bytes, context: str) -> bytes:
+            return self._seal(secret, context=context)
+
+        return prepare_password(user_id, password, seal, replaces=replaces)
 
 
 class _Offer:

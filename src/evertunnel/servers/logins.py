@@ -26,7 +26,8 @@ class Login:
 
     `proven` says that the key of `certificate` was proven; else it is only what was shown. `remembered` is our last
     question, in case the gateway did not hear it; `decided` what came of the first look at policies. Who proved a
-    password instead is `password_user_id`; `told` and `failed` are what is recorded of the method already.
+    password instead is `password_user_id`, and which one `password_mark`; `told` and `failed` are what is recorded of
+    the method already.
 
     `rounds` holds three numbers for each packet that came: tenths of a millisecond since the login began, octets of EAP
     in it, and octets of EAP in our answer. They become words when somebody reads them (diagnosis.ladder). `proven_in`
@@ -47,6 +48,7 @@ class Login:
     remembered: "Remembered[Reply] | None" = None
     decided: Decided | None = None
     password_user_id: str | None = None
+    password_mark: bytes = field(default=b"", repr=False)
     proven_at: datetime | None = None
     crypto_bound: bool | None = None
     new_password: NewPassword | None = None
@@ -95,6 +97,7 @@ class Login:
             decided=self.decided,
             method=_METHODS.get(self.conversation.method_name),
             password_user_id=self.password_user_id,
+            password_mark=self.password_mark,
             proven_at=self.proven_at,
             inner_identity=self.conversation.inner_identity,
             crypto_bound=self.crypto_bound,

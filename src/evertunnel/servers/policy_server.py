@@ -301,6 +301,7 @@ class PolicyServer:
         login.proven_in = login.rounds_count
         if isinstance(due.peer, PasswordPeer):
             login.password_user_id, login.proven_at, login.proven = due.peer.user_id, exchange.now, True
+            login.password_mark = due.peer.mark
             login.note("the client proved the password", exchange.uptime)
         else:
             login.certificate = self._decider.find_certificate_by_fingerprint(_fingerprint(due.peer.certificate_der))
@@ -326,8 +327,9 @@ class PolicyServer:
                 login.decided = replace(login.decided, facts=replace(login.decided.facts, crypto_bound=accepted.bound))
             bound = "the inner method is bound to the tunnel" if accepted.bound else "without crypto-binding: weak"
             login.note(bound, uptime)
-        if isinstance(accepted.peer, PasswordPeer) and accepted.peer.new_password is not None:
-            login.new_password = self._methods.prepare_password(accepted.peer.user_id, accepted.peer.new_password)
+        if isinstance(accepted.peer, PasswordPeer) and (chosen := accepted.peer.new_password) is not None:
+            peer = accepted.peer
+            login.new_password = self._methods.prepare_password(peer.user_id, chosen, replaces=peer.mark)
             login.note("the client chose a new password", uptime)
 
     def _explain_failure(self, exchange: Exchange, failed: Failed) -> Decision:

@@ -115,10 +115,13 @@ class Recorder:
     def _store_passwords(self, verdicts: Sequence[Verdict], now: datetime) -> None:
         """Those that clients chose and were told are theirs, apart: they raise the epoch that a grant holds still."""
         for verdict in verdicts:
-            if verdict.login.new_password is not None:
+            new = verdict.login.new_password
+            if new is not None:
                 with self._store.write(now) as tx:
-                    store_chosen_password(tx, verdict.login.new_password)
+                    stored = store_chosen_password(tx, new)
                 verdict.login.new_password = None
+                if stored:
+                    verdict.login.password_mark = new.mark
 
     def _tell(self, changes: Changes) -> None:
         if GATEWAY in changes.kinds:

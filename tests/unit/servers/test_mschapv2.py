@@ -220,6 +220,34 @@ def test_an_expired_password_is_changed_at_the_login(scene: Scene, inside: bool)
     assert scene.gateway.log_in(new_client()).code == radius.REJECT
 
 
+@pytest.mark.parametrize("changes", [{"password": "set by the administrator"}, {"expire_password": True}])
+def test_a_password_that_is_changed_during_the_login_opens_nothing_any_more(
+    scene: Scene, changes: dict[str, Any]
+) -> None:
+    allow_passwords(scene)
+    client = new_client()
+    answer = scene.gateway.log_in(client, rounds=2)
+    assert answer.code == radius.CHALLENGE
+    last = client.answer(answer.eap)
+    assert client.inner.key, "the password is proven"
+    change_dave(scene, **changes)
+    answer = scene.gateway.ask(last, answer.state)
+    assert "changed during the login" in assert_refused(scene, answer, Reason.PASSWORD_WRONG)
+
+
+def test_a_password_that_an_administrator_sets_is_not_replaced_by_a_login_that_began_before(scene: Scene) -> None:
+    allow_passwords(scene)
+    change_dave(scene, expire_password=True)
+    client = new_client(new_password="a new password")
+    answer = scene.gateway.log_in(client, rounds=3)
+    assert answer.code == radius.CHALLENGE
+    last = client.answer(answer.eap)
+    change_dave(scene, password="set by the administrator")
+    answer = scene.gateway.ask(last, answer.state)
+    assert_refused(scene, answer, Reason.PASSWORD_WRONG)
+    assert check_password(find_user(scene).password_hash, "set by the administrator")
+
+
 def test_an_expired_password_opens_nothing(scene: Scene) -> None:
     allow_passwords(scene)
     change_dave(scene, expire_password=True)

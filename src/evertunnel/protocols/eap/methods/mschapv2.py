@@ -78,13 +78,15 @@ class State(Enum):
 class StoredPassword:
     """What is kept of somebody's password. Of nobody it is a hash that no password has, and `user_id` is empty.
 
-    `limited` says that it was not looked for, after too many tries; whoever tried is not told.
+    `limited` says that it was not looked for, after too many tries; whoever tried is not told. `mark` is another one
+    once the password is.
     """
 
     user_id: str
     nt_hash: bytes = field(repr=False)
     expired: bool = False
     limited: bool = False
+    mark: bytes = field(default=b"", repr=False)
 
 
 # Who calls himself this; it always answers, and takes as long for nobody as for somebody.
@@ -248,7 +250,7 @@ class EAPMSCHAPv2:
 
     def _prove(self, nt_hash: bytes, nt_response: bytes, challenge_hash: bytes, *, new_password: str | None) -> Proven:
         assert self._password is not None
-        peer = PasswordPeer(self._password.user_id, new_password=new_password)
+        peer = PasswordPeer(self._password.user_id, new_password=new_password, mark=self._password.mark)
         self._proof = keys.build_authenticator_response(nt_hash, nt_response, challenge_hash)
         self._finished = Finished(peer, keys.derive_master_session_key(nt_hash, nt_response))
         self._password = self.failed = None

@@ -23,11 +23,12 @@ class MethodFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PasswordPeer:
-    """Who proved a password, and the new one it chose when the old one had ended."""
+    """Who proved a password, and the new one it chose when the old one had ended. `mark` is of the one it proved."""
 
     user_id: str
     version: str = ""
     new_password: str | None = field(default=None, repr=False)
+    mark: bytes = field(default=b"", repr=False)
 
 
 AnyPeer = Peer | PasswordPeer
