@@ -43,6 +43,7 @@ from evertunnel.protocols.eap.methods.progress import (
     Progress,
     Proven,
 )
+from evertunnel.protocols.eap.methods.tls import TOO_LONG
 from evertunnel.protocols.eap.packet import Code, EAPError, Type, encode_request
 from evertunnel.protocols.eap.peap_results import SUCCESS, Results, build_result, decode_results
 from evertunnel.protocols.eap.stage import Stage
@@ -165,6 +166,8 @@ class PEAP:
                 raise EAPError("data came before all fragments of ours were acknowledged")
             return Ask(self._outgoing.next_fragment())
         if message is None:
+            if self.state is State.WAITING_FOR_END:
+                raise EAPError(TOO_LONG)
             return _ACKNOWLEDGEMENT
         try:
             return self._receive_message(message)

@@ -53,6 +53,7 @@ class State(Enum):
     FINISHED = auto()
 
 
+TOO_LONG = "the last answer is empty or an alert: it comes in one piece"
 _ACKNOWLEDGEMENT = Ask(b"\x00")
 
 
@@ -114,6 +115,8 @@ class EAPTLS:
                 raise EAPError("data came before all fragments of ours were acknowledged")
             return Ask(self._outgoing.next_fragment())
         if message is None:
+            if self.state in (State.WAITING_FOR_LAST_ANSWER, State.WAITING_FOR_ALERT_ANSWER):
+                raise EAPError(TOO_LONG)  # thousands may wait here, for nothing of them weighs anything
             return _ACKNOWLEDGEMENT
         match self.state:
             case State.WAITING_FOR_CLIENT_HELLO:

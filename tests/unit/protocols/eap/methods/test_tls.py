@@ -10,7 +10,7 @@ from OpenSSL import SSL
 
 from evertunnel.protocols.eap import openssl
 from evertunnel.protocols.eap.conversation import Accepted
-from evertunnel.protocols.eap.fragments import START
+from evertunnel.protocols.eap.fragments import MORE_FRAGMENTS, START
 from evertunnel.protocols.eap.methods.progress import Resuming
 from evertunnel.protocols.eap.methods.tls import EAPTLS, Ask, Failed, Finished, Progress, Proven, State
 from evertunnel.protocols.eap.packet import EAPError
@@ -296,3 +296,15 @@ def test_half_a_hello_is_none(house: House) -> None:
     method = EAPTLS(house.context, packet_bytes=1_000)
     with pytest.raises(EAPError, match="not whole"):
         method.receive(hello[:101])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_last_answer_comes_in_one_piece(house: House, known: bool) -> None:
+    """It is not counted among what weighs much, so it may not: ten thousand wait there at once."""
+    if not known:
+        house.withdrawn.add(house.alice.der)
+    method = EAPTLS(house.context, packet_bytes=1_000)
+    talk_until(method, house.new_client(), State.WAITING_FOR_LAST_ANSWER if known else State.WAITING_FOR_ALERT_ANSWER)
+    assert not method.stage.is_heavy
+    with pytest.raises(EAPError, match="one piece"):
+        method.receive(bytes((MORE_FRAGMENTS,)) + bytes(900))
