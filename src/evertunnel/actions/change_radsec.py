@@ -15,7 +15,7 @@ from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import AlreadyExistsError, InvalidInputError
 from evertunnel.model import CertificateKind
 from evertunnel.pki import oids
-from evertunnel.storage import gateways, tables
+from evertunnel.storage import certificates, gateways, tables
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction
 from evertunnel.storage.tables import AnyRow
@@ -56,11 +56,14 @@ def trust_radsec_certificate(store: Store, name: str, pem: bytes, *, actor: str,
     der = certificate.public_bytes(Encoding.DER)
     with store.write(now) as tx:
         row = gateways.get_gateway(tx.connection, name)
+        digest = certificate.fingerprint(hashes.SHA256())
+        if certificates.find_by_fingerprint(tx.connection, digest) is not None:
+            # It may be another gateway's, or revoked, and would count all the same.
+            raise InvalidInputError("--trust: this certificate is one of ours: issue another for this gateway")
         for other in gateways.list_gateways(tx.connection):
             if other.id != row.id and other.radsec_certificate_der == der:
                 raise AlreadyExistsError(f"this certificate is gateway {other.name}'s already")
-        fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
-        _change(tx, row, actor, {"fingerprint": fingerprint}, radsec=True, radsec_certificate_der=der)
+        _change(tx, row, actor, {"fingerprint": digest.hex()}, radsec=True, radsec_certificate_der=der)
 
 
 def end_radsec(store: Store, name: str, *, actor: str, now: datetime) -> None:

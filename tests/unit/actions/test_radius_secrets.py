@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.actions.add_foreign_gateway import ForeignGateway, add_foreign_gateway, verify_disconnect
@@ -13,6 +14,7 @@ from evertunnel.actions.change_radsec import end_radsec, trust_radsec_certificat
 from evertunnel.actions.radius_secrets import NewSecret, find_weakness, finish_rotation, make_secret, rotate_secret
 from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.errors import AlreadyExistsError, InvalidInputError
+from evertunnel.model import CertificateKind
 from evertunnel.storage import gateways
 from evertunnel.storage.gateways import disconnect_secret_context, radius_secret_context
 from evertunnel.storage.tables import AnyRow
@@ -214,6 +216,10 @@ def test_a_certificate_of_others_is_taken_by_itself_and_only_if_it_can_be_a_clie
     for problem, pem in wrong.items():
         with pytest.raises(InvalidInputError, match=f"--trust: .*{problem}"):
             installation.do(trust_radsec_certificate, "other", pem)
+    issued = installation.issue(CertificateKind.RADSEC, "other", gateway_id=get(installation).id)
+    ours = x509.load_der_x509_certificate(issued.certificate_der).public_bytes(Encoding.PEM)
+    with pytest.raises(InvalidInputError, match="one of ours"):  # or it would count for another, or once revoked
+        installation.do(trust_radsec_certificate, "second", ours)
     installation.do(trust_radsec_certificate, "other", good)
     with pytest.raises(AlreadyExistsError, match="gateway other's already"):
         installation.do(trust_radsec_certificate, "second", good)
