@@ -156,8 +156,17 @@ def identify_sessions(
 
 
 def is_named(attributes: Sequence[tuple[int, bytes]]) -> bool:
-    """Whether they name one session, or those of one user."""
-    return any(number in _NAMES and value for number, value in attributes)
+    """Whether they name one session, or those of one user: not those of everybody who gave no name."""
+    return any(
+        number in _NAMES and value and not (number == radius.USER_NAME and _is_anonymous(value))
+        for number, value in attributes
+    )
+
+
+def _is_anonymous(user_name: bytes) -> bool:
+    """Whether many may call themselves that (RFC 7542 2.4, as in access.login_names)."""
+    user = user_name.rpartition(b"\\")[2].partition(b"@")[0]
+    return user.strip().lower() in (b"", b"anonymous")
 
 
 def _was_lost(connection: Connection, effect: Effect) -> bool:
