@@ -9,11 +9,17 @@ import pytest
 import structlog
 
 from evertunnel.protocols.eap.conversation import Accepted, Challenge
+from evertunnel.protocols.eap.methods import mschapv2, peap
+from evertunnel.protocols.eap.methods.peap import PEAP
+from evertunnel.protocols.eap.methods.progress import Finished
 from evertunnel.protocols.eap.packet import encode_success
 from evertunnel.protocols.radius import packet
 from evertunnel.servers.logins import Login
 from evertunnel.servers.policy_server import PolicyServer
-from tests.fuzz.targets.login import FORGE, GO, World
+from tests.fuzz import clients
+from tests.fuzz.targets.login import FORGE, GO, MANY_ROUNDS, World
+from tests.peers import radius
+from tests.peers.eap_tls import Client
 
 WHOLE = bytes((GO, 0, 0, 0)) * 7
 
@@ -26,9 +32,24 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_a_good_server_lets_in_who_proved_a_key_and_nobody_else(world: World) -> None:
-    for who in range(7):
-        world.check(bytes((GO, who, 0, 0)) * 20)
-    assert sum(row.outcome == "granted" for row in world.scene.installation.list_attempts()) == 3
+    before = _count_grants(world)
+    for who, kind in enumerate(world.kinds):
+        world.check(bytes((GO, who, 0, 0)) * MANY_ROUNDS)
+        granted, before = _count_grants(world) - before, _count_grants(world)
+        assert granted == kind.honest, kind.name
+
+
+def _count_grants(world: World) -> int:
+    return sum(row.outcome == "granted" for row in world.scene.installation.list_attempts())
+
+
+@pytest.mark.parametrize("name", ["resuming", "resuming in TLS 1.2"])
+def test_a_client_that_resumes_does(world: World, name: str) -> None:
+    kind = next(each for each in world.kinds if each.name == name)
+    client = kind.new()
+    assert isinstance(client, Client)
+    assert world.scene.gateway.log_in(client).code == radius.ACCEPT
+    assert client.tls.session_reused
 
 
 def test_an_accept_before_the_end_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +72,38 @@ def test_a_packet_nobody_signed_is_found(world: World, monkeypatch: pytest.Monke
     monkeypatch.setattr(packet, "verify_signature", lambda *_: None)
     with pytest.raises(AssertionError, match="nobody signed"):
         world.check(WHOLE[:4] + bytes((FORGE, 0, 0, 4)))
+
+
+def play(world: World, name: str) -> None:
+    world.check(bytes((GO, [kind.name for kind in world.kinds].index(name), 0, 0)) * MANY_ROUNDS)
+
+
+@pytest.mark.parametrize("name", ["wrong password", "wrong password in PEAP"])
+def test_a_password_that_is_not_compared_is_found(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(mschapv2.hmac, "compare_digest", lambda *_: True)
+    with pytest.raises(AssertionError, match="keys that nobody has"):
+        play(world, name)
+
+
+def test_a_binding_that_is_not_demanded_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = PEAP.accept
+    monkeypatch.setattr(PEAP, "accept", lambda method, **_: accept(method, binding_required=False))
+    # The decision looks at it once more.
+    monkeypatch.setattr(peap, "Finished", lambda peer, key, bound: Finished(peer, key, bound or True))
+    with pytest.raises(AssertionError, match="keys that nobody has"):
+        play(world, "password in PEAP, not bound")
+
+
+@pytest.mark.parametrize("name", ["resuming, revoked since", "resuming, denied since"])
+def test_a_session_that_outlives_its_right_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, name: str
+) -> None:
+    """As a server would be that did not hear of the revocation, or of the denial."""
+    request.addfinalizer(partial(structlog.configure, **structlog.get_config()))
+    monkeypatch.setattr(clients, "_revoke", lambda *_: None)
+    monkeypatch.setattr(clients, "deny", lambda *_, **__: None)
+    with pytest.raises(AssertionError, match="keys that nobody has"):
+        play(World(tmp_path), name)
 
 
 @pytest.mark.parametrize("kind", ["the gateway's secret", "the session's keys"])

@@ -7,6 +7,7 @@ from pyrad.packet import AuthPacket
 
 from tests.peers import radius
 from tests.peers.eap_tls import Client
+from tests.peers.peap import MSCHAPv2Client, PEAPClient
 from tests.peers.transcript import describe_eap
 
 # Takes a datagram to the server and brings the reply; None is silence.
@@ -78,7 +79,7 @@ class Gateway:
         self.lines.append(f"server: {answer.words}")
         return answer
 
-    def log_in(self, client: Client, *, rounds: int | None = None) -> Answer:
+    def log_in(self, client: Client | PEAPClient | MSCHAPv2Client, *, rounds: int | None = None) -> Answer:
         """Let a client log in; returns the last answer, after at most so many rounds."""
         answer = self.ask(client.answer_identity())
         while answer.code == radius.CHALLENGE and (rounds is None or rounds > 0):

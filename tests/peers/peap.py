@@ -41,6 +41,8 @@ class TLSEnd:
             for each in credential.chain:
                 context.add_extra_chain_cert(each)
             context.use_privatekey(credential.key)
+        self.secrets: list[bytes] = []
+        context.set_keylog_callback(lambda _connection, line: self.secrets.append(line.split()[2]))
         self._context = context
         self.connection = SSL.Connection(context, None)
         self.connection.set_connect_state()
@@ -136,8 +138,11 @@ class InnerMSCHAPv2:
 
     type = MSCHAPV2
 
-    def __init__(self, name: str, password: str, *, new_password: str = "", tries: Sequence[str] = ()) -> None:
-        self.name, self.new_password = name, new_password
+    def __init__(
+        self, name: str, password: str, *, new_password: str = "", tries: Sequence[str] = (), careless: bool = False
+    ) -> None:
+        """One that is careless does not look at the server's proof."""
+        self.name, self.new_password, self.careless = name, new_password, careless
         self.passwords = [password, *tries]
         self.failures: list[str] = []
         self.key = b""
@@ -151,7 +156,8 @@ class InnerMSCHAPv2:
             self._challenge = value[1 : 1 + value[0]]
             return self._respond(data[1])
         if operation == SUCCESS:
-            assert value.decode().startswith(self._expected), "the server does not know the password"
+            proven = value.decode().startswith(self._expected)
+            assert proven or self.careless, "the server does not know the password"
             return bytes((SUCCESS,))
         text = value.decode()
         self.failures.append(text)
@@ -212,7 +218,8 @@ class PEAPClient:
         self.inner, self.identity, self.outer_identity = inner, identity, outer_identity
         self.tls = TLSEnd(root, None, version=version)
         self._fragments = Fragments(fragment_bytes)
-        self._binds, self._twist, self._outer_flags = binds, twist, outer_flags
+        self.twist = twist
+        self._binds, self._outer_flags = binds, outer_flags
         self.heard: list[bytes] = []
         self.result = 0
         self.keys = b""
@@ -242,12 +249,12 @@ class PEAPClient:
 
     def _answer_inner(self, plain: bytes) -> bytes | None:
         if len(plain) > 4 and plain[4] == EXTENSIONS and plain[0] == 1:
-            return self._twist("result", self._answer_result(plain))
+            return self.twist("result", self._answer_result(plain))
         if plain[0] == IDENTITY:
-            return self._twist("identity", bytes((IDENTITY,)) + self.identity.encode())
+            return self.twist("identity", bytes((IDENTITY,)) + self.identity.encode())
         if plain[0] != self.inner.type:
-            return self._twist("nak", bytes((NAK, self.inner.type)))
-        return self._twist("method", bytes((plain[0],)) + self.inner.answer(plain[1:]))
+            return self.twist("nak", bytes((NAK, self.inner.type)))
+        return self.twist("method", bytes((plain[0],)) + self.inner.answer(plain[1:]))
 
     def _answer_result(self, plain: bytes) -> bytes:
         values = plain[5:]
@@ -258,13 +265,14 @@ class PEAPClient:
             material = self.tls.derive(PEAP)
             intermediate, mac_key = self.derive(material)
             theirs = values[6:66]
-            assert theirs[40:] == self._sign(mac_key, theirs[:40]), "the server's binding is wrong"
+            careless = isinstance(self.inner, InnerMSCHAPv2) and self.inner.careless
+            assert careless or theirs[40:] == self.sign(mac_key, theirs[:40]), "the server's binding is wrong"
             self.keys = (
                 expand(intermediate, b"Session Key Generating Function", b"\0", 64) if self._binds else material[:64]
             )
             if self._binds:
                 mine = theirs[:4] + bytes((0, 0, 0, 1)) + os.urandom(32)
-                self.binding = mine + self._sign(mac_key, mine)
+                self.binding = mine + self.sign(mac_key, mine)
                 answer += self.binding
         return struct.pack("!BBHB", 2, plain[1], 5 + len(answer), EXTENSIONS) + answer
 
@@ -274,7 +282,8 @@ class PEAPClient:
         return keys[:40], keys[40:]
 
     @staticmethod
-    def _sign(mac_key: bytes, binding: bytes) -> bytes:
+    def sign(mac_key: bytes, binding: bytes) -> bytes:
+        """The MAC of a binding that ends where it begins."""
         return hmac.digest(mac_key, binding + bytes(20) + b"\x19", "sha1")
 
 
@@ -289,6 +298,8 @@ class MSCHAPv2Client:
 
     def answer(self, request: bytes) -> bytes:
         identifier, eap_type = request[1], request[4]
+        if eap_type == IDENTITY:
+            return self.answer_identity(identifier)
         if eap_type != MSCHAPV2:
             return build_response(identifier, NAK, bytes((MSCHAPV2,)))
         return build_response(identifier, MSCHAPV2, self.inner.answer(request[5:]))

@@ -17,15 +17,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from evertunnel.clock import now
 from evertunnel.connector.enrolment import ShortLivedCertificate, load_device_identity, request_certificate
 from evertunnel.errors import AccessDeniedError
+from evertunnel.protocols.eap.mschapv2_keys import hash_password_nt
 from tests.interop.eap.conftest import PUBLIC_NAME, Live, Wire
 from tests.peers import accounting, radius
 from tests.peers.certificates import Credential, PrivateKey, build_stolen_pem
 from tests.peers.eap_tls import TLS_12, TLS_13, Client
 from tests.peers.gateway import Answer, Gateway
+from tests.peers.peap import InnerMSCHAPv2, MSCHAPv2Client, PEAPClient
 from tests.peers.tls_keys import compute_msk
 
 DAVE, LAPTOP = "markus@corp.example", "laptop9.corp.example"
 PASSWORD, GUESS = "marker: dave's own password", "marker: a wrong password"
+ERIN, WEAK_PASSWORD, WEAK_GUESS = "erin@corp.example", "marker: erin's own password", "marker: a guess at erin's"
 
 
 class Secrets:
@@ -107,6 +110,7 @@ def test_secrets_stand_neither_in_the_log_nor_in_the_database(
                 secrets.add(f"MSK, received with, {version}", accept.session_keys[:32])
                 secrets.add(f"MSK, sent with, {version}", accept.session_keys[32:])
                 count(live, new_wire(port="accounting"), accept)
+    log_in_with_passwords(live, secrets, wire)
     send_under_a_wrong_secret(wire, secrets)
     told = {path: path.read_bytes() for path in list_told(live)}
     assert any(DAVE.encode() in data for path, data in told.items() if path.suffix == ".db" or "-wal" in path.name)
@@ -144,7 +148,35 @@ def sign_in(live: Live, secrets: Secrets) -> ShortLivedCertificate:
     return issued
 
 
-def log_in(gateway: Gateway, client: Client) -> Answer | None:
+def log_in_with_passwords(live: Live, secrets: Secrets, wire: Wire) -> None:
+    """EAP-MSCHAPv2 alone and inside PEAP, with a password that is right, and that is not."""
+    live.run("policy", "mschapv2", "--on", "--accept-weakness")
+    live.run("user", "add", ERIN, "--password", password=WEAK_PASSWORD)
+    methods = ["--method", "peap-eap-mschapv2", "--method", "eap-mschapv2"]
+    live.run("policy", "network", "add", "Weak", "--grant", "--tunnel", "user", "--user", ERIN, *methods)
+    root = x509.load_pem_x509_certificate(live.root_file.read_bytes())
+    for password in (WEAK_PASSWORD, WEAK_GUESS):
+        secrets.add(f"a password, {password}", password.encode())
+        secrets.add(f"the NT hash of {password}", hash_password_nt(password))
+        alone, inside = InnerMSCHAPv2(ERIN, password), InnerMSCHAPv2(ERIN, password)
+        tunnelled = PEAPClient(root, inside, identity=ERIN)
+        bare = MSCHAPv2Client(alone, identity=ERIN)
+        for client in (tunnelled, bare):
+            accept = log_in(Gateway(live.secret, wire.carry), client)
+            assert (accept is not None) == (password == WEAK_PASSWORD)
+            if accept is not None:
+                keys = accept.session_keys
+                secrets.add(f"keys of {type(client).__name__}, received with", keys[: len(keys) // 2])
+                secrets.add(f"keys of {type(client).__name__}, sent with", keys[len(keys) // 2 :])
+        for key in (alone.key, inside.key):
+            secrets.add(f"keys that {password} makes, {key.hex()}", key)
+        for secret in tunnelled.tls.secrets:
+            secrets.add(f"of a tunnel, {secret.decode()}", bytes.fromhex(secret.decode()))
+    live.run("policy", "network", "remove", "Weak", "--cut")
+    live.run("policy", "mschapv2", "--off", "--cut")
+
+
+def log_in(gateway: Gateway, client: Client | PEAPClient | MSCHAPv2Client) -> Answer | None:
     """The Accept, or None."""
     answer = gateway.log_in(client)
     assert answer.code in (radius.ACCEPT, radius.REJECT)
