@@ -76,6 +76,9 @@ def build() -> Target:
     # A password of nothing: as many zero octets as there is nothing to know.
     client = InnerMSCHAPv2("nobody", "")
     seeds.append(b"\0" + _record(0, client))
+    # More tries than there are.
+    client = InnerMSCHAPv2(NAME, "wrong", tries=["wrong"] * RETRIES)
+    seeds.append(b"\0" + pack(split(_record(0, client))[:1] * (RETRIES + 2)))
     words = [b"\2\1\0\x3a\x31", b"\7\1\2\x4a", b"\3", b"\4", NAME.encode(), b"\\"]
     return Target(check, seeds, words=words)
 
