@@ -28,7 +28,7 @@ from tests.peers.tls_keys import compute_msk
 
 DAVE, LAPTOP = "markus@corp.example", "laptop9.corp.example"
 PASSWORD, GUESS = "marker: dave's own password", "marker: a wrong password"
-ERIN, WEAK_PASSWORD, WEAK_GUESS = "erin@corp.example", "marker: erin's own password", "marker: a guess at erin's"
+ERIN, WEAK_PASSWORD, WEAK_GUESS = "rita@corp.example", "marker: erin's own password", "marker: a guess at erin's"
 
 
 class Secrets:
