@@ -1,7 +1,8 @@
-"""Starts the processes, starts again what dies, stops all. Holds no secret and opens no packet itself.
+"""Starts the processes, starts again what dies, stops all. Opens no packet itself.
 
 Children are forked, not executed: what is imported once is shared, and a policy server that was killed answers
-again within milliseconds from the same socket, whose packets the kernel kept meanwhile.
+again within milliseconds from the same socket, whose packets the kernel kept meanwhile. So what children share from
+before the fork is here too: of secrets that is a sealing key that is in no file, and the keys of TLS tickets.
 """
 
 import os
