@@ -43,7 +43,7 @@ check: $(VENV)/.test ## Formatting, lint and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.bench ## Measure against FreeRADIUS and write docs/benchmarks.md
+bench: $(VENV)/.bench ## Measure against FreeRADIUS, write docs/benchmarks.md; ARGS=methods prints one part
 	@$(SUDO) $(BIN)/python -m bench $(ARGS)
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended

@@ -1,9 +1,14 @@
-"""make bench: measure, print, write docs/benchmarks.md."""
+"""make bench: measure, print, write docs/benchmarks.md.
 
+python -m bench [PART...]: all parts, or some, which are printed only: the page is of one run.
+"""
+
+import argparse
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,15 +16,27 @@ from tests import postgresql
 
 from bench.access import measure_access
 from bench.denial import measure_denials
-from bench.eap_tls import Logins, Run, measure
+from bench.eap_tls import Logins, measure
 from bench.freeradius import PORT, FreeRADIUS
 from bench.handshake import measure_handshake
 from bench.installation import Installation, list_children
 from bench.many_sessions import measure_many_sessions
 from bench.memory import measure_growth
+from bench.methods import measure_methods
+from bench.methods_report import describe_methods
 from bench.profiles import measure_profiles
 from bench.replay import measure_replay
-from bench.report import Measured, write_report
+from bench.report import (
+    describe_access,
+    describe_denials,
+    describe_logins,
+    describe_machine,
+    describe_profiles,
+    describe_replay,
+    describe_tunnels,
+    describe_workers,
+    write_report,
+)
 from bench.tunnels import measure_tunnels
 from bench.workers import measure_workers
 from evertunnel import clock
@@ -28,27 +45,30 @@ _ROUNDS = 3
 
 
 def main() -> None:
-    """Everything, in order."""
+    """Everything in order, or what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, and write docs/benchmarks.md.")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"print only some of: {', '.join(_PARTS)}; nothing is written"
+    )
+    parts = parser.parse_args().parts
+    if unknown := [part for part in parts if part not in _PARTS]:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(_PARTS)}")
     if os.geteuid() != 0:
         sys.exit("make bench needs root: it makes network namespaces and runs each process as its own user")
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("ended"))
-    with tempfile.TemporaryDirectory(prefix="evertunnel-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        logins, workers, growth = measure_logins(folder)
-        print("denials", flush=True)
-        denials = measure_denials(folder)
-        print("tunnels", flush=True)
-        tunnels = measure_tunnels(folder)
-        print("ten thousand sessions", flush=True)
-        many = measure_many_sessions(folder)
-    measured = Measured(
-        logins, workers, growth, denials, many, tunnels, measure_profiles(), measure_access(), measure_replay()
-    )
-    print(write_report(measured, clock.now()))
+    sections: list[str] = []
+    for name, measure_part in _PARTS.items():
+        if not parts or name in parts:
+            print(name, flush=True)
+            with tempfile.TemporaryDirectory(prefix="evertunnel-bench-") as folder:
+                Path(folder).chmod(0o755)
+                sections += measure_part(Path(folder))
+    if not parts:
+        write_report(sections, clock.now())
+    print("\n".join([describe_machine(clock.now()), *sections]))
 
 
-def measure_logins(folder: Path) -> tuple[Logins, dict[int, list[Run]], tuple[int, float]]:
+def _measure_logins(folder: Path) -> Sequence[str]:
     """Alternated runs: with SQLite, with PostgreSQL, FreeRADIUS, the handshake alone, and again.
 
     Then by number of workers, and twenty thousand.
@@ -76,7 +96,29 @@ def measure_logins(folder: Path) -> tuple[Logins, dict[int, list[Run]], tuple[in
         freeradius.close()
         shared.close()
         workers = measure_workers(sqlite)
-        return logins, workers, measure_growth(sqlite)
+        return [describe_logins(logins), describe_workers(workers, *measure_growth(sqlite))]
+
+
+def _measure_methods(folder: Path) -> Sequence[str]:
+    return [describe_methods(measure_methods(folder))]
+
+
+def _measure_denials(folder: Path) -> Sequence[str]:
+    denials = measure_denials(folder)
+    print("ten thousand sessions", flush=True)
+    return [describe_denials(denials, measure_many_sessions(folder))]
+
+
+def _measure_tunnels(folder: Path) -> Sequence[str]:
+    return [describe_tunnels(*measure_tunnels(folder))]
+
+
+def _measure_decisions(_folder: Path) -> Sequence[str]:
+    return [
+        describe_profiles(*measure_profiles()),
+        describe_access(*measure_access()),
+        describe_replay(*measure_replay()),
+    ]
 
 
 def _start(stack: ExitStack, installation: Installation) -> Installation:
@@ -85,6 +127,16 @@ def _start(stack: ExitStack, installation: Installation) -> Installation:
     installation.write_client_files()
     installation.write_server_files()
     return installation
+
+
+# Each gives its sections of the page.
+_PARTS: Mapping[str, Callable[[Path], Sequence[str]]] = {
+    "logins": _measure_logins,
+    "methods": _measure_methods,
+    "denials": _measure_denials,
+    "tunnels": _measure_tunnels,
+    "decisions": _measure_decisions,
+}
 
 
 if __name__ == "__main__":

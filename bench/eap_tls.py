@@ -1,15 +1,13 @@
 """Server CPU per full EAP-TLS login, ours against FreeRADIUS, by many real supplicants side by side."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.installation import USER, Installation
+from bench.supplicants import Supplicant, count_logins, log_in
 
 Processes = Callable[[], Mapping[str, Sequence[int]]]
 
@@ -51,27 +49,21 @@ class Logins:
 
 def measure(installation: Installation, port: int, find_processes: Processes) -> Run:
     """Log in `_LOGINS` times by `_CLIENTS` supplicants with an installation's certificates."""
-    supplicant, secret = _write_supplicant(installation.folder), installation.read_radius_secret()
-    repeats = -(-_LOGINS // _CLIENTS)
-    command = ["eapol_test", "-c", str(supplicant), "-a", "127.0.0.1", "-p", str(port), "-s", secret,
-               "-r", str(repeats - 1), "-t", "60"]  # fmt: skip
+    configuration, repeats = _write_supplicant(installation.folder), -(-_LOGINS // _CLIENTS)
+    client = Supplicant(configuration, logins=repeats)
+    clients, secret = [client] * _CLIENTS, installation.read_radius_secret()
+    return measure_logins(lambda: log_in(clients, port, secret), find_processes)[0]
+
+
+def measure_logins(log_in: Callable[[], list[str]], find_processes: Processes) -> tuple[Run, list[str]]:
+    """What a server at rest takes for logins, which return what supplicants said."""
     _wait_until_idle(find_processes)
     before, began = read_cpu_ms(find_processes()), time.monotonic()
-    # To files: a supplicant whose pipe is full stops, and what is measured is the pipe.
-    logs = [supplicant.with_name(f"client-{number}.log") for number in range(_CLIENTS)]
-    with ExitStack() as stack:
-        files = [stack.enter_context(log.open("wb")) for log in logs]
-        clients = [subprocess.Popen(command, stdout=file, stderr=file) for file in files]
-        for client in clients:
-            client.wait()
-    outputs = [log.read_text(errors="replace") for log in logs]
+    outputs = log_in()
     wall = time.monotonic() - began
     after = read_cpu_ms(find_processes())
-    logins = sum(output.count("CTRL-EVENT-EAP-SUCCESS") for output in outputs)
-    if logins != repeats * _CLIENTS:
-        worst = min(outputs, key=lambda output: output.count("CTRL-EVENT-EAP-SUCCESS"))
-        sys.exit(f"only {logins} of {repeats * _CLIENTS} logins succeeded:\n{worst[-1500:]}")
-    return Run({name: (spent - before.get(name, 0.0)) / logins for name, spent in after.items()}, wall, logins)
+    logins = sum(map(count_logins, outputs))
+    return Run({name: (spent - before.get(name, 0.0)) / logins for name, spent in after.items()}, wall, logins), outputs
 
 
 def _wait_until_idle(find_processes: Processes) -> None:

@@ -1,23 +1,43 @@
-"""Debian's FreeRADIUS in its stock configuration, with our certificates, CRL checking on and the session cache off."""
+"""Debian's FreeRADIUS in its stock configuration, with our certificates and CRL checking on.
+
+It begins every login with the method that the client wants; the session cache is off unless it is to resume.
+"""
 
 import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from bench.installation import Installation
 
 PORT = 22812
 _STOCK = Path("/etc/freeradius/3.0")
+# Where the stock configuration switches the cache on.
+_CACHE = r"enable = no(\s+#  Lifetime of the cached entries)"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """`inner` is the method inside PEAP, `users` the NT hash of each in hexadecimal. It uses five ports from `port`."""
+
+    port: int = PORT
+    method: str = "tls"
+    inner: str = "mschapv2"
+    resumes: bool = False
+    users: Mapping[str, str] = field(default_factory=dict)
 
 
 class FreeRADIUS:
     """Serves until closed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "freeradius"
+    def __init__(self, folder: Path, setup: Setup | None = None) -> None:
+        self._setup = setup or Setup()
+        self.folder = folder / f"freeradius-{self._setup.port}"
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self, installation: Installation, secret: str) -> None:
@@ -44,7 +64,9 @@ class FreeRADIUS:
         subprocess.run(["openssl", "rehash", str(certificates)], check=True)
         self._edit(
             "mods-enabled/eap",
-            ("default_eap_type = md5", "default_eap_type = tls"),  # else every login begins with a refusal
+            # First as it stands for PEAP, then for the rest: else every login begins with a refusal.
+            ("default_eap_type = mschapv2", f"default_eap_type = {self._setup.inner}"),
+            ("default_eap_type = md5", f"default_eap_type = {self._setup.method}"),
             (r"private_key_password = .*", "#"),
             (r"private_key_file = .*", f"private_key_file = {source}/server.key"),
             (r"certificate_file = .*", f"certificate_file = {source}/server.pem"),
@@ -59,16 +81,21 @@ class FreeRADIUS:
             (r"(?m)^pidfile = .*", f"pidfile = {self.folder}/freeradius.pid"),
         )
         (self.folder / "clients.conf").write_text(
-            f"client bench {{\n  ipaddr = 127.0.0.1\n  secret = {secret}\n  require_message_authenticator = yes\n}}\n"
+            f"client bench {{\n  ipaddr = 127.0.0.0/8\n  secret = {secret}\n  require_message_authenticator = yes\n}}\n"
         )
-        ports = iter((PORT, PORT + 1))  # the first listener authenticates, the second accounts; then IPv6
+        ports = count(self._setup.port)  # the first listener authenticates, the second accounts; then IPv6
         self._edit(
             "sites-enabled/default",
-            (r"(?m)^\s*port = 0", lambda _match: f"port = {next(ports, 0)}"),
+            (r"(?m)^\s*port = 0", lambda _match: f"port = {next(ports)}"),
             (r"(?m)^\s*ipaddr = \*", "ipaddr = 127.0.0.1"),
+            (r"(?m)^\s*ipv6addr = ::", "ipv6addr = ::1"),
         )
-        (self.folder / "sites-enabled" / "inner-tunnel").unlink()
+        self._edit("sites-enabled/inner-tunnel", (r"port = 18120", lambda _match: f"port = {next(ports)}"))
+        users = "".join(f"{name}\tNT-Password := 0x{nt_hash}\n" for name, nt_hash in self._setup.users.items())
+        self._edit("mods-config/files/authorize", (r"\A", users))
         (self.folder / "log").mkdir()
+        if self._setup.resumes:
+            self._switch_cache_on()
         with (self.folder / "output.log").open("wb") as log:
             self._server = subprocess.Popen(
                 ["freeradius", "-f", "-d", str(self.folder), "-l", str(self.folder / "log" / "radius.log")],
@@ -90,6 +117,19 @@ class FreeRADIUS:
         """Its one process."""
         assert self._server is not None
         return {"freeradius": [self._server.pid]}
+
+    def _switch_cache_on(self) -> None:
+        """The session cache, which is on disk: that in memory is gone from this version, as its configuration says."""
+        (self.folder / "log" / "tlscache").mkdir()
+        eap = self.folder / "mods-enabled" / "eap"
+        if not re.search(_CACHE, eap.read_text()):
+            sys.exit(f"{eap}: the session cache is not where it was in FreeRADIUS 3.2")
+        self._edit(
+            "mods-enabled/eap",
+            (_CACHE, r"enable = yes\1"),
+            (r"#\s*name = \"EAP module\"", 'name = "EAP module"'),
+            (r"#\s*persist_dir = ", "persist_dir = "),
+        )
 
     def _place(self, name: str) -> str:
         places = {

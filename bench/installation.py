@@ -19,6 +19,7 @@ from evertunnel.storage.store import Store
 USER = "alice@corp.example"
 PASSWORD = "bench-password-of-alice"
 DEVICE = "laptop1.corp.example"
+GATEWAY = "bench"
 _USER_BASE = 61_600
 
 
@@ -36,13 +37,8 @@ class Installation:
 
     def start(self) -> None:
         """Make it, serve it, fill it."""
-        self.run(
-            "init", "--organisation", "Bench", "--public-name", "localhost", "--user-base", str(_USER_BASE),
-            "--listen-radius", f"127.0.0.1:{self.radius_port}", "--listen-http", f"127.0.0.1:{self.http_port}",
-            "--listen-https", f"127.0.0.1:{self._https_port}", "--listen-gate", f"127.0.0.1:{self._gate_port}",
-            *(("--database-url", self.database_url) if self.database_url.startswith("postgresql:") else ()),
-        )  # fmt: skip
-        self._serve()
+        self.initialise(*(("--database-url", self.database_url) if self.database_url.startswith("postgresql:") else ()))
+        self.serve()
         self.run("policy", "set-up")
         self.run("user", "add", USER, "--password", text=PASSWORD + "\n")
         self.run("group", "join", "VPN Users", "--user", USER)
@@ -52,9 +48,18 @@ class Installation:
         self.run("certificate", "issue", "--device", DEVICE, "--out", str(self.folder / "device"))
         # Nobody listens on the control socket: this gateway only asks.
         self.run(
-            "gateway", "add", "bench", "--public-name", "localhost", "--device-pool", "10.30.0.0/24",
+            "gateway", "add", GATEWAY, "--public-name", "localhost", "--device-pool", "10.30.0.0/24",
             "--user-pool", "10.31.0.0/24", "--device-network", "10.20.0.0/16", "--user-network", "10.20.0.0/16",
             "--vici-socket", str(self.folder / "nobody.vici"),
+        )  # fmt: skip
+
+    def initialise(self, *options: str) -> None:
+        """Make it, with nothing in it."""
+        self.run(
+            "init", "--organisation", "Bench", "--public-name", "localhost", "--user-base", str(_USER_BASE),
+            "--listen-radius", f"127.0.0.1:{self.radius_port}", "--listen-http", f"127.0.0.1:{self.http_port}",
+            "--listen-https", f"127.0.0.1:{self._https_port}", "--listen-gate", f"127.0.0.1:{self._gate_port}",
+            *options,
         )  # fmt: skip
 
     def restart(self, *, radius_workers: int, awake: str = "needed") -> None:
@@ -64,7 +69,7 @@ class Installation:
         lines = [line for line in config.read_text().splitlines() if not line.startswith("radius_workers")]
         settings = [f"radius_workers = {radius_workers}", f'radius_workers_awake = "{awake}"']
         config.write_text("\n".join([*settings, *lines, ""]))
-        self._serve()
+        self.serve()
 
     def close(self) -> None:
         """Stop serving."""
@@ -81,11 +86,11 @@ class Installation:
             processes.setdefault(names[Path(f"/proc/{pid}").stat().st_uid], []).append(pid)
         return processes
 
-    def read_radius_secret(self) -> str:
-        """The secret of the one gateway."""
+    def read_radius_secret(self, gateway: str = GATEWAY) -> str:
+        """The secret of a gateway."""
         store = Store(self.database_url)
         with store.read() as connection:
-            row = get_gateway(connection, "bench")
+            row = get_gateway(connection, gateway)
         store.close()
         return Keystore(self.state).unseal(row.radius_secret_sealed, context=radius_secret_context(row.id)).decode()
 
@@ -111,7 +116,7 @@ class Installation:
         (self.folder / "server.pem").write_text(shown["pem"] + (self.folder / "issuing.pem").read_text())
         (self.folder / "server.key").write_bytes((self.state / "keys" / "radius" / "policy-server.pem").read_bytes())
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         """Returns when the admin API answers."""
         with (self.folder / "serve.log").open("ab") as log:
             self._server = subprocess.Popen(self._command("serve"), stdout=log, stderr=log)

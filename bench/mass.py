@@ -31,7 +31,7 @@ _POLICY: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Mass:
-    """Seconds from the commit until it is recorded which sessions end, and until the last of them was seen to be gone.
+    """Seconds from the commit until another process reads which sessions end, and until the last was seen to be gone.
 
     Not before `decided` would a session's end be known to anybody: new logins are decided by the change at once.
     """
@@ -61,13 +61,19 @@ def _wait(store: Store, committed: datetime) -> Mass:
     """From a commit on, until all have ended."""
     effects = tables.effects.c
     mine = (effects.subject_kind == EffectSubject.SESSION.value, effects.created_at >= committed - timedelta(seconds=1))
+    queued = select(func.count()).where(*mine)
     while True:
         with store.read() as connection:
-            decided, cut, confirmed = connection.execute(
-                select(func.max(effects.created_at), func.max(effects.confirmed_at), func.count()).where(
-                    *mine, effects.state == EffectState.CONFIRMED.value
-                )
-            ).one()
-        if confirmed == ENDED:
+            if connection.execute(queued).scalar_one() == ENDED:
+                break
+        time.sleep(0.01)
+    decided = clock.now()
+    confirmed = select(func.max(effects.confirmed_at), func.count()).where(
+        *mine, effects.state == EffectState.CONFIRMED.value
+    )
+    while True:
+        with store.read() as connection:
+            cut, count = connection.execute(confirmed).one()
+        if count == ENDED:
             return Mass((decided - committed).total_seconds(), (cut - committed).total_seconds())
         time.sleep(0.1)

@@ -2,9 +2,7 @@
 
 import platform
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from bench.many_sessions import MANY, TUNNELS, ManySessions
 from bench.mass import ENDED, Mass
 from bench.replay import ACCESS_POLICIES, ATTEMPTS, SESSIONS
 from bench.tunnels import Tunnels
+from bench.words import find_freeradius, join, list_runs, median, say
 from bench.workers import ONE, TWO, TWO_AWAKE, Setting
 from evertunnel.gateways.effect_worker import PACED_AT_ONCE
 
@@ -30,69 +29,57 @@ _BAR_REPLAY = 10
 _BAR_AGAIN = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Everything, in the order of the page."""
-
-    logins: Logins
-    workers: Mapping[Setting, Sequence[Run]]
-    growth: tuple[int, float]
-    denials: Sequence[Denial]
-    many: ManySessions
-    tunnels: tuple[Tunnels, Tunnels]
-    profiles: tuple[float, float]
-    access: tuple[float, float]
-    replay: tuple[float, float]
+def write_report(sections: Sequence[str], now: datetime) -> None:
+    """Write the page."""
+    _PAGE.write_text(f"{describe_machine(now)}\n{chr(10).join(sections)}", encoding="utf-8")
 
 
-def write_report(measured: Measured, now: datetime) -> str:
-    """Write the page and return it."""
-    text = f"""\
+def describe_machine(now: datetime) -> str:
+    """What the page begins with."""
+    return f"""\
 # Benchmarks
 
 Made by `make bench` on {now:%Y-%m-%d}: {_find_processor()}, {_count_cores()} cores, {platform.system()} \
 {platform.release().split("-")[0]}, Python {platform.python_version()}.
 Compare the ratio: absolute times of one machine say little about another, and these swing by a third from run to run.
-
-## Server CPU of a full EAP-TLS login
-
-{_describe_logins(measured.logins)}
-{_describe_workers(measured.workers, *measured.growth)}
-{_describe_denials(measured.denials, measured.many)}
-{_describe_tunnels(*measured.tunnels)}
-## Profiles
-
-A user tunnel with twenty routes, per minute of CPU: **{measured.profiles[0]:,.0f}** written as ProfileXML,
-**{measured.profiles[1]:,.0f}** read back and linted.
-
-{_describe_access(*measured.access)}
-{_describe_replay(*measured.replay)}"""
-    _PAGE.write_text(text, encoding="utf-8")
-    return text
-
-
-def _describe_replay(replayed: float, decided: float) -> str:
-    return f"""\
-With {ACCESS_POLICIES} policies: a draft over {ATTEMPTS:,} recorded attempts takes **{replayed:.1f} s** of CPU \
-besides the database, at most {_BAR_REPLAY}: {_say(replayed <= _BAR_REPLAY)}.
-To decide {SESSIONS:,} live sessions again, facts in memory, **{decided:.2f} s**, at most {_BAR_AGAIN}: \
-{_say(decided <= _BAR_AGAIN)}.
 """
 
 
-def _describe_access(decided: float, recorded: float) -> str:
+def describe_profiles(written: float, read: float) -> str:
+    """The section about profiles, by how many a minute of CPU makes and reads."""
+    return f"""\
+## Profiles
+
+A user tunnel with twenty routes, per minute of CPU: **{written:,.0f}** written as ProfileXML,
+**{read:,.0f}** read back and linted.
+"""
+
+
+def describe_replay(replayed: float, decided: float) -> str:
+    """What follows in the section about conditional access: deciding again."""
+    return f"""\
+With {ACCESS_POLICIES} policies: a draft over {ATTEMPTS:,} recorded attempts takes **{replayed:.1f} s** of CPU \
+besides the database, at most {_BAR_REPLAY}: {say(replayed <= _BAR_REPLAY)}.
+To decide {SESSIONS:,} live sessions again, facts in memory, **{decided:.2f} s**, at most {_BAR_AGAIN}: \
+{say(decided <= _BAR_AGAIN)}.
+"""
+
+
+def describe_access(decided: float, recorded: float) -> str:
+    """The section about conditional access, by microseconds."""
     return f"""\
 ## Conditional access
 
 {POLICIES} policies, 20 of which apply, decided for one sign-in: **{decided:.0f}** microseconds of CPU on one core \
-(at most {_BAR_DECISION}: {_say(decided <= _BAR_DECISION)}); {recorded:.0f} with each policy's result in words, as an \
+(at most {_BAR_DECISION}: {say(decided <= _BAR_DECISION)}); {recorded:.0f} with each policy's result in words, as an \
 attempt records them.
 """
 
 
-def _describe_workers(workers: Mapping[Setting, Sequence[Run]], logins: int, growth_mb: float) -> str:
+def describe_workers(workers: Mapping[Setting, Sequence[Run]], logins: int, growth_mb: float) -> str:
+    """The section about two workers, and about memory."""
     one, two, awake = workers[ONE], workers[TWO], workers[TWO_AWAKE]
-    ratio = _median(two) / _median(one)
+    ratio = median(two) / median(one)
     return f"""\
 ## Two RADIUS workers against one, and many logins
 
@@ -101,22 +88,23 @@ logins while it has time left, as it has here (`radius_workers_awake`).
 
 | workers | CPU ms per login, each run | median | logins a second, median |
 |---|---|---|---|
-| 1 | {_list(one)} | {_median(one):.2f} | {_rate(one):.0f} |
-| 2 | {_list(two)} | {_median(two):.2f} | {_rate(two):.0f} |
-| 2, always awake | {_list(awake)} | {_median(awake):.2f} | {_rate(awake):.0f} |
+| 1 | {list_runs(one)} | {median(one):.2f} | {_rate(one):.0f} |
+| 2 | {list_runs(two)} | {median(two):.2f} | {_rate(two):.0f} |
+| 2, always awake | {list_runs(awake)} | {median(awake):.2f} | {_rate(awake):.0f} |
 
-Ratio: **{ratio:.2f}**, at most {_BAR_WORKERS}: {_say(ratio <= _BAR_WORKERS)}. \
-Always awake: {_median(awake) / _median(one):.2f}. \
+Ratio: **{ratio:.2f}**, at most {_BAR_WORKERS}: {say(ratio <= _BAR_WORKERS)}. \
+Always awake: {median(awake) / median(one):.2f}. \
 Logins a second: {_rate(two) / _rate(one):.2f} times as many, always awake {_rate(awake) / _rate(one):.2f}, \
 on cores that the supplicants fill.
 
 After {logins:,} logins the policy server held **{growth_mb:.1f} MB** more than after the first 2,000; \
-at most {_BAR_GROWTH_MB}: {_say(growth_mb <= _BAR_GROWTH_MB)}.
+at most {_BAR_GROWTH_MB}: {say(growth_mb <= _BAR_GROWTH_MB)}.
 Answers are kept for 20 seconds, for repetitions.
 """
 
 
-def _describe_denials(denials: Sequence[Denial], many: ManySessions) -> str:
+def describe_denials(denials: Sequence[Denial], many: ManySessions) -> str:
+    """The section about denials."""
     worst = max(denial.last_packet_ms for denial in denials)
     one = max(many.one)
     return f"""\
@@ -129,15 +117,16 @@ gateway on our host and over one on another, with an agent.
 | | minimum | median | maximum | bar |
 |---|---|---|---|---|
 | last packet through the tunnel, ms | {_spread([denial.last_packet_ms for denial in denials])} \
-| 1,000: {_say(worst <= 1000)} |
+| 1,000: {say(worst <= 1000)} |
 | confirmed on both gateways, ms | {_spread([denial.confirmed_ms for denial in denials])} | |
 
 A gateway that exists on its control socket only, with {TUNNELS:,} tunnels up: one denial was confirmed after
-{_join(many.one)} s (at most 1: {_say(one <= 1)}), {MANY:,} in a row within **{many.many:.1f} s** of the first \
-(at most 10: {_say(many.many <= 10)}). Whatever time a real strongSwan needs to list its tunnels comes on top.
+{join(many.one)} s (at most 1: {say(one <= 1)}), {MANY:,} in a row within **{many.many:.1f} s** of the first \
+(at most 10: {say(many.many <= 10)}). Whatever time a real strongSwan needs to list its tunnels comes on top.
 
 One change that the other sessions are all decided again for and {ENDED:,} end by, on the same gateway; the cuts are
-spread ({PACED_AT_ONCE} a second). Seconds from the commit; where facts change all is read anew that is decided from:
+spread ({PACED_AT_ONCE} a second). Seconds from the commit until another process reads it; for a fact of everybody users
+and all their facts are read anew:
 
 | the change | recorded which end | bar | the last was seen to be gone |
 |---|---|---|---|
@@ -147,10 +136,11 @@ spread ({PACED_AT_ONCE} a second). Seconds from the commit; where facts change a
 
 
 def _describe_mass(mass: Mass) -> str:
-    return f"{mass.decided:.2f} | {_BAR_AGAIN}: {_say(mass.decided <= _BAR_AGAIN)} | {mass.cut:.1f}"
+    return f"{mass.decided:.2f} | {_BAR_AGAIN}: {say(mass.decided <= _BAR_AGAIN)} | {mass.cut:.1f}"
 
 
-def _describe_tunnels(ours: Tunnels, alone: Tunnels) -> str:
+def describe_tunnels(ours: Tunnels, alone: Tunnels) -> str:
+    """The section about tunnels."""
     return f"""\
 ## Tunnels end to end
 
@@ -163,31 +153,30 @@ IKEv2 with EAP-TLS in the lab, one after the other, from the first packet to the
 """
 
 
-def _say(holds: bool) -> str:
-    return "met" if holds else "not met"
-
-
 def _rate(runs: Sequence[Run]) -> float:
     return statistics.median(run.logins / run.wall_seconds for run in runs)
 
 
-def _describe_logins(logins: Logins) -> str:
-    theirs = _median(logins.freeradius)
+def describe_logins(logins: Logins) -> str:
+    """The section about the login of a small installation."""
+    theirs = median(logins.freeradius)
     return f"""\
+## Server CPU of a full EAP-TLS login
+
 P-256, TLS 1.2, the same certificates on both sides, 16 `eapol_test` side by side, {logins.sqlite[0].logins:,} logins \
 a run, runs alternated.
 CPU is user and system time of every process of the server, and of every one of PostgreSQL's.
-Evertunnel has all policies, revocation and durable attempts; FreeRADIUS {_find_freeradius()} its stock configuration,
+Evertunnel has all policies, revocation and durable attempts; FreeRADIUS {find_freeradius()} its stock configuration,
 `check_crl = yes`, the session cache off, and `default_eap_type = tls`: it would begin every login with EAP-MD5, which
 the client refuses.
 
 | server | CPU ms per login, each run | median | ratio to FreeRADIUS | bar |
 |---|---|---|---|---|
-| Evertunnel with SQLite | {_list(logins.sqlite)} | {_judge(_median(logins.sqlite), theirs, _BAR_SQLITE)} |
-| Evertunnel with PostgreSQL | {_list(logins.postgresql)} \
-| {_judge(_median(logins.postgresql), theirs, _BAR_POSTGRESQL)} |
-| FreeRADIUS | {_list(logins.freeradius)} | {theirs:.2f} | 1 | |
-| the handshake alone, by OpenSSL in a loop | {_join(logins.handshake_ms)} \
+| Evertunnel with SQLite | {list_runs(logins.sqlite)} | {_judge(median(logins.sqlite), theirs, _BAR_SQLITE)} |
+| Evertunnel with PostgreSQL | {list_runs(logins.postgresql)} \
+| {_judge(median(logins.postgresql), theirs, _BAR_POSTGRESQL)} |
+| FreeRADIUS | {list_runs(logins.freeradius)} | {theirs:.2f} | 1 | |
+| the handshake alone, by OpenSSL in a loop | {join(logins.handshake_ms)} \
 | {statistics.median(logins.handshake_ms):.2f} | {statistics.median(logins.handshake_ms) / theirs:.2f} | |
 
 Where it goes, CPU ms per login, median:
@@ -208,7 +197,7 @@ Alone in a loop, with no supplicants on the same cores, the same code takes abou
 
 def _judge(value: float, theirs: float, bar: float) -> str:
     ratio = value / theirs
-    return f"{value:.2f} | **{ratio:.2f}** | {bar:.2f}: {_say(ratio <= bar)}"
+    return f"{value:.2f} | **{ratio:.2f}** | {bar:.2f}: {say(ratio <= bar)}"
 
 
 def _describe_parts(logins: Logins) -> str:
@@ -224,20 +213,8 @@ def _describe_parts(logins: Logins) -> str:
     )
 
 
-def _median(runs: Sequence[Run]) -> float:
-    return statistics.median(run.cpu_ms_per_login for run in runs)
-
-
-def _list(runs: Sequence[Run]) -> str:
-    return _join([run.cpu_ms_per_login for run in runs])
-
-
 def _list_seconds(runs: Sequence[Run]) -> str:
     return ", ".join(f"{run.wall_seconds:.0f}" for run in runs)
-
-
-def _join(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -253,8 +230,3 @@ def _find_processor() -> str:
 
 def _count_cores() -> int:
     return Path("/proc/cpuinfo").read_text(encoding="utf-8").count("processor\t")
-
-
-def _find_freeradius() -> str:
-    printed = subprocess.run(["freeradius", "-v"], capture_output=True, text=True, check=True).stdout
-    return printed.split("Version ")[1].split(",")[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from evertunnel.config import Processes
 from evertunnel.errors import InvalidInputError
-from evertunnel.privileges import find_group_id, find_user_id
+from evertunnel.privileges import find_group_id, find_process_user
 
 # The processes that own a folder of keys.
 KEY_OWNERS = ("signer", "radius", "web-public", "web-admin", "gateway", "gate")
@@ -34,7 +34,7 @@ def find_owners(processes: Processes, *, optional: Collection[str]) -> Owners:
     accounts = {name: getattr(processes, name.replace("-", "_")) for name in names}
     for account in accounts.values():
         ensure_account(account, processes.group)
-    users = {name: find_user_id(account) for name, account in accounts.items()}
+    users = {name: find_process_user(account) for name, account in accounts.items()}
     return Owners(users, find_group_id(processes.group))
 
 

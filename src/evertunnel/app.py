@@ -47,7 +47,7 @@ from evertunnel.servers.workers import Place
 from evertunnel.signer import LocalSigner, publish_until_stopped
 from evertunnel.signer_socket import SignerClient, SignerServer
 from evertunnel.state_folder import StateFolder
-from evertunnel.storage.databases import verify_url
+from evertunnel.storage.databases import is_postgresql, verify_url
 from evertunnel.storage.gateways import gate_path_context
 from evertunnel.storage.store import Store
 from evertunnel.supervisor import Child, supervise
@@ -55,6 +55,8 @@ from evertunnel.web.api.app import build_app as build_api
 from evertunnel.web.api.context import APIContext
 from evertunnel.web.api.peers import AdministratorsOnly, PeerProtocol
 from evertunnel.web.asgi_server import ASGIServer
+from evertunnel.web.bounded_listener import BoundedListener
+from evertunnel.web.bounded_protocol import BoundedProtocol, build_protocol
 from evertunnel.web.gate import Gate
 from evertunnel.web.ocsp_signer import OCSPSigner
 from evertunnel.web.public.enrolment import build_app as build_enrolment
@@ -66,6 +68,8 @@ assert preload.PRELOADED
 
 # Of what fails, a line of the log names so many.
 _NAMED_AT_MOST = 10
+_CONNECTIONS_AT_MOST = 350
+_BACKLOG = 100
 # Where a gateway on this machine asks a server that listens everywhere.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
@@ -75,7 +79,10 @@ def serve(folder: StateFolder, *, on_ready: Callable[[], None], ask_passphrase: 
     installation = Installation(folder)
     if os.geteuid() == 0:
         folder.verify_reachable()
-        folder.open_to_strongswan(gateway_owner=installation.find_users()["gateway"])
+        try:
+            folder.open_to_strongswan(gateway_owner=installation.find_users()["gateway"])
+        except OSError as error:
+            raise InvalidInputError(f"{error.filename} cannot be given to the gateway: {error.strerror}") from error
     lock = folder.lock()
     with ExitStack() as stack:
         stack.callback(os.close, lock)
@@ -125,7 +132,9 @@ def copy_storage(folder: StateFolder, url: str, *, on_progress: Callable[[str, i
     verify_url(url)
     if url == installation.database_url:
         raise InvalidInputError("--to: this is the database that is used already")
+    _verify_place(folder, url)
     lock = folder.lock()
+    previous_mask = os.umask(0o007)  # a file that is filled for minutes, or left by a copy that was killed
     source, target = installation.open_store(), Store(url)
     try:
         copied = copy(source, target, on_progress=on_progress)
@@ -140,8 +149,18 @@ def copy_storage(folder: StateFolder, url: str, *, on_progress: Callable[[str, i
     finally:
         source.close()
         target.close()
+        os.umask(previous_mask)
         os.close(lock)
     return copied
+
+
+def _verify_place(folder: StateFolder, url: str) -> None:
+    """Only where the first file of SQLite was made may every process make files. Raises InvalidInputError."""
+    data = folder.path / "data"
+    if not is_postgresql(url) and Path(os.path.normpath(url.removeprefix("sqlite:///"))).parent != data:
+        raise InvalidInputError(
+            f"--to: a file of SQLite lies where all processes can write: sqlite:///{data}/another.db, say"
+        )
 
 
 def _build_children(installation: Installation, stack: ExitStack) -> list[Child]:
@@ -277,7 +296,15 @@ def _run_web_admin(installation: Installation, listener: socket.socket) -> None:
     _start(keep_risks, context.store, context.find_place, clock.now, threading.Event())
     app = AdministratorsOnly(build_api(context), installation.find_administrators())
     config = uvicorn.Config(
-        app, http=PeerProtocol, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=5
+        app,
+        http=PeerProtocol,
+        ws="none",
+        log_level="error",
+        lifespan="off",
+        access_log=False,
+        limit_concurrency=_CONNECTIONS_AT_MOST,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=5,
     )
     _run_asgi((ASGIServer(config), listener))
 
@@ -371,19 +398,23 @@ def load_https_certificate(context: ssl.SSLContext, chain: Chain, key: PrivateKe
 def _asgi_server(
     app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None = None
 ) -> tuple[ASGIServer, socket.socket]:
+    bounded = None if tls is None else BoundedListener(listener)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=BoundedProtocol if bounded is None else build_protocol(bounded),
+        ws="none",  # whichever library for it is installed
+        log_level="error",  # a warning is what any stranger can have it say, as often as he likes
         lifespan="off",
         access_log=False,
         server_header=False,
-        h11_max_incomplete_event_size=32 * 1024,
-        limit_concurrency=512,
+        # Two of these, hands being shaken and the queue stay below the 1,024 descriptors that a process has.
+        limit_concurrency=_CONNECTIONS_AT_MOST,
+        backlog=_BACKLOG,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
-    return ASGIServer(config), listener
+    return ASGIServer(config), bounded or listener
 
 
 def _run_asgi(

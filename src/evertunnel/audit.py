@@ -1,7 +1,9 @@
 """Names of what is audited: `subject:action`. The name is the contract; renaming one breaks somebody's search."""
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -34,6 +36,8 @@ class Audit(StrEnum):
     DEVICE_DENY = "device:deny"
     DEVICE_ALLOW = "device:allow"
     GROUP_ADD = "group:add"
+    GROUP_CHANGE = "group:change"
+    GROUP_REMOVE = "group:remove"
     GROUP_JOIN = "group:join"
     GROUP_LEAVE = "group:leave"
     AUTHORITY_OFFLINE = "authority:offline"
@@ -88,3 +92,8 @@ class AuditEntry:
     subject: str = ""
     subject_id: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def show_path(path: Path) -> str:
+    """A path for the record: a file's name is bytes, and need not be text."""
+    return os.fsencode(path).decode(errors="backslashreplace")

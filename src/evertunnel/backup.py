@@ -4,13 +4,13 @@ import hashlib
 import io
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from evertunnel import __version__, clock
-from evertunnel.audit import Audit, AuditEntry
+from evertunnel.audit import Audit, AuditEntry, show_path
 from evertunnel.backup_archive import CONFIG, DATABASE, KEYS, MANIFEST, Manifest, Member, write_end, write_member
 from evertunnel.config import FILE_NAME
 from evertunnel.errors import InvalidInputError, UnavailableError
@@ -47,10 +47,11 @@ def make_backup(installation: Installation, out: Path, *, passphrase: str | None
     if passphrase is not None:
         verify_passphrase(passphrase)
     out = out.absolute()
-    if out.exists():
+    if os.path.lexists(out):  # pathlib's raises where no file can be
         raise InvalidInputError(f"{out} is there already and is not overwritten")
     now = clock.now()
-    part, beside = out.with_name(out.name + ".part"), out.with_name(out.name + ".database")
+    # Names that nobody gives to a file of his own: what a backup that died left there is removed.
+    part, beside = (out.with_name(f".{out.name}.evertunnel-{what}") for what in ("backup", "database"))
     try:
         for path in (part, beside):
             path.unlink(missing_ok=True)
@@ -63,8 +64,9 @@ def make_backup(installation: Installation, out: Path, *, passphrase: str | None
     except (OSError, sqlite3.Error) as error:
         raise UnavailableError(f"{out} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        part.unlink(missing_ok=True)
-        beside.unlink(missing_ok=True)
+        for path in (part, beside):
+            with suppress(OSError):  # where none could be made there is none to remove
+                path.unlink()
     return manifest
 
 
@@ -73,7 +75,7 @@ def _record(installation: Installation, out: Path, *, with_keys: bool, actor: st
     store = installation.open_store()
     try:
         with store.write(clock.now()) as tx:
-            tx.record(AuditEntry(Audit.BACKUP_MAKE, actor, str(out), "", {"with_keys": with_keys}))
+            tx.record(AuditEntry(Audit.BACKUP_MAKE, actor, show_path(out), "", {"with_keys": with_keys}))
     finally:
         store.close()
 

@@ -143,13 +143,13 @@ def parse_config(text: str, path: str) -> Config:
     """The configuration in a text; `path` says where it is from. Raises InvalidInputError."""
     try:
         return Config.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         problem = _PROBLEMS.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise InvalidInputError(f"{path}: {place}: {problem}") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number too long for Python, brackets in brackets
+        raise InvalidInputError(f"{path}: {error}") from error
 
 
 def store_database_url(state_folder: Path, url: str) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ from evertunnel.access.conditional.sign_in import NO_COUNTRY
 _LOOK_EVERY_SECONDS = 2.0
 _BYTES_AT_MOST = 512 * 1024 * 1024
 _READ_BYTES = 1 << 20
+# Files of countries name one in each of their first few.
+_RECORDS_TRIED = 10_000
 # An answer costs a walk through the file; live sessions are looked at every few seconds.
 _REMEMBERED_AT_MOST = 50_000
 
@@ -102,13 +105,16 @@ class CountryDatabase:
                 return
             self._signature = signature
             reader = _open(self._path)
+            why = "" if _tells_countries(reader) else "it tells no country: take a file of countries or of cities"
         except OSError as error:
             self._signature = None  # rights may change without the file
             self._let_go(f"it cannot be read: {error.strerror or error}")
         except Exception as error:
             self._let_go(f"it is broken: {error}")
         else:
-            self._let_go("")
+            self._let_go(why)
+            if why:
+                return
             self._reader = reader
             log.info("country database read", path=str(self._path), kind=reader.metadata().database_type)
 
@@ -120,6 +126,11 @@ class CountryDatabase:
         if why and why != self._said:
             log.warning("no country is known, which policies take as restricting", path=str(self._path), why=why)
         self._said = why
+
+
+def _tells_countries(reader: Any) -> bool:
+    """Whether one of its first records does. In a file of networks or of domains, no address has a country."""
+    return any(read_country(record) for _network, record in islice(reader, _RECORDS_TRIED))
 
 
 def read_country(record: Any) -> str | None:

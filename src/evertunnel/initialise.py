@@ -60,8 +60,9 @@ def initialise(folder: StateFolder, options: InitOptions) -> None:
     owners = find_owners(processes, optional={"agents", "radsec"} & set(options.listen or {}))
     try:
         folder.create(group=owners.group, gateway_owner=owners.users["gateway"])
-        _write_config(folder.path / FILE_NAME, options, processes)
         _fill(folder, options, owners)
+        # Last: without it nothing serves what a command that was killed left half made.
+        _write_config(folder.path / FILE_NAME, options, processes)
     except BaseException as error:
         folder.remove(keep=existed)
         if isinstance(error, OSError):

@@ -10,7 +10,7 @@ from evertunnel.config import Config, load_config
 from evertunnel.countries import CountryDatabase
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.pki.issuance import PublicAddresses
-from evertunnel.privileges import find_group_id, find_user_id
+from evertunnel.privileges import find_group_id, find_process_user, find_user_id
 from evertunnel.state_folder import StateFolder
 from evertunnel.storage.databases import verify_url
 from evertunnel.storage.schema_version import verify_schema
@@ -58,7 +58,7 @@ class Installation:
         if os.geteuid() != 0:
             return dict.fromkeys(self.processes, os.geteuid())
         processes = self.config.processes
-        return {name: find_user_id(getattr(processes, name.replace("-", "_"))) for name in self.processes}
+        return {name: find_process_user(getattr(processes, name.replace("-", "_"))) for name in self.processes}
 
     def find_administrators(self) -> frozenset[int]:
         """User ids that may use the admin socket. Raises InvalidInputError for a name nobody has."""

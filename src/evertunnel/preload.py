@@ -1,7 +1,7 @@
 """Imported by the supervisor before it forks: what libraries would import later, when a process has given up root.
 
-The program may lie where only root can read (a checkout in root's home). A process that gave up root then has what
-was imported, and nothing else.
+The program, and Python itself, may lie where only root can read (a checkout in root's home, pyenv). A process that
+gave up root then has what was imported, and nothing else.
 """
 
 import asyncio.base_events
@@ -9,6 +9,9 @@ import encodings.ascii
 import encodings.idna
 import encodings.latin_1
 import encodings.utf_8_sig
+import encodings.utf_16
+import encodings.utf_16_be
+import encodings.utf_16_le
 import sqlite3
 import stringprep
 
@@ -28,6 +31,9 @@ PRELOADED = (
     encodings.idna,
     encodings.latin_1,
     encodings.utf_8_sig,
+    encodings.utf_16,
+    encodings.utf_16_be,
+    encodings.utf_16_le,
     sqlite3,
     stringprep,
     anyio._backends._asyncio,

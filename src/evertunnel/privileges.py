@@ -7,17 +7,28 @@ from pathlib import Path
 
 from evertunnel.errors import InvalidInputError
 
+_NO_NUMBER = 2**32 - 1
+_DIGITS_AT_MOST = 20
+
 
 def find_user_id(name: str) -> int:
     """The number of a user name; a number stands for itself. Raises InvalidInputError."""
-    if name.isdigit():
-        return int(name)
+    if (number := _read_number(name)) is not None:
+        return number
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
         raise InvalidInputError(
             f"there is no system user {name!r}; `evertunnel init` or `upgrade` as root makes it"
         ) from None
+
+
+def find_process_user(name: str) -> int:
+    """The same for a process that gives up root for it. Raises InvalidInputError for root itself."""
+    user_id = find_user_id(name)
+    if user_id == 0:
+        raise InvalidInputError(f"[processes]: {name!r} is root, and no process of ours may stay root")
+    return user_id
 
 
 def find_user_name(user_id: int) -> str:
@@ -30,14 +41,23 @@ def find_user_name(user_id: int) -> str:
 
 def find_group_id(name: str) -> int:
     """The number of a group name; a number stands for itself. Raises InvalidInputError."""
-    if name.isdigit():
-        return int(name)
+    if (number := _read_number(name)) is not None:
+        return number
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise InvalidInputError(
             f"there is no system group {name!r}; `evertunnel init` or `upgrade` as root makes it"
         ) from None
+
+
+def _read_number(name: str) -> int | None:
+    if not (name.isascii() and name.isdigit()):
+        return None
+    # The last of them means "as it is" to the kernel: who becomes that stays root.
+    if int(name[:_DIGITS_AT_MOST]) >= _NO_NUMBER:
+        raise InvalidInputError(f"{name[:_DIGITS_AT_MOST]!r} is no number of a user or group")
+    return int(name)
 
 
 def give(path: Path, *, user_id: int, group_id: int, mode: int) -> None:

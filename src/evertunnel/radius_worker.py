@@ -86,7 +86,7 @@ def run_radius(installation: Installation, shared: Shared, place: Place) -> None
     radsec, radsec_accounting = (None, None) if shared.link is None else shared.link.open_ports(place.number)
     accounting_port = AccountingPort(
         shared.accounting.open(place),
-        AccountingServer(store, server.askers.find, place),
+        AccountingServer(store, server.askers.find_any, place),
         store,
         radsec_accounting,
         looks_for_silence=place.number == 0,

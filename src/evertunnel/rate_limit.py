@@ -1,7 +1,8 @@
-"""At most so many in a time, with some saved up for a burst. Pure."""
+"""At most so many in a time, with some saved up for a burst, and whom that is counted for. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from ipaddress import IPv6Address, ip_address, ip_network
 
 
 class RateLimit:
@@ -63,3 +64,19 @@ class RateLimits:
         """Whether this one has a token to take. To ask costs no place."""
         limit = self._limits.get(key)
         return limit is None or limit.is_open(uptime)
+
+
+def name_source(client_address: str) -> str:
+    """Who comes from an address, without what he may choose: strongSwan's port in brackets, half an IPv6 address.
+
+    A Calling-Station-Id, which may say anything, or where a connection comes from.
+    """
+    text = client_address.partition("[")[0].strip()
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text.casefold()
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    # All of IPv4 is one /64 as an IPv6 socket sees it.
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))

@@ -6,11 +6,12 @@ and only then the key here is overwritten and removed. The same command again do
 
 import os
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from evertunnel import clock
-from evertunnel.audit import Audit, AuditEntry
+from evertunnel.audit import Audit, AuditEntry, show_path
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.installation import Installation
 from evertunnel.keystore import sync_folder
@@ -46,7 +47,7 @@ def take_offline(
         wanted = _load_public_key(store)
         if not keystore.has_key(_PROCESS, _NAME):
             raise InvalidInputError("the root's key is offline already")
-        if out.exists():
+        if os.path.lexists(out):
             key = _read_file(out, passphrase, wanted)  # written by a command that did not come to its end
             until = _find_list_end(store)
             if _is_damaged(installation):
@@ -73,7 +74,7 @@ def bring_online(installation: Installation, source: Path, passphrase: str, *, a
             raise InvalidInputError("the root's key is online already")
         keystore.replace_key(_PROCESS, _NAME, key)
         with store.write(clock.now()) as tx:
-            tx.record(AuditEntry(Audit.AUTHORITY_ONLINE, actor, _NAME, "", {"file": str(source)}))
+            tx.record(AuditEntry(Audit.AUTHORITY_ONLINE, actor, _NAME, "", {"file": show_path(source)}))
         LocalSigner(store, {Authority.ROOT: key}, installation.addresses, clock.now).publish_revocations()
     finally:
         store.close()
@@ -84,7 +85,7 @@ def _record(
 ) -> datetime:
     LocalSigner(store, {Authority.ROOT: key}, installation.addresses, clock.now).publish_list(Authority.ROOT, lifetime)
     until = _find_list_end(store)
-    details = {"file": str(out), "list_until": f"{until:%F}"}
+    details = {"file": show_path(out), "list_until": f"{until:%F}"}
     with store.write(clock.now()) as tx:
         tx.record(AuditEntry(Audit.AUTHORITY_OFFLINE, actor, _NAME, "", details))
     return until
@@ -149,5 +150,6 @@ def _write_file(path: Path, key: PrivateKey, passphrase: str, wanted: bytes) -> 
         part.rename(path)
         sync_folder(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error

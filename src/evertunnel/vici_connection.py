@@ -37,6 +37,10 @@ class ViciConnection:
         if session is not None:
             session.transport.socket.close()
 
+    def verify_there(self) -> None:
+        """Raise AwayError when nobody is at the socket."""
+        self._connect()
+
     def load_certificate(self, pem: str, *, authority: bool) -> None:
         """Give it a certificate."""
         self._call("load_cert", {"type": "X509", "flag": "CA" if authority else "NONE", "data": pem})

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz.target import list_targets
+from tests.fuzz.target import SHARES, list_targets
 
 _FOLDER = Path(".fuzz")
 _LEAST_SECONDS = 3
@@ -47,12 +47,29 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"{', '.join(unknown)}: no such target; there are {', '.join(known)}")
     names = options.targets or known
     jobs = min(os.cpu_count() or 1, len(names))
-    seconds = max(_LEAST_SECONDS, options.seconds * jobs / len(names))
-    print(f"{len(names)} targets, {seconds:.0f} seconds each, {jobs} side by side", flush=True)
+    allotted = allot(names, options.seconds, jobs)
+    times = dict.fromkeys(f"{each:.0f}" for each in (min(allotted.values()), max(allotted.values())))
+    print(f"{len(allotted)} targets, {' to '.join(times)} seconds each, {jobs} side by side", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
-        outcomes = list(pool.map(lambda name: _run(name, seconds), names))
-    print_table(outcomes)
+        outcomes = list(pool.map(lambda name: _run(name, allotted[name]), allotted))
+    print_table(sorted(outcomes, key=lambda outcome: outcome.name))
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def allot(names: Sequence[str], seconds: float, jobs: int) -> dict[str, float]:
+    """How long each target runs, by its share, so that `jobs` of them side by side take so many seconds together.
+
+    The longest first, which is the order to begin them in: one that began last would end long after the others.
+    """
+    left = sorted(set(names), key=lambda name: (-SHARES.get(name, 1), name))
+    time, allotted = seconds * jobs, dict[str, float]()
+    while left:
+        name, total = left[0], sum(SHARES.get(each, 1) for each in left)
+        # None longer than all together: what that leaves is the others'.
+        allotted[name] = min(seconds, time * SHARES.get(name, 1) / total)
+        time -= allotted[name]
+        del left[0]
+    return {name: max(_LEAST_SECONDS, each) for name, each in allotted.items()}
 
 
 def _run(name: str, seconds: float) -> Outcome:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 # For one input, instrumented. A reader that needs more for a few kilobytes can be kept busy by whoever sends them.
 CPU_SECONDS = 2.0
 GROWTH_BYTES = 64 * 1024 * 1024
+# Of the time, 1 unless said here. Each input of `login` is some handshakes, sixty a second, and its server takes five
+# seconds to set up: with one share it would see little besides its own seeds in a minute over all targets.
+SHARES = {"login": 3}
 
 
 class TooMuchError(AssertionError):

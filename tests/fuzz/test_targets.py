@@ -9,8 +9,8 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.__main__ import Outcome, main, print_table
-from tests.fuzz.target import GROWTH_BYTES, Target, TooMuchError, bend, build_target, list_targets, watch
+from tests.fuzz.__main__ import Outcome, allot, main, print_table
+from tests.fuzz.target import GROWTH_BYTES, SHARES, Target, TooMuchError, bend, build_target, list_targets, watch
 
 # The login target makes a handshake of each step.
 EXAMPLES = {"login": 15}
@@ -44,6 +44,23 @@ def test_an_input_that_takes_too_long_or_too_much_is_found(monkeypatch: pytest.M
     clock, peak = iter([0.0, 0.1]), iter([0, GROWTH_BYTES + 1])
     with pytest.raises(TooMuchError, match="64 MiB"):
         watch(Target(len, [b""]))(b"x")
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4, 16])
+def test_who_is_slow_has_more_of_the_time(jobs: int) -> None:
+    names = list_targets()
+    allotted = allot(names, 60, jobs)
+    assert sorted(allotted) == names and SHARES.keys() <= set(names)
+    assert allotted["login"] >= 8
+    assert sum(allotted.values()) <= 60 * jobs + 0.1
+    assert max(allotted.values()) <= 60, "however many there are side by side"
+    assert next(iter(allotted)) == "login", "begun last it would end last, alone"
+    assert len({round(seconds, 6) for name, seconds in allotted.items() if name not in SHARES}) == 1
+
+
+def test_one_target_has_all_the_time() -> None:
+    assert allot(["login"], 600, 1) == {"login": 600}
+    assert allot(["facts", "facts"], 1, 1) == {"facts": 3}
 
 
 def test_what_was_found_is_named_with_how_to_see_it_again(capsys: pytest.CaptureFixture[str]) -> None:

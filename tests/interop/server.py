@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 
 from tests.folders import make_folder
+from tests.interop.forked import run_forked
 from tests.ports import find_port
 
 USER_BASE = 61_900
@@ -52,19 +53,13 @@ class Server:
         self, *arguments: str, stdin: str | bytes = "", check: bool = True, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; no terminal, and what it needs to ask for comes from `stdin`."""
-        done = subprocess.run(
-            self.command(*arguments),
-            input=stdin if isinstance(stdin, bytes) else stdin.encode(),
-            capture_output=True,
-            timeout=60,
-            env={**os.environ, **(environment or {})},
-            check=False,
+        done = run_forked(
+            self.command(*arguments)[3:],
+            stdin if isinstance(stdin, bytes) else stdin.encode(),
+            {**os.environ, **(environment or {})},
         )
-        text = subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        )
-        assert not check or text.returncode == 0, text.stderr
-        return text
+        assert not check or done.returncode == 0, done.stderr
+        return done
 
     def api(self, method: str, path: str, body: Any = None, *, check: bool = True) -> httpx2.Response:
         """Ask the admin API itself: much quicker than a command, where the command is not what is tested."""

@@ -262,6 +262,18 @@ def test_a_pkcs12_file_opens_with_its_password_and_holds_key_and_chain(files: Fi
     assert (out / "key.pem").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_devices_files_hold_the_authority_above_it_too(files: Files) -> None:
+    out = files.path("device p12")
+    files.server.run("certificate", "issue", "--device", LAPTOP, "--out", str(out), "--pkcs12", stdin="p12 password\n")
+    authority = str(out / "device-authority.pem")
+    assert openssl("verify", "-CAfile", authority, out / "certificate.pem").endswith("OK\n")
+    found = openssl("pkcs12", "-in", out / "certificate.p12", "-passin", "pass:p12 password", "-nokeys")
+    assert [name for name in ("Devices", "Root", "Issuing") if f"subject=CN = Example {name} CA 1" in found] == [
+        "Devices",
+        "Root",
+    ]
+
+
 @pytest.mark.parametrize("key_type", ["p384", "rsa3072"])
 def test_authorities_with_other_keys_are_understood_as_well(fresh: Server, key_type: str) -> None:
     fresh.init("--key-type", key_type)

@@ -3,9 +3,13 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from evertunnel.gateways.strongswan import DEVICE_CONNECTION, USER_CONNECTION
 from evertunnel.lab.charon import start_charon
@@ -24,6 +28,47 @@ def test_a_denied_users_tunnel_is_cut_within_a_second_and_the_page_is_gone(bench
     assert connect.wait(timeout=10) == 4
     assert "cannot be reached" in bench.lab.fetch(CORP_INTRANET_ADDRESS, address)
     connect.communicate()
+
+
+def test_a_session_that_is_ended_loses_its_tunnel_and_nobody_is_denied(bench: Bench, tmp_path: Path) -> None:
+    bench.up(bench.device_plan())
+    wait_for("the session", lambda: bool(bench.sessions("device")))
+    connect = bench.connect()
+    with packets_through(bench, tmp_path / "arrivals") as arrivals:
+        (session,) = bench.sessions("user")
+        ended = json.loads(bench.run("session", "end", session["id"], "--json").stdout)
+        confirmed_at = time.time()  # noqa: TID251  beside the arrivals of packets
+        assert connect.wait(timeout=10) == 4
+        (last,) = struct.unpack("d", arrivals.read_bytes()[-8:])
+    assert [(row["session"], row["state"]) for row in ended["sessions"]] == [(session["id"], "confirmed")]
+    assert last < confirmed_at + 1
+    row = next(row for row in bench.rows("session", "list", "--past") if row["id"] == session["id"])
+    assert (row["state"], row["end"]) == ("ended", "ended here by an administrator")
+    assert bench.sessions("device"), "nobody ended that one"
+    again = bench.run("session", "end", session["id"], check=False)
+    assert (again.returncode, "ended already" in again.stderr) == (1, True)
+    connect.communicate()
+    connect = bench.connect()
+    assert bench.run("session", "end", "--device", DEVICE).stdout.count("confirmed after") == 2
+    assert not bench.gateway_tunnels(DEVICE_CONNECTION) and not bench.gateway_tunnels(USER_CONNECTION)
+    connect.wait(timeout=20)
+    connect.communicate()
+    bench.forget_credentials()
+
+
+@contextmanager
+def packets_through(bench: Bench, arrivals: Path) -> Iterator[Path]:
+    """A packet a millisecond from the laptop to the corporate host, which notes when each came."""
+    traffic = (sys.executable, "-m", "bench.traffic")
+    address = bench.lab.find_address(USER_TUNNEL) or ""
+    receive = (*traffic, "receive", CORP_INTRANET_ADDRESS, "7007", str(arrivals))
+    send = (*traffic, "send", CORP_INTRANET_ADDRESS, "7007", address)
+    with ExitStack() as stack:
+        for host, command in (("corp", receive), ("laptop", send)):
+            process = stack.enter_context(subprocess.Popen(bench.lab.network.wrap(host, *command)))
+            stack.callback(process.kill)
+        wait_for("packets through the tunnel", lambda: arrivals.exists() and arrivals.stat().st_size > 100 * 8)
+        yield arrivals
 
 
 def test_a_client_that_never_answers_a_delete_is_cut_all_the_same(bench: Bench) -> None:

@@ -36,6 +36,7 @@ def listening(bench: Bench) -> Iterator[Bench]:
 
     def restart() -> None:
         bench.lab.processes.stop("charon-gateway")
+        wait_for("the state without it", lambda: bench.rows("gateway", "list")[0]["state"] != "connected")
         start_charon("gateway", bench.lab.network, bench.lab.processes, bench.lab.folder, include=fragment, owner=owner)
         wait_for("the state", lambda: bench.rows("gateway", "list")[0]["state"] == "connected")
 

@@ -81,23 +81,40 @@ def test_the_right_password_is_refused_where_a_policy_demands_a_compliant_device
     assert "ERROR_NO_DIALIN_PERMISSION" in find_refusal(bench, PASSWORD)
 
 
-def test_the_right_password_gets_in_where_nothing_demands_more_until_the_switch(bench: Bench) -> None:
+@pytest.fixture
+def nothing_more(bench: Bench) -> Iterator[None]:
+    """No policy demands more than the password."""
     bench.run("policy", "access", "switch", ACCESS_POLICY, "off")
-    try:
-        assert "ERROR_AUTHENTICATION_FAILURE" in find_refusal(bench, "wrong")
-        with initiated(bench, PASSWORD):
-            wait_for("the session", lambda: bool(bench.sessions("user")))
-            granted = next(row for row in bench.attempts() if row["outcome"] == "granted")
-            assert (granted["user"], granted["login_method"]) == (DAVE, "eap-mschapv2")
-            assert [row["user"] for row in bench.sessions("user")] == [DAVE]
-            address = bench.lab.find_address(TUNNEL) or ""
-            assert bench.lab.fetch(CORP_INTRANET_ADDRESS, address) == bench.lab.page
-            assert bench.run("policy", "mschapv2", "--off", check=False).returncode != 0, "nobody was asked"
-            # Beside it the gateway lists what was refused, half-open, for half a minute.
-            with closing(bench.gateway()) as gateway:
-                assert find_tunnels(gateway, USER_CONNECTION)
-                bench.run("policy", "mschapv2", "--off", "--cut")
-                wait_for("the cut", lambda: not find_tunnels(gateway, USER_CONNECTION))
-            wait_for("the end of the session", lambda: not bench.sessions("user"))
-    finally:
-        bench.run("policy", "access", "switch", ACCESS_POLICY, "on")
+    yield
+    bench.run("policy", "access", "switch", ACCESS_POLICY, "on")
+
+
+@pytest.mark.usefixtures("nothing_more")
+def test_a_password_that_is_set_anew_ends_the_tunnel_that_the_old_one_opened(bench: Bench) -> None:
+    with initiated(bench, PASSWORD), closing(bench.gateway()) as gateway:
+        wait_for("the session", lambda: bool(bench.sessions("user")))
+        (session,) = bench.sessions("user")
+        bench.lab.run("user", "change", DAVE, "--password", password=PASSWORD)
+        wait_for("the cut", lambda: not find_tunnels(gateway, USER_CONNECTION))
+        wait_for("the end of the session", lambda: not bench.sessions("user"))
+    (ended,) = [row for row in bench.rows("session", "list", "--past") if row["id"] == session["id"]]
+    assert (ended["state"], ended["end_reason"]) == ("ended", "the password was changed")
+
+
+@pytest.mark.usefixtures("nothing_more")
+def test_the_right_password_gets_in_where_nothing_demands_more_until_the_switch(bench: Bench) -> None:
+    assert "ERROR_AUTHENTICATION_FAILURE" in find_refusal(bench, "wrong")
+    with initiated(bench, PASSWORD):
+        wait_for("the session", lambda: bool(bench.sessions("user")))
+        granted = next(row for row in bench.attempts() if row["outcome"] == "granted")
+        assert (granted["user"], granted["login_method"]) == (DAVE, "eap-mschapv2")
+        assert [row["user"] for row in bench.sessions("user")] == [DAVE]
+        address = bench.lab.find_address(TUNNEL) or ""
+        assert bench.lab.fetch(CORP_INTRANET_ADDRESS, address) == bench.lab.page
+        assert bench.run("policy", "mschapv2", "--off", check=False).returncode != 0, "nobody was asked"
+        # Beside it the gateway lists what was refused, half-open, for half a minute.
+        with closing(bench.gateway()) as gateway:
+            assert find_tunnels(gateway, USER_CONNECTION)
+            bench.run("policy", "mschapv2", "--off", "--cut")
+            wait_for("the cut", lambda: not find_tunnels(gateway, USER_CONNECTION))
+        wait_for("the end of the session", lambda: not bench.sessions("user"))

@@ -99,8 +99,6 @@ def run_proxy(
 ) -> Iterator[None]:
     """radsecproxy: UDP from gateways on one side, TLS to us on the other."""
     folder.mkdir(exist_ok=True)
-    chain = folder / "chain.pem"
-    chain.write_bytes((credential / "certificate.pem").read_bytes() + (credential / "chain.pem").read_bytes())
     configuration = folder / "radsecproxy.conf"
     configuration.write_text(
         f"""\
@@ -110,7 +108,7 @@ LogLevel 2
 LogDestination file://{folder}/radsecproxy.log
 tls ours {{
   CACertificateFile {root}
-  CertificateFile {chain}
+  CertificateFile {credential}/certificate.pem
   CertificateKeyFile {credential}/key.pem
   TlsVersion {version}
 }}

@@ -11,11 +11,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from evertunnel import clock
+from evertunnel.actions.add_foreign_gateway import ForeignGateway, add_foreign_gateway
 from evertunnel.actions.add_user import add_user
 from evertunnel.backup import make_backup
 from evertunnel.backup_archive import ArchiveReader, Manifest
+from evertunnel.cli.app import app
 from evertunnel.config_text import set_settings
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.initialise import InitOptions, initialise
@@ -253,6 +256,22 @@ def test_the_wrong_passphrase_writes_nothing(place: Path, target: StateFolder) -
     assert not target.path.exists()
 
 
+@pytest.mark.parametrize("step", ["_check_database", "_check_keys"])
+def test_what_a_killed_command_left_is_not_served(
+    place: Path, target: StateFolder, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(f"evertunnel.restore.{step}", lambda *_arguments: os._exit(9))
+    if (pid := os.fork()) == 0:
+        try:
+            run(place / "keys.tar", target)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert (target.path / "data" / "evertunnel.db").exists()
+    with pytest.raises(InvalidInputError, match="does not exist"):
+        Installation(target)
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(place: Path) -> None:
     before = list_files(place / "state")
     with pytest.raises(InvalidInputError, match="is not empty"):
@@ -266,6 +285,83 @@ def test_a_folder_that_is_no_copy_of_keys_is_refused(place: Path, target: StateF
     assert not target.path.exists()
 
 
+@pytest.mark.parametrize("whose", ["signer/device.pem", "secrets.key", ""])
+def test_keys_of_another_installation_are_refused(place: Path, target: StateFolder, whose: str) -> None:
+    """They would serve nothing: the old folder may be thrown away by then."""
+    initialise(StateFolder(place / "other"), OPTIONS)
+    keys = place / "other" / "keys"
+    if whose:
+        shutil.copytree(place / "state" / "keys", place / "mixed")
+        shutil.copy(keys / whose, place / "mixed" / whose)
+        keys = place / "mixed"
+    state = Installation(StateFolder(place / "state"))
+    store = state.open_store()
+    seal = state.keystore.seal
+    add_foreign_gateway(
+        store,
+        ForeignGateway(f"fw{len(whose)}", f"192.0.2.{len(whose)}"),
+        seal=lambda secret, context: seal(secret, context=context),
+        actor="ann",
+        now=clock.now(),
+    )
+    store.close()
+    make_backup(state, place / "sealed.tar", passphrase=None, actor="ann")
+    try:
+        with pytest.raises(InvalidInputError, match="is of another installation") as caught:
+            run(place / "sealed.tar", target, keys_folder=keys)
+        assert (whose or "signer/") in str(caught.value)
+        assert not target.path.exists()
+        run(place / "sealed.tar", target, keys_folder=place / "state" / "keys")
+    finally:
+        (place / "sealed.tar").unlink()
+        shutil.rmtree(place / "other")
+        shutil.rmtree(place / "mixed", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "signer/issuing.pem",
+        "signer/device.pem",
+        "radius/policy-server.pem",
+        "web-public/https.pem",
+        "secrets.key",
+    ],
+)
+@pytest.mark.parametrize("half", [False, True])
+def test_a_copy_of_keys_that_could_not_serve_is_refused(
+    place: Path, target: StateFolder, missing: str, half: bool
+) -> None:
+    copy = place / "copy"
+    shutil.copytree(place / "state" / "keys", copy)
+    try:
+        data = (copy / missing).read_bytes()
+        (copy / missing).unlink()
+        if half:
+            (copy / missing).write_bytes(data[: len(data) // 2])
+        with pytest.raises((InvalidInputError, UnavailableError), match=missing):
+            run(place / "plain.tar", target, keys_folder=copy)
+        assert not target.path.exists()
+    finally:
+        shutil.rmtree(copy)
+
+
+def test_a_sealing_key_that_is_a_credential_is_said_to_be_elsewhere(place: Path, target: StateFolder) -> None:
+    moved = StateFolder(place / "moved")
+    shutil.copytree(place / "state", moved.path)
+    config = moved.path / "evertunnel.toml"
+    config.write_text(set_settings(config.read_text(), "keys", {"sealing": "credential"}))
+    for path in (moved.path / "keys").rglob("secrets.key"):
+        path.unlink()
+    runner, environment = CliRunner(), {"EVERTUNNEL_STATE": str(moved.path)}
+    done = runner.invoke(app, ["backup", "--out", str(place / "c.tar"), "--with-keys"], f"{PASSPHRASE}\n", environment)
+    assert "sealing key is a credential" in done.output
+    done = runner.invoke(app, ["restore", str(place / "c.tar"), "--state", str(target.path)], f"{PASSPHRASE}\n")
+    assert "sealing key is a credential" in done.output, done.output
+    shutil.rmtree(moved.path)
+    (place / "c.tar").unlink()
+
+
 def test_a_file_that_is_there_is_not_overwritten_and_a_short_passphrase_refused(place: Path) -> None:
     made = Installation(StateFolder(place / "state"))
     with pytest.raises(InvalidInputError, match="is there already"):
@@ -274,6 +370,33 @@ def test_a_file_that_is_there_is_not_overwritten_and_a_short_passphrase_refused(
         make_backup(made, place / "x.tar", passphrase="short", actor="ann")
     with pytest.raises(UnavailableError, match="cannot be written: No such file"):
         make_backup(made, place / "none" / "x.tar", passphrase=None, actor="ann")
+    assert {path.name for path in place.iterdir()} == {"state", "plain.tar", "keys.tar"}
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "plain.tar/below", "keys.tar/below/that"])
+def test_where_no_file_can_be_there_is_one_line(place: Path, name: str) -> None:
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        make_backup(Installation(StateFolder(place / "state")), place / name, passphrase=None, actor="ann")
+
+
+def test_a_name_that_is_no_text_is_recorded_all_the_same(place: Path, target: StateFolder) -> None:
+    out = place / "a\udcff.tar"
+    make_backup(Installation(StateFolder(place / "state")), out, passphrase=None, actor="ann")
+    run(out, target)
+    out.unlink()
+    with closing(sqlite3.connect(target.path / "data" / "evertunnel.db")) as database:
+        (count,) = database.execute("SELECT count(*) FROM audit WHERE subject LIKE '%a\\xff.tar'").fetchone()
+    assert count == 2
+
+
+def test_files_beside_a_backup_are_left_alone(place: Path) -> None:
+    beside = [place / f"y.tar.{what}" for what in ("part", "database", "tmp")]
+    for path in beside:
+        path.write_text("somebody's")
+    make_backup(Installation(StateFolder(place / "state")), place / "y.tar", passphrase=None, actor="ann")
+    assert [path.read_text() for path in beside] == ["somebody's"] * 3
+    for path in (*beside, place / "y.tar"):
+        path.unlink()
     assert {path.name for path in place.iterdir()} == {"state", "plain.tar", "keys.tar"}
 
 

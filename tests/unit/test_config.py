@@ -159,3 +159,8 @@ def test_an_accounting_port_that_cannot_be_is_said(tmp_path: Path, listen: str, 
     (tmp_path / "evertunnel.toml").write_text(f"{INSTALLATION}[listen]\n{listen}\n", encoding="utf-8")
     with pytest.raises(InvalidInputError, match=problem):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000])
+def test_what_no_parser_takes_is_one_line_too(tmp_path: Path, value: str) -> None:
+    assert find_error(tmp_path, f"radius_workers = {value}\n{INSTALLATION}")

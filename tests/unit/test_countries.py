@@ -53,6 +53,19 @@ def test_an_address_has_its_country_or_was_looked_for_in_vain(tmp_path: Path, ad
     assert database.find_country(ip_address(address)) == code
 
 
+def test_a_file_of_something_else_tells_no_country_instead_of_none_for_all(tmp_path: Path) -> None:
+    """Else a policy that blocks a country would block nobody."""
+    networks = {"192.0.2.0/24": {"autonomous_system_organization": "Example"}}
+    with capture_logs() as said:
+        database = write(tmp_path / "asn.mmdb", networks, kind="GeoLite2-ASN")
+        assert database.find_country(ip_address("192.0.2.7")) is None
+        assert database.find_country(ip_address("198.51.100.7")) is None
+    assert [line["why"] for line in said] == ["it tells no country: take a file of countries or of cities"]
+    (tmp_path / "new.mmdb").write_bytes(build_mmdb(NETWORKS))
+    (tmp_path / "new.mmdb").replace(tmp_path / "asn.mmdb")
+    assert database.find_country(ip_address("192.0.2.7")) == "DE"
+
+
 def test_a_file_of_ipv4_knows_nothing_of_ipv6(tmp_path: Path) -> None:
     database = write(tmp_path / "c.mmdb", {"192.0.2.0/24": country("DE")}, ip_version=4)
     assert database.find_country(ip_address("192.0.2.1")) == "DE"

@@ -216,3 +216,37 @@ def test_the_state_moves_to_postgresql_and_back(place: Path, postgresql_server: 
     with pytest.raises(InvalidInputError, match="another `evertunnel serve` runs"):
         copy_storage(folder, url, on_progress=lambda *_progress: None)
     os.close(lock)
+
+
+def test_a_copy_is_for_nobody_else_from_its_first_byte(place: Path) -> None:
+    folder = StateFolder(place / "state")
+    initialise(folder, OPTIONS)
+    path, modes = folder.path / "data" / "other.db", set[int]()
+    previous = os.umask(0o022)
+    try:
+        copy_storage(
+            folder, f"sqlite:///{path}", on_progress=lambda *_progress: modes.update(map(find_mode, list_beside(path)))
+        )
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(previous)
+    assert modes and not any(mode & 0o007 for mode in modes)
+
+
+def list_beside(path: Path) -> list[Path]:
+    """A database and its side files."""
+    return [child for child in path.parent.iterdir() if child.name.startswith(path.name)]
+
+
+def test_what_a_killed_command_left_is_not_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StateFolder(place / "state")
+    monkeypatch.setattr(LocalSigner, "sign", lambda *_arguments: os._exit(9))
+    if (pid := os.fork()) == 0:
+        try:
+            initialise(folder, OPTIONS)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert (folder.path / "data" / "evertunnel.db").exists()
+    with pytest.raises(InvalidInputError, match="does not exist"):
+        Installation(folder)

@@ -11,6 +11,11 @@ from evertunnel.passwords import check_password, hash_password
 STORED = hash_password("correct horse")
 
 
+@pytest.fixture
+def quick_passwords() -> None:
+    """None here: these tests are about the price."""
+
+
 def test_the_right_password_is_right_and_others_are_not() -> None:
     assert check_password(STORED, "correct horse")
     for wrong in ("", "correct hors", "correct horse ", "Correct horse", "correct horse\x00"):

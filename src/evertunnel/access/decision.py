@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any
 
 from evertunnel.access.conditional.evaluation import evaluate_access_policies
@@ -129,7 +130,7 @@ def build_sign_in(facts: Facts) -> SignIn:
         device=_build_device(facts, compliant),
         compliant=compliant,
         domain_joined=Known(*judge_device_fact(facts, DOMAIN_JOINED)),
-        methods=_build_methods(facts),
+        methods=build_methods(facts.authentication_methods, facts.signed_in_at),
         terms_accepted=known.terms_accepted,
         password_changed=known.password_changed,
         authenticated_at=facts.signed_in_at,
@@ -156,20 +157,22 @@ def _list_told_by(facts: Facts, least_source: str) -> dict[str, Any]:
     }
 
 
-def _build_methods(facts: Facts) -> tuple[MethodUse, ...]:
+def build_methods(names: Sequence[str], at: datetime | None) -> tuple[MethodUse, ...]:
     """Those of the sign-in, all passed at its time. One that Graph has no word for counts for nothing."""
-    at = facts.signed_in_at
     if at is None:
         return ()
-    words = [_METHODS.get(name, name) for name in facts.authentication_methods]
+    words = [_METHODS.get(name, name) for name in names]
     return tuple(MethodUse(word, at) for word in words if word in METHODS)
 
 
 def _build_device(facts: Facts, compliant: Known) -> Mapping[str, Any] | None:
-    """A device on record is registered. Its name and compliance are ours to say; its id may be a directory's."""
+    """A device on record is registered. Its name and compliance are ours to say; deviceId is a directory's id of it.
+
+    No rule can name our own: where nobody told the directory's, it may be any.
+    """
     if facts.device is None:
         return None
-    device = {"deviceId": facts.device.id, **facts.sign_in.device, "displayName": facts.device.name}
+    device = {**facts.sign_in.device, "displayName": facts.device.name}
     device.pop("isCompliant", None)
     return device if compliant.value is None else {**device, "isCompliant": compliant.value}
 
@@ -262,8 +265,14 @@ def find_network_policy(
             weak = f"; {policy.weakness}" if policy.weakness else ""
             results.append(PolicyResult(policy.name, "network", result, f"all conditions match{weak}"))
             return policy
-        results.append(PolicyResult(policy.name, "network", "notApplied", unmatched))
+        results.append(_build_not_applied(policy.name, unmatched))
     return None
+
+
+@lru_cache(maxsize=4_096)
+def _build_not_applied(policy_name: str, unmatched: str) -> PolicyResult:
+    """Most policies are about others, and say so in few words: each result is built once."""
+    return PolicyResult(policy_name, "network", "notApplied", unmatched)
 
 
 def _refuse(reason: Reason, detail: str, results: Sequence[PolicyResult] = ()) -> Decision:

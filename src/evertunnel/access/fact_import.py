@@ -7,6 +7,7 @@ mark or without. Nothing here knows which devices there are.
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -148,7 +149,7 @@ def _decode(data: bytes) -> str:
 
 def _read_json(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_refuse_twice)
     except ValueError as error:
         raise InvalidInputError(f"the JSON cannot be read: {error}") from None
     except RecursionError:
@@ -164,6 +165,16 @@ def _read_json(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         for column in row:
             _verify_column(place, column)
         yield place, {column: _read_cell(place, column, value) for column, value in row.items()}
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The second of two would count, and nobody would see it: the header of CSV names nothing twice either."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        times = Counter(key for key, _value in pairs)
+        twice = next(key for key in times if times[key] > 1)
+        raise InvalidInputError(f"the JSON cannot be read: an object has the key {twice[:80]!r} twice")
+    return found
 
 
 def _read_cell(place: str, column: str, value: Any) -> str:

@@ -12,11 +12,11 @@ takes what is not known for met.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evertunnel.access.documents import PolicyError, read_object, read_text, read_texts, refuse_unknown
+from evertunnel.access.documents import PolicyError, quote, read_object, read_text, read_texts, refuse_unknown
 from evertunnel.access.facts import Facts
 from evertunnel.access.own_tunnel import find_own_tunnel
 from evertunnel.model import LoginMethod, TunnelKind
@@ -135,7 +135,7 @@ def _read_methods(settings: Mapping[str, Any]) -> tuple[LoginMethod, ...]:
     known = [method.value for method in LoginMethod]
     for index, text in enumerate(texts):
         if text not in known:
-            raise PolicyError(f"{path}[{index}]", f"{text!r} is none of {', '.join(known)}")
+            raise PolicyError(f"{path}[{index}]", f"{quote(text)} is none of {', '.join(known)}")
     return tuple(LoginMethod(text) for text in dict.fromkeys(texts))
 
 
@@ -149,8 +149,28 @@ def _read_oids(settings: Mapping[str, Any]) -> frozenset[str]:
         raise PolicyError(path, "is empty: name at least one usage, or leave the setting out to demand none")
     for index, text in enumerate(texts):
         if not _OID.fullmatch(text):
-            raise PolicyError(f"{path}[{index}]", f"{text!r} is not an object identifier such as 1.3.6.1.5.5.7.3.2")
+            raise PolicyError(
+                f"{path}[{index}]", f"{quote(text)} is not an object identifier such as 1.3.6.1.5.5.7.3.2"
+            )
     return frozenset(texts)
+
+
+def list_login_methods(
+    policies: Iterable[NetworkPolicy], gateway_id: str, *, passwords: bool
+) -> tuple[LoginMethod, ...]:
+    """What policies that could match a user tunnel on a gateway allow: in their order, and in each one's own.
+
+    Never empty: somebody whom no policy could grant is refused by the decision, which tells why.
+    """
+    allowed = dict.fromkeys(
+        method
+        for policy in policies
+        if policy.enabled and policy.grant and policy.tunnel is not TunnelKind.DEVICE
+        if not policy.gateways or gateway_id in policy.gateways
+        for method in policy.methods
+        if passwords or not method.by_password
+    )
+    return tuple(allowed) or USUAL_METHODS
 
 
 def find_unmatched_condition(policy: NetworkPolicy, facts: Facts) -> str | None:
@@ -183,7 +203,7 @@ def _find_unmatched_group(policy: NetworkPolicy, facts: Facts) -> str | None:
         whose, groups = ("user", of_user) if facts.tunnel is TunnelKind.USER else ("device", of_device)
         if policy.groups.isdisjoint(groups):
             return f"groups: the {whose} is in none of the groups named"
-    elif policy.groups and policy.groups.isdisjoint(of_user | of_device):
+    elif policy.groups and policy.groups.isdisjoint(of_user) and policy.groups.isdisjoint(of_device):
         return "groups: neither user nor device is in a group named"
     if policy.user_groups and policy.user_groups.isdisjoint(of_user):
         return "user_groups: the user is in none of the groups named"

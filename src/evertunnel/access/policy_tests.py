@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evertunnel.access.conditional.device_filter_properties import PROPERTIES, PropertyKind
+from evertunnel.access.conditional.country_codes import find_country_problem
+from evertunnel.access.conditional.devices import read_device_properties
 from evertunnel.access.conditional.sign_in import INSIDER_RISK_LEVELS, PLATFORMS, read_address
 from evertunnel.access.conditional.strengths import METHODS
 from evertunnel.access.documents import (
@@ -56,7 +57,6 @@ _FIELDS = (
     "policy",
 )
 # What other fields say.
-_OWN_PROPERTIES = ("displayName", "isCompliant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _read_supposition(test: Mapping[str, Any]) -> Supposition:
         user_risk=_read_choice(test, "user_risk", _RISKS),
         insider_risk=_read_choice(test, "insider_risk", INSIDER_RISK_LEVELS),
         methods=None if methods is None else read_texts(methods, "$.methods", choices=known),
-        device=_read_properties(test.get("device_properties")),
+        device=read_device_properties(test.get("device_properties"), "$.device_properties"),
     )
 
 
@@ -181,10 +181,8 @@ def _read_country(test: Mapping[str, Any]) -> str | None:
     if code is None or code == "":
         return code
     text = read_text(code, "$.country")
-    if len(text) != 2 or not text.isascii() or not text.isalpha() or not text.isupper():
-        raise PolicyError(
-            "$.country", f"{quote(text)} is no country of two letters such as FR, nor empty for no country"
-        )
+    if problem := find_country_problem(text):
+        raise PolicyError("$.country", f"{problem}, or nothing for no country")
     return text
 
 
@@ -195,20 +193,3 @@ def _read_seconds(test: Mapping[str, Any]) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _SECONDS_AT_MOST:
         raise PolicyError("$.signed_in_seconds_ago", f"must be a whole number from 0 to {_SECONDS_AT_MOST}")
     return value
-
-
-def _read_properties(value: Any) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    path = "$.device_properties"
-    properties = read_object(value, path)
-    kinds = {each.name: each.kind for each in PROPERTIES if each.name not in _OWN_PROPERTIES}
-    refuse_unknown(properties, path, tuple(kinds))
-    for name, each in properties.items():
-        if each is None:
-            continue
-        if kinds[name] is PropertyKind.TEXTS:
-            read_texts(each, f"{path}.{name}")
-        else:
-            read_text(each, f"{path}.{name}")
-    return properties

@@ -34,7 +34,9 @@ def judge_device(
     found = [policies.get(platform) for fact in systems if (platform := find_platform(fact.value)) is not None]
     policy = next((each for each in found if each is not None), None)
     if policy is None:
-        return Verdict(None, f"there is no compliance policy for {systems[0].value[:80]!r}")
+        words = f"there is no compliance policy for {systems[0].value[:80]!r}"
+        # A device that says for a moment that it is another would begin its days of grace anew.
+        return Verdict(None, words, failed_since=first_failed_at if policies else None)
     # Whoever could choose the platform could choose the policy.
     disputed = [OPERATING_SYSTEM]
     if policy.platform is Platform.LINUX and policy.least_versions:

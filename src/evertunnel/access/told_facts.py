@@ -5,6 +5,7 @@ from typing import Any
 
 from evertunnel.access.compliance import find_platform
 from evertunnel.access.conditional.device_filter_properties import PROPERTIES, PropertyKind
+from evertunnel.access.conditional.sign_in import DISPUTED
 from evertunnel.access.fact_names import OPERATING_SYSTEM, split_texts
 from evertunnel.access.facts import SIGN_IN_RISK, USER_RISK, Facts, SignInFacts, find_device_text, find_user_risk
 from evertunnel.access.posture import find_dispute
@@ -15,7 +16,7 @@ _KINDS = {known.name: known.kind for known in PROPERTIES if known.kind is not Pr
 def read_told_facts(facts: Facts) -> SignInFacts:
     """Beside what the facts know of the sign-in already, as of their moment.
 
-    Where sources disagree about the platform it is unknown.
+    Where sources disagree about the platform it may be any.
     """
     told = [name for name in facts.device_facts if name in _KINDS]
     if not told and not facts.user_facts:
@@ -39,5 +40,7 @@ def _find_platform(facts: Facts, system: str | None) -> str | None:
         for fact in facts.device_facts.get(OPERATING_SYSTEM, ())
         if fact.expires_at is None or facts.at < fact.expires_at
     ]
-    platform = None if system is None or find_dispute(alive) else find_platform(system)
+    if find_dispute(alive):
+        return DISPUTED
+    platform = None if system is None else find_platform(system)
     return None if platform is None else platform.value

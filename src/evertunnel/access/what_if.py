@@ -46,7 +46,8 @@ _AUTHORITIES = {
 class Supposition:
     """What to take for true instead of what is known. None, and what is left out, stays as it is known.
 
-    Words are Graph's: `platform` windows, `sign_in_risk` high, `methods` password, softwareOath and the like.
+    Words are Graph's: `platform` windows, `sign_in_risk` high, `methods` password, softwareOath and the like; where no
+    method was passed nobody signed in.
     `device` holds properties that device filters ask for.
     """
 
@@ -97,7 +98,7 @@ def suppose(facts: Facts, supposition: Supposition) -> Facts:
     }
     methods, signed_in_at = facts.authentication_methods, facts.signed_in_at
     if supposition.methods is not None:
-        methods, signed_in_at = supposition.methods, facts.at
+        methods, signed_in_at = supposition.methods, facts.at if supposition.methods else None
     return replace(
         facts,
         client_address=facts.client_address if supposition.address is None else supposition.address,

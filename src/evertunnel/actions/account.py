@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from evertunnel.model import Gateway, SessionState
+from evertunnel.access.conditional.sign_in import read_address
+from evertunnel.model import Gateway, SessionState, SubjectKind
 from evertunnel.storage import accounting, sessions
 from evertunnel.storage.store import Transaction
 from evertunnel.storage.tables import AnyRow
@@ -19,6 +20,10 @@ _OCTETS_AT_MOST = 2**63 - 1
 _JUST_ENDED = timedelta(minutes=5)
 # Why a session ended that nobody spoke of any more. Who speaks of it again is counted again.
 SILENT = "the gateway neither counted nor listed it any more"
+NEVER_COUNTED = "its gateway never said anything of it"
+# A gateway that is not ours may be several servers, and only one of them restarted: who counts on was not on that one.
+RESTARTED, SHUT_DOWN = "the gateway restarted", "the gateway was shut down"
+_RESTARTS = frozenset({RESTARTED, SHUT_DOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,11 @@ def account(tx: Transaction, report: AccountingReport) -> None:
     record = accounting.find_record(tx.connection, report.gateway.id, report.acct_session_id)
     session = _find_session(tx, report, record)
     if record is not None and _is_another(record, report, session):
-        record = None
+        record = _find_own_record(tx, record, session)
     octets = min(report.bytes_in, _OCTETS_AT_MOST), min(report.bytes_out, _OCTETS_AT_MOST)
     if record is None:
         _begin_record(tx, report, session, octets)
-    elif record.ended_at is None or record.end_cause == SILENT:
+    elif record.ended_at is None or record.end_cause == SILENT or _outlived(report, record.end_cause, record.ended_at):
         _continue_record(tx, report, record, session, octets)
     else:
         # It is over: a Start or an Interim-Update that comes now was sent before, or lies.
@@ -70,15 +75,28 @@ def account(tx: Transaction, report: AccountingReport) -> None:
     if session is None:
         return
     larger = {"bytes_in": max(session.bytes_in, octets[0]), "bytes_out": max(session.bytes_out, octets[1])}
-    if report.gateway.foreign and session.state == SessionState.PENDING.value and report.end_cause is None:
-        # Nobody else says of a gateway that is not ours that the tunnel came up.
-        addresses = report.virtual_addresses or session.virtual_addresses
-        came_up = {"state": SessionState.UP.value, "up_at": tx.now, "virtual_addresses": addresses}
+    if report.gateway.foreign and report.end_cause is None and _is_there(report, session, record):
+        # Nobody else says of a gateway that is not ours that the tunnel is up. Of one we took to be over a denial would
+        # ask nobody to end it.
+        came_up = {
+            "state": SessionState.UP.value,
+            "up_at": session.up_at or tx.now,
+            "ended_at": None,
+            "end_reason": "",
+            "virtual_addresses": report.virtual_addresses or session.virtual_addresses,
+        }
         sessions.update_session(tx, session.id, **larger, **came_up)
+        if session.state == SessionState.ENDED.value:
+            _decide_again(tx, session)
     else:
         sessions.update_session(tx, session.id, **larger)
-    if report.end_cause is not None and session.state != SessionState.ENDED.value:
-        end_or_mark(tx, [session], report.end_cause)
+    if report.end_cause is not None:
+        if session.state != SessionState.ENDED.value:
+            end_or_mark(tx, [session], report.end_cause)
+    elif report.gateway.foreign and _is_elsewhere(report.remote_address, session.remote_address):
+        # A gateway with our strongSwan tells it by an event, and is not asked twice.
+        sessions.move_session(tx, session.id, report.remote_address)
+        _decide_again(tx, session)
 
 
 def restart(tx: Transaction, report: RestartReport) -> int:
@@ -128,6 +146,43 @@ def _is_another(record: AnyRow, report: AccountingReport, session: AnyRow | None
     if session is not None and record.session_id is not None:
         return bool(session.id != record.session_id)
     return record.ended_at is not None and report.begins and report.happened_at > record.ended_at
+
+
+def _outlived(report: AccountingReport, end_cause: str, ended_at: datetime) -> bool:
+    """Whether it goes on after a restart that was not that of the server it is on."""
+    return report.gateway.foreign and end_cause in _RESTARTS and report.happened_at > ended_at
+
+
+def _is_there(report: AccountingReport, session: AnyRow, record: AnyRow | None) -> bool:
+    """Whether a session is to be up that waits for it, or that nobody said the end of.
+
+    One that is over must be meant by its id, or by a record that was taken to be over with it: its number and its
+    addresses may be given to somebody else by now.
+    """
+    if session.state != SessionState.ENDED.value:
+        return bool(session.state == SessionState.PENDING.value)
+    if not report.session_ids and (record is None or record.ended_at is None):
+        return False
+    return session.end_reason not in _RESTARTS or _outlived(report, session.end_reason, session.ended_at)
+
+
+def _is_elsewhere(said: str, known: str) -> bool:
+    """Whether a client goes on from another address. What is none, as the address of a network card, says nothing."""
+    here, before = read_address(said), read_address(known)
+    return here is not None and before is not None and here != before
+
+
+def _decide_again(tx: Transaction, session: AnyRow) -> None:
+    """Nobody here decides: whoever looks after the gateway is told that something about its owner changed."""
+    if session.user_id is not None:
+        tx.raise_epoch(SubjectKind.USER.value, session.user_id)
+
+
+def _find_own_record(tx: Transaction, other: AnyRow, session: AnyRow | None) -> AnyRow | None:
+    """The record under the id of `other`: servers behind one gateway count from one, each for itself."""
+    if session is None or other.session_id is None:
+        return None
+    return accounting.find_record_of_session(tx.connection, other, session.id)
 
 
 def _begin_record(tx: Transaction, report: AccountingReport, session: AnyRow | None, octets: tuple[int, int]) -> None:

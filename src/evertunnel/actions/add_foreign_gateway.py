@@ -24,6 +24,7 @@ from evertunnel.storage.store import Store, new_id
 
 RADSEC_ALONE = "radsec"
 DISCONNECT_PORT = 3799
+NOTHING_SHARED = "--disconnect: without a RADIUS secret give it one of its own, --ask-disconnect-secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,9 @@ def add_foreign_gateway(store: Store, wanted: ForeignGateway, *, seal: Seal, act
     address = "" if alone else verify_radius_address("--address", wanted.address)
     disconnect = verify_disconnect(wanted.disconnect)
     if alone and wanted.secret is not None:
-        raise InvalidInputError("--secret: over RadSec alone certificates are the secret")
+        raise InvalidInputError("--ask-secret: over RadSec alone certificates are the secret")
     if alone and disconnect and wanted.disconnect_secret is None:
-        raise InvalidInputError("--disconnect: without a RADIUS secret give it one of its own, --disconnect-secret")
+        raise InvalidInputError(NOTHING_SHARED)
     secret = take_secret(wanted.secret)
     gateway_id = new_id()
     own = None if wanted.disconnect_secret is None else take_secret(wanted.disconnect_secret)

@@ -42,6 +42,8 @@ def gather(
         raise InvalidInputError("a device tunnel is a device's: name one")
     if question.tunnel is not TunnelKind.DEVICE and question.user is None:
         raise InvalidInputError("name the user who signs in")
+    if question.tunnel is None and question.certificate is not None:
+        raise InvalidInputError("a certificate is asked for, so none is presented: leave its kind out")
     decider = Decider(find_place=find_place, always=True)
     with store.read() as connection:
         decider.refresh(connection)

@@ -117,7 +117,7 @@ def _find_decision(decider: Decider, login: LoginFacts, now: datetime) -> tuple[
     if decided is None or decided.epoch != decider.epoch or not timedelta(0) <= now - decided.facts.at < _FRESH:
         return None
     certificate = decided.facts.certificate
-    if certificate is None or now >= certificate.not_after:
+    if certificate is not None and now >= certificate.not_after:
         return None
     return decided.facts, decided.decision
 

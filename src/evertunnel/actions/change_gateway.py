@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from evertunnel.actions.add_foreign_gateway import verify_disconnect
+from evertunnel.actions.add_foreign_gateway import NOTHING_SHARED, verify_disconnect
 from evertunnel.actions.add_gateway import (
     GatewaySettings,
     verify_gateway,
@@ -104,6 +104,9 @@ def seal_new_secrets(gateway_id: str, seal: Seal) -> dict[str, Any]:
     return {
         "radius_secret_sealed": seal(make_secret().encode(), radius_secret_context(gateway_id)),
         "previous_secret_sealed": None,
+        "secret_rotated_at": None,
+        "secret_used_at": None,
+        "previous_secret_used_at": None,
         "secret_weakness": "",
         "gate_path_sealed": seal(secrets.token_urlsafe(24).encode(), gate_path_context(gateway_id)),
     }
@@ -132,6 +135,9 @@ def _take_disconnect(row: AnyRow, given: dict[str, Any], seal: Seal) -> dict[str
         if not row.foreign and not _PLAIN.fullmatch(secret.text):
             raise InvalidInputError("--ask-disconnect-secret: strongSwan is told it: letters, digits, - and _ only")
         columns["disconnect_secret_sealed"] = seal(secret.text.encode(), disconnect_secret_context(row.id))
+    own = columns.get("disconnect_secret_sealed", row.disconnect_secret_sealed)
+    if columns.get("disconnect_address") and own is None and not gateways.read_gateway(row).radius_address:
+        raise InvalidInputError(NOTHING_SHARED)
     return columns
 
 

@@ -99,7 +99,8 @@ def put_policy_test(
     test_id = new_id() if row is None else str(row.id)
     policy_tests.store_policy_test(tx, test_id, test.document, test.resolved, is_new=row is None)
     name = Audit.POLICY_TEST_ADD if row is None else Audit.POLICY_TEST_CHANGE
-    tx.record(AuditEntry(name, actor, test.name, test_id, {"document": test.document, **(details or {})}))
+    kept = {"document": test.document, "resolved": dict(test.resolved), **(details or {})}
+    tx.record(AuditEntry(name, actor, test.name, test_id, kept))
     return row is None
 
 

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from sqlalchemy import update
 
@@ -15,6 +16,7 @@ from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import AlreadyExistsError, InvalidInputError
 from evertunnel.model import CertificateKind
 from evertunnel.pki import oids
+from evertunnel.pki.keys import load_public_key
 from evertunnel.storage import certificates, gateways, tables
 from evertunnel.storage.snapshot import GATEWAY
 from evertunnel.storage.store import Store, Transaction
@@ -59,7 +61,7 @@ def trust_radsec_certificate(store: Store, name: str, pem: bytes, *, actor: str,
         digest = certificate.fingerprint(hashes.SHA256())
         if certificates.find_by_fingerprint(tx.connection, digest) is not None:
             # It may be another gateway's, or revoked, and would count all the same.
-            raise InvalidInputError("--trust: this certificate is one of ours: issue another for this gateway")
+            raise InvalidInputError("this certificate is one of ours: issue another for this gateway")
         for other in gateways.list_gateways(tx.connection):
             if other.id != row.id and other.radsec_certificate_der == der:
                 raise AlreadyExistsError(f"this certificate is gateway {other.name}'s already")
@@ -90,17 +92,19 @@ def _change(tx: Transaction, row: AnyRow, actor: str, details: dict[str, Any], *
 
 def _read_certificate(pem: bytes, now: datetime) -> x509.Certificate:
     if len(pem) > _PEM_AT_MOST_BYTES:
-        raise InvalidInputError("--trust: the file is too long for a certificate")
+        raise InvalidInputError("the file is too long for a certificate")
     try:
         certificate = x509.load_pem_x509_certificates(pem)[0]
         extensions = certificate.extensions
-    except ValueError as error:
-        raise InvalidInputError(f"--trust: this is not a certificate in PEM: {error}") from None
+        public_key_der = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidInputError(f"this is not a certificate in PEM: {error}") from None
     if now >= certificate.not_valid_after_utc:
-        raise InvalidInputError(f"--trust: the certificate ended at {certificate.not_valid_after_utc:%F %T} UTC")
+        raise InvalidInputError(f"the certificate ended at {certificate.not_valid_after_utc:%F %T} UTC")
+    load_public_key(public_key_der)  # of any other kind TLS would take nothing, and not say why
     try:
         if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            raise InvalidInputError("--trust: this is an authority: name the client's own certificate")
+            raise InvalidInputError("this is an authority: name the client's own certificate")
     except x509.ExtensionNotFound:
         pass
     try:
@@ -108,5 +112,5 @@ def _read_certificate(pem: bytes, now: datetime) -> x509.Certificate:
     except x509.ExtensionNotFound:
         return certificate
     if oids.CLIENT_AUTHENTICATION not in usages and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
-        raise InvalidInputError("--trust: the certificate may not be used to authenticate a client")
+        raise InvalidInputError("the certificate may not be used to authenticate a client")
     return certificate

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from evertunnel.actions.end_password_sessions import end_password_sessions
 from evertunnel.actions.nt_hashes import seal_nt_hash
 from evertunnel.audit import Audit, AuditEntry
 from evertunnel.errors import AlreadyExistsError, InvalidInputError
@@ -26,7 +27,8 @@ def change_user(
     actor: str,
     now: datetime,
 ) -> None:
-    """Change what is given; an empty `sid` takes it away. A disabled user's live tunnels end.
+    """Change what is given; an empty `sid` takes it away. A disabled user's live tunnels end, and with a new
+    password those that the old one opened.
 
     `expire_password` has the user choose a new one at the next login with MS-CHAPv2.
 
@@ -63,6 +65,8 @@ def change_user(
             changed["sid"] = sid
         if password is not None:
             changed["password"] = True
+            if ended := end_password_sessions(tx, row.id):
+                changed["sessions"] = len(ended)
         if expire_password:
             changed["password_expired"] = True
         tx.record(AuditEntry(Audit.USER_CHANGE, actor, row.name, row.id, changed))

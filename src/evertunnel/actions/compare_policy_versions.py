@@ -7,7 +7,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from evertunnel.access.document_diff import diff_documents
+from evertunnel.actions.network_policy_names import Names
 from evertunnel.actions.policy_history import (
+    Content,
     PolicyKind,
     Version,
     describe_change,
@@ -19,16 +21,9 @@ from evertunnel.actions.policy_history import (
 )
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import SubjectKind
-from evertunnel.storage import gateways, people
+from evertunnel.storage import people, policy_objects
+from evertunnel.storage.policy_objects import ObjectKind
 from evertunnel.storage.store import Store
-
-_CONDITIONS = {
-    "users": SubjectKind.USER,
-    "groups": SubjectKind.GROUP,
-    "user_groups": SubjectKind.GROUP,
-    "device_groups": SubjectKind.GROUP,
-    "devices": SubjectKind.DEVICE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +76,12 @@ def compare_versions(
             None if number == 0 else _name_subjects(connection, new.kind, contents[number].document)
             for number in (before, after)
         ]
+        meanings = [_name_meanings(connection, contents.get(number, Content())) for number in (before, after)]
     labels = [_label(version, new.name) for version in (old, new)]
     lines = diff_documents(*documents, before_label=labels[0], after_label=labels[1])
+    if None not in meanings:  # the same text may have been given another meaning
+        labels = [f"what texts of it mean, version {number}" for number in (before, after)]
+        lines += diff_documents(*meanings, before_label=labels[0], after_label=labels[1])
     return Comparison(old, new, documents[0], documents[1], lines)
 
 
@@ -92,18 +91,25 @@ def _label(version: Version | None, name: str) -> str:
     return f"{version.name}, version {version.number} of {version.at:%F %T} UTC by {version.actor}"
 
 
+def _name_meanings(connection: Connection, content: Content) -> Mapping[str, str] | None:
+    """What texts of a version stand for, by the names of now, or by id where that is gone.
+
+    None: it was not recorded, or the version is a removal.
+    """
+    if content.document is None or content.resolved is None:
+        return None
+    names: dict[str, str] = {}
+    for kind in SubjectKind:
+        names |= people.find_names(connection, kind, set(content.resolved.values()))
+    for each in ObjectKind:
+        names |= {row.id: row.name for row in policy_objects.list_objects(connection, each)}
+    return {text: names.get(found, found) for text, found in sorted(content.resolved.items())}
+
+
 def _name_subjects(
     connection: Connection, kind: PolicyKind, document: Mapping[str, Any] | None
 ) -> Mapping[str, Any] | None:
     """Network policies hold ids, which nobody can read: here by name, where they are still there."""
     if kind is not PolicyKind.NETWORK or document is None or not document.get("conditions"):
         return document
-    conditions = dict(document["conditions"])
-    for key, each in _CONDITIONS.items():
-        if key in conditions:
-            names = people.find_names(connection, each, set(conditions[key]))
-            conditions[key] = [names.get(subject_id, subject_id) for subject_id in conditions[key]]
-    if "gateways" in conditions:
-        rows = [(text, gateways.find_gateway(connection, text)) for text in conditions["gateways"]]
-        conditions["gateways"] = [text if row is None else row.name for text, row in rows]
-    return {**document, "conditions": conditions}
+    return Names(connection).name(document)

@@ -9,7 +9,7 @@ from typing import cast
 from sqlalchemy import Connection
 
 from evertunnel.actions.decide import Decider
-from evertunnel.actions.end_unentitled_sessions import find_refusal
+from evertunnel.actions.decide_alike import find_refused
 from evertunnel.errors import ConfirmationNeededError
 from evertunnel.storage import sessions
 from evertunnel.storage.store import Store, Transaction
@@ -27,8 +27,8 @@ class Cuts:
 
     @property
     def percent(self) -> int:
-        """The share that would end."""
-        return round(100 * self.ended / self.live) if self.live else 0
+        """The share that would end, rounded up: what is a little more than a share is more."""
+        return -(-100 * self.ended // self.live) if self.live else 0
 
 
 def verify_cuts(
@@ -56,10 +56,9 @@ def count_cuts(store: Store, change: Callable[[Store], object], decider: Decider
     with store.read() as connection:
         decider.refresh(connection)
         rows = sessions.list_live(connection)
-    granted = [row for row in rows if find_refusal(decider, row, now=now) is None]
+    before = find_refused(decider, rows, now=now)
     try_out(store, change, decider)
-    ended = sum(find_refusal(decider, row, now=now) is not None for row in granted)
-    return Cuts(len(rows), ended)
+    return Cuts(len(rows), len(find_refused(decider, rows, now=now) - before))
 
 
 def try_out(store: Store, change: Callable[[Store], object], decider: Decider) -> None:

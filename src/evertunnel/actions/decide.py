@@ -23,7 +23,7 @@ from evertunnel.access.decision import Policies, decide_certificate, decide_tunn
 from evertunnel.access.documents import PolicyError
 from evertunnel.access.facts import SIGN_IN_RISK, USER_RISK, Facts, SignInFacts
 from evertunnel.access.login_names import fold_login_name, list_login_names
-from evertunnel.access.network_policies import USUAL_METHODS, NetworkPolicy, compile_network_policy
+from evertunnel.access.network_policies import NetworkPolicy, compile_network_policy, list_login_methods
 from evertunnel.access.own_tunnel import GRACE, OwnTunnel
 from evertunnel.access.told_facts import read_told_facts
 from evertunnel.actions.nt_hashes import mark_password
@@ -151,9 +151,21 @@ class Decider:
             raise
 
     @property
+    def snapshot(self) -> Snapshot:
+        """Everything known. To be read only."""
+        return self._snapshot
+
+    @property
     def policies(self) -> Policies:
         """All policies, compiled."""
         return self._policies
+
+    @property
+    def bounds_sessions(self) -> bool:
+        """Whether any policy says how long a session lasts."""
+        return any("session_timeout_seconds" in each.settings for each in self._policies.network) or any(
+            each.session is not None for each in self._policies.access
+        )
 
     def find_certificate(self, authority: Authority, serial: int) -> Certificate | None:
         """What we know of a serial of ours."""
@@ -180,15 +192,8 @@ class Decider:
         policies, passwords = self._policies, self._snapshot.mschapv2
         found = self._offers.get((gateway.id, passwords))
         if found is None or found[0] is not policies:
-            allowed = dict.fromkeys(
-                method
-                for policy in policies.network
-                if policy.enabled and policy.grant and policy.tunnel is not TunnelKind.DEVICE
-                if not policy.gateways or gateway.id in policy.gateways
-                for method in policy.methods
-                if passwords or not method.by_password
-            )
-            found = self._offers[gateway.id, passwords] = policies, tuple(allowed) or USUAL_METHODS
+            methods = list_login_methods(policies.network, gateway.id, passwords=passwords)
+            found = self._offers[gateway.id, passwords] = policies, methods
         return found[1]
 
     def find_nt_hash(self, login_name: str) -> tuple[str, bytes, bool] | None:
@@ -265,18 +270,18 @@ class Decider:
             device=device,
             certificate=certificate,
             certificate_usages=_USAGES[certificate.kind] if certificate else frozenset(),
-            user_denial=self._find_denial(user.id if user else None, at),
-            device_denial=self._find_denial(device.id if device else None, at),
+            user_denial=self.find_denial(user.id if user else None, at),
+            device_denial=self.find_denial(device.id if device else None, at),
             device_facts=self._snapshot.device_facts.get(device.id, {}) if device else {},
             user_facts=self._snapshot.user_facts.get(user.id, {}) if user else {},
             client_address=client_address,
             established=established,
             authentication_methods=methods,
             signed_in_at=signed_in_at,
-            sign_in=self._gather_sign_in(client_address),
+            sign_in=self.gather_sign_in(client_address),
             method=login_method,
             crypto_bound=crypto_bound,
-            own_tunnel=self._find_own_tunnel(device, at, established=established),
+            own_tunnel=self.find_own_tunnel(device, at, established=established),
         )
         # Most know nothing more of anybody: then nothing is copied.
         return replace(facts, sign_in=read_told_facts(facts)) if facts.device_facts or facts.user_facts else facts
@@ -291,7 +296,7 @@ class Decider:
         """May a short-lived certificate be issued?"""
         return self._explain(decide_certificate(self._policies, facts))
 
-    def _gather_sign_in(self, client_address: str) -> SignInFacts:
+    def gather_sign_in(self, client_address: str) -> SignInFacts:
         """What is known without any fact. Of risks: none, where we look for them and found nothing."""
         if not self._asks:
             return _NOTHING_KNOWN
@@ -314,7 +319,8 @@ class Decider:
             return True
         return any(each.is_trusted and each.holds(address, None) for each in self._locations.values())
 
-    def _find_own_tunnel(self, device: Device | None, at: datetime, *, established: bool) -> OwnTunnel | None:
+    def find_own_tunnel(self, device: Device | None, at: datetime, *, established: bool) -> OwnTunnel | None:
+        """What is known of a device's own tunnels; None while nobody asks for them."""
         known = self._snapshot.own_tunnels
         if known is None or device is None:
             return None
@@ -322,7 +328,8 @@ class Decider:
         changed_at = tunnels.changed_at
         return OwnTunnel(tunnels.addresses, established and changed_at is not None and at - changed_at < GRACE)
 
-    def _find_denial(self, subject_id: str | None, at: datetime) -> str:
+    def find_denial(self, subject_id: str | None, at: datetime) -> str:
+        """Why a user or a device is denied at a moment; empty when it is not."""
         for denial in self._snapshot.denials.get(subject_id or "", ()):
             if denial.until is None or at < denial.until:
                 return denial.reason or "no reason was given"

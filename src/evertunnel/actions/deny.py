@@ -36,8 +36,9 @@ def deny(
 ) -> str:
     """Return the denial's id. It stands on the immutable id: renaming or re-enrolling does not shake it off.
 
-    Certificates go on hold, or with `revoke` are revoked for good. Raises NotFoundError, InvalidInputError,
-    AlreadyExistsError when a denial stands that lasts as long.
+    Certificates go on hold, or with `revoke` are revoked for good; not those that ended long ago.
+
+    Raises NotFoundError, InvalidInputError, AlreadyExistsError when a denial stands that lasts as long.
     """
     if not reason.strip():
         raise InvalidInputError("give a reason: whoever reads the record later will want it")
@@ -56,12 +57,13 @@ def deny(
             )
         denial_id = denials.insert_denial(tx, kind, row.id, reason=reason, actor=actor, until=until)
         tx.raise_epoch(kind.value, row.id)
-        affected = certificates.list_of_subject(
+        affected = certificates.list_lasting_of_subject(
             tx.connection,
             _COLUMN[kind],
             row.id,
             [CertificateStatus.VALID.value, CertificateStatus.GRANTED.value]
             + ([CertificateStatus.ON_HOLD.value] if revoke else []),
+            tx.now,
         )
         certificates.change_status(
             tx,

@@ -6,13 +6,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 
-from evertunnel.model import AccessAuthorityState, Authority, CertificateKind, CertificateStatus
+from evertunnel.access.documents import PolicyError
+from evertunnel.access.network_policies import compile_network_policy, list_login_methods
+from evertunnel.model import AccessAuthorityState, Authority, CertificateKind, CertificateStatus, LoginMethod
 from evertunnel.profiles.offer import Offer
 from evertunnel.profiles.proposals import ESP_PROPOSALS, IKE_PROPOSALS
 from evertunnel.storage import access_authorities, authorities, gateways, tables
 from evertunnel.storage.access_authorities import AccessAuthority
+from evertunnel.storage.switches import MSCHAPV2, is_on
 
-_certificates = tables.certificates
+_certificates, _policies = tables.certificates, tables.network_policies
 
 
 def describe_offer(connection: Connection, gateway_name: str) -> Offer:
@@ -42,7 +45,17 @@ def describe_offer(connection: Connection, gateway_name: str) -> Offer:
         device_networks=tuple(row.settings["device_networks"]),
         user_networks=tuple(row.settings["user_networks"]),
         dns=tuple(row.settings.get("dns", ())),
+        methods=_list_methods(connection, row.id),
     )
+
+
+def _list_methods(connection: Connection, gateway_id: str) -> tuple[LoginMethod, ...]:
+    rows = connection.execute(select(_policies.c.name, _policies.c.document).order_by(_policies.c.position))
+    try:
+        policies = [compile_network_policy(row.name, row.document) for row in rows]
+    except PolicyError:
+        policies = []  # a login is decided likewise: by none of them
+    return list_login_methods(policies, gateway_id, passwords=is_on(connection, MSCHAPV2))
 
 
 def _hash_all(access: list[AccessAuthority], state: AccessAuthorityState) -> tuple[str, ...]:

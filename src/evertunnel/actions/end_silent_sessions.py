@@ -14,6 +14,9 @@ def end_silent_sessions(tx: Transaction, *, silence: timedelta) -> int:
     silent = accounting.list_silent(tx.connection, before)
     joined = sorted({record.session_id for record in silent if record.session_id})
     over = accounting.list_silent_sessions(tx.connection, joined, before)
+    forgotten = accounting.list_forgotten_sessions(tx.connection, before)
+    accounting.replace_cause(tx, [row.id for row in forgotten], SILENT)
+    over += forgotten
     for row in over:
         sessions.end_session(tx, row.id, SILENT)
     ended = {row.id for row in over}

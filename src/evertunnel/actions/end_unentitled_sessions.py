@@ -9,11 +9,11 @@ from evertunnel.access.facts import Facts
 from evertunnel.actions.decide import Decider
 from evertunnel.model import AuthenticationMethod, Decision, LoginMethod, SessionState, TunnelKind
 from evertunnel.storage import effect_queue, sessions
+from evertunnel.storage.live_sessions import LiveRow
 from evertunnel.storage.store import Transaction
-from evertunnel.storage.tables import AnyRow
 
 
-def find_refusal(decider: Decider, row: AnyRow, *, now: datetime, lately: Set[str] = frozenset()) -> Decision | None:
+def find_refusal(decider: Decider, row: LiveRow, *, now: datetime, lately: Set[str] = frozenset()) -> Decision | None:
     """Why a live session would not be granted now, if so. Reads nothing but the state in memory.
 
     `lately`: devices some tunnel of which moves in this very transaction.
@@ -25,7 +25,7 @@ def find_refusal(decider: Decider, row: AnyRow, *, now: datetime, lately: Set[st
     return None if decision.granted else decision
 
 
-def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Facts:
+def gather_session_facts(decider: Decider, row: LiveRow, *, now: datetime) -> Facts:
     """What is known of a live session now. Who logged in with a password did so when the session began."""
     method = None if row.method is None else LoginMethod(row.method)
     by_password = method is not None and method.by_password
@@ -45,8 +45,8 @@ def gather_session_facts(decider: Decider, row: AnyRow, *, now: datetime) -> Fac
 
 
 def list_unentitled(
-    decider: Decider, rows: Iterable[AnyRow], *, now: datetime, lately: Set[str] = frozenset()
-) -> list[tuple[AnyRow, Decision]]:
+    decider: Decider, rows: Iterable[LiveRow], *, now: datetime, lately: Set[str] = frozenset()
+) -> list[tuple[LiveRow, Decision]]:
     """Those of live sessions that would not be granted now and are not ending yet, with why.
 
     `lately` as `find_refusal` has it.
@@ -60,7 +60,7 @@ def list_unentitled(
 
 
 def end_unentitled_sessions(
-    tx: Transaction, decider: Decider, rows: Iterable[AnyRow], *, lately: Set[str] = frozenset()
+    tx: Transaction, decider: Decider, rows: Iterable[LiveRow], *, lately: Set[str] = frozenset()
 ) -> list[str]:
     """Decide every session of `rows` again; mark those refused as ending and queue their cut. Returns their ids.
 

@@ -41,17 +41,20 @@ def import_policy_files(
     files: Sequence[PolicyFile],
     mapping: Mapping[str, str] | None = None,
     *,
+    replace: bool = False,
     countries_known: bool = True,
     actor: str,
     now: datetime,
 ) -> list[PlannedPolicy]:
     """Import the policies of several files. `mapping` says what ids of another directory are called here.
 
+    With `replace` one takes the place of the policy of its name, and keeps that one's id.
+
     Raises PolicyProblemsError with everything that is wrong, AlreadyExistsError; then nothing was imported.
     """
 
     def plan(connection: Connection) -> list[PlannedPolicy]:
-        return plan_access_policies(connection, files, mapping, countries_known=countries_known)
+        return plan_access_policies(connection, files, mapping, replace=replace, countries_known=countries_known)
 
     with store.read() as connection:
         epoch, planned = read_epoch(connection), plan(connection)
@@ -59,7 +62,12 @@ def import_policy_files(
         if has_changed(tx.connection, PLANNED_FROM, since=epoch):
             planned = plan(tx.connection)
         for each in planned:
-            store_planned(tx, each, actor=actor)
+            row = tx.connection.execute(select(_policies.c.id).where(_policies.c.name == each.policy.name)).first()
+            if row is None:
+                store_planned(tx, each, actor=actor)
+                continue
+            tx.connection.execute(delete(_policies).where(_policies.c.id == row.id))
+            store_planned(tx, each, policy_id=row.id, audit=Audit.ACCESS_POLICY_CHANGE, actor=actor)
     return planned
 
 

@@ -7,7 +7,9 @@ from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
 
+from evertunnel.access.conditional.country_codes import COUNTRY_CODES, find_country_problem
 from evertunnel.access.conditional.location_condition import WORDS
+from evertunnel.access.conditional.locations import NamedLocation
 from evertunnel.access.conditional.strengths import BUILT_IN
 from evertunnel.access.documents import PolicyError, quote, read_object, read_text
 from evertunnel.actions.policy_files import PolicyFile, Problems, list_documents, verify_plain
@@ -242,8 +244,17 @@ def _verify_free(kind: ObjectKind, name: str) -> None:
         raise PolicyError("$.displayName", f"{quote(name)} is a strength that is built in")
 
 
+def _verify_countries(document: Mapping[str, Any], location: NamedLocation) -> None:
+    """Raise PolicyError for a code that no country has: a policy that blocks UK would block nobody."""
+    if location.countries <= COUNTRY_CODES:
+        return
+    for index, code in enumerate(document["countriesAndRegions"]):
+        if problem := find_country_problem(code.upper()):
+            raise PolicyError(f"$.countriesAndRegions[{index}]", problem)
+
+
 def _compile(kind: ObjectKind, object_id: str, document: Mapping[str, Any]) -> None:
     if kind is ObjectKind.LOCATION:
-        compile_location(object_id, document)
+        _verify_countries(document, compile_location(object_id, document))
     else:
         compile_stored_strength(object_id, document)

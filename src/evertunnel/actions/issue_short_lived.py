@@ -7,7 +7,7 @@ make us hash passwords or guess them.
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
@@ -42,6 +42,7 @@ from evertunnel.storage import attempts, people
 from evertunnel.storage.store import Store, Transaction, new_id
 from evertunnel.storage.tables import AnyRow
 
+_USUAL_SECONDS = KINDS[CertificateKind.SHORT_LIVED].default_lifetime_seconds
 _FAILED_SIGN_INS = (Reason.SIGN_IN_FAILED, Reason.CODE_WRONG)
 _FAILED_SIGN_INS_AT_MOST = 5
 _FAILED_SIGN_INS_WITHIN = timedelta(minutes=5)
@@ -175,7 +176,6 @@ def _grant(
     attempt: Attempt,
     lifetime_seconds: int | None,
 ) -> str:
-    usual = KINDS[CertificateKind.SHORT_LIVED].default_lifetime_seconds
     wanted = Wanted(
         kind=CertificateKind.SHORT_LIVED,
         name=user.name,
@@ -185,7 +185,7 @@ def _grant(
         attempt_id=attempt.id,
         methods=attempt.methods,
         signed_in_at=attempt.at,
-        lifetime_seconds=usual if lifetime_seconds is None else min(usual, lifetime_seconds),
+        lifetime_seconds=_USUAL_SECONDS if lifetime_seconds is None else min(_USUAL_SECONDS, lifetime_seconds),
     )
     return grant_certificate(tx, wanted, actor=f"conditional access for {user.name}")
 
@@ -238,16 +238,40 @@ def _decide(
         return Decision(Outcome.REFUSED, Reason.USER_UNKNOWN, "the user is gone"), None
     if device is None:
         return Decision(Outcome.REFUSED, Reason.DEVICE_UNKNOWN, "the device is gone"), None
-    facts = decider.gather_facts(
-        at=now,
-        tunnel=None,
-        user=user,
-        device=device,
-        client_address=request.client_address,
-        methods=methods,
-        signed_in_at=now,
-    )
-    return decider.decide_certificate(facts), facts
+
+    def gather(at: datetime) -> Facts:
+        return decider.gather_facts(
+            at=at,
+            tunnel=None,
+            user=user,
+            device=device,
+            client_address=request.client_address,
+            methods=methods,
+            signed_in_at=now,
+        )
+
+    facts = gather(now)
+    decision = decider.decide_certificate(facts)
+    if decision.granted:
+        decision = _bound_by_facts(decision, facts, lambda at: decider.decide_certificate(gather(at)).granted)
+    return decision, facts
+
+
+def _bound_by_facts(decision: Decision, facts: Facts, is_granted: Callable[[datetime], bool]) -> Decision:
+    """Let it last to the first end of a fact from which on it would be refused.
+
+    What is known ends at these moments alone: between them nothing changes that a decision looks at.
+    """
+    lifetime = _USUAL_SECONDS if decision.lifetime_seconds is None else decision.lifetime_seconds
+    until = facts.at + timedelta(seconds=lifetime)
+    told = (*facts.device_facts.values(), *facts.user_facts.values())
+    ends = {fact.expires_at for said in told for fact in said if fact.expires_at is not None}
+    end = next((each for each in sorted(ends) if facts.at < each < until and not is_granted(each)), None)
+    if end is None:
+        return decision
+    seconds = int((end - facts.at).total_seconds())
+    detail = f"{decision.detail}, until a fact ends that it rests on"
+    return replace(decision, detail=detail, lifetime_seconds=seconds)
 
 
 def _count_failed_sign_ins(store: Store, certificate: Certificate | None, now: datetime) -> int:

@@ -28,11 +28,7 @@ def make_enrolment_code(store: Store, name: str, *, port: int | None, actor: str
         row = gateways.get_gateway(tx.connection, name)
         if not row.remote:
             raise InvalidInputError(f"gateway {row.name} is on this machine and needs no agent")
-        if port is None:
-            raise InvalidInputError(
-                "this server waits for no agents: set `agents` in [listen] of evertunnel.toml, such as "
-                '"0.0.0.0:4433", and restart `evertunnel serve`'
-            )
+        port = verify_agents_port(port)
         root = authorities.load_authorities(tx.connection)[Authority.ROOT]
         code = EnrolmentCode(
             secret=secret,
@@ -55,3 +51,13 @@ def make_enrolment_code(store: Store, name: str, *, port: int | None, actor: str
         )
         tx.record(AuditEntry(Audit.GATEWAY_CODE, actor, row.name, row.id, {"expires_at": str(now + CODE_LIFETIME)}))
     return encode_code(code)
+
+
+def verify_agents_port(port: int | None) -> int:
+    """Where agents are waited for. Raises InvalidInputError when that is nowhere."""
+    if port is None:
+        raise InvalidInputError(
+            "this server waits for no agents: set `agents` in [listen] of evertunnel.toml, such as "
+            '"0.0.0.0:4433", and restart `evertunnel serve`'
+        )
+    return port

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from evertunnel.access.conditional.applications import PATH as APPLICATIONS_PATH
-from evertunnel.access.conditional.applications import read_applications
+from evertunnel.access.conditional.applications import build_application_key, read_applications
 from evertunnel.access.conditional.locations import NamedLocation
 from evertunnel.access.conditional.policies import (
     AccessPolicy,
@@ -35,13 +35,14 @@ from evertunnel.storage.policy_objects import ObjectKind
 from evertunnel.storage.snapshot import ACCESS_POLICIES, AUTHENTICATION_STRENGTHS, NAMED_LOCATIONS
 
 POLICIES_AT_MOST = 500
+_NAME_AT_MOST = 256
 _COUNTRY_UNKNOWN = (
-    "no country database is set (country_database in evertunnel.toml), so no country is known: including by country "
-    "counts as matching, excluding by country excludes nobody"
+    "no country database is set that can be read (country_database in evertunnel.toml), so no country is known: "
+    "including by country counts as matching, excluding by country excludes nobody"
 )
 _PLACES_UNKNOWN = (
-    "no country database is set (country_database in evertunnel.toml), so nobody finds impossible travel: without "
-    "another source the risk of a sign-in is not known, which counts as matching"
+    "no country database is set that can be read (country_database in evertunnel.toml), so nobody finds impossible "
+    "travel: without another source the risk of a sign-in is not known, which counts as matching"
 )
 _APPLICATION_FIELDS = ("includeApplications", "excludeApplications")
 # A plan holds while nothing of these changes: what its texts mean, and which names are free.
@@ -96,8 +97,10 @@ def build_mapping(document: Any, resolved: Mapping[str, str]) -> dict[str, str]:
     applications = document["conditions"].get("applications") or {}
     for field in _APPLICATION_FIELDS:
         for text in applications.get(field) or ():
-            if text in resolved:
-                meanings.setdefault(text, set()).add(resolved[text])
+            key = build_application_key(text)
+            key = key if key in resolved else text
+            if key in resolved:
+                meanings.setdefault(text, set()).add(resolved[key])
     return {text: next(iter(found)) for text, found in meanings.items() if len(found) == 1}
 
 
@@ -151,6 +154,7 @@ def _plan(
     if len(problems.found) > before:
         return None
     policy = compile_stored_policy(document, resolved, resolver.locations, resolver.strengths)
+    _verify_name(policy.name)
     unevaluable = list_unevaluable(policy)
     if names_country(policy) and not countries_known:
         unevaluable = (*unevaluable, ("$.conditions.locations", _COUNTRY_UNKNOWN))
@@ -159,12 +163,23 @@ def _plan(
     return PlannedPolicy(place, document, resolved, policy, unevaluable, list_without_meaning(policy))
 
 
+def _verify_name(name: str) -> None:
+    """It stands in every attempt it was asked about, and on terminals."""
+    if not name.strip() or len(name) > _NAME_AT_MOST or not name.isprintable():
+        raise PolicyError("$.displayName", f"must be 1 to {_NAME_AT_MOST} printable characters")
+
+
 class _Resolver:
     """Finds what texts of policies mean here. Nothing is guessed: a text is an id, a name, or in the mapping."""
 
     def __init__(self, connection: Connection, mapping: Mapping[str, str]) -> None:
         self._connection = connection
-        self._mapping = {text.lower(): name for text, name in mapping.items()}
+        self._mapping: dict[str, str] = {}
+        for text, name in mapping.items():
+            if self._mapping.setdefault(text.lower(), name) != name:
+                raise PolicyError("map", f"gives {quote(text)} two names, once in other case")
+        # A file may name the same thousands of times.
+        self._found: dict[tuple[str, str], str | None] = {}
         rows = policy_objects.list_objects(connection, ObjectKind.LOCATION)
         self.locations: dict[str, NamedLocation] = {row.id: compile_location(row.id, row.document) for row in rows}
         rows = policy_objects.list_objects(connection, ObjectKind.STRENGTH)
@@ -177,7 +192,9 @@ class _Resolver:
         resolved: dict[str, str] = {}
         for path, kind, text in list_references(document):
             name = self._mapping.get(text.lower(), text)
-            found = self._find(kind, name)
+            if (kind, name) not in self._found:
+                self._found[kind, name] = self._find(kind, name)
+            found = self._found[kind, name]
             key = build_key(_OBJECTS[kind], text) if kind in _OBJECTS else text
             if found is None:
                 what = f"{kind} {quote(text)}" if name == text else f"{kind} {quote(name)}, which {quote(text)} maps to"
@@ -202,15 +219,17 @@ class _Resolver:
 
     def _resolve_applications(self, place: str, document: Any, resolved: dict[str, str], problems: Problems) -> None:
         applications = read_object(document["conditions"].get("applications"), APPLICATIONS_PATH)
+        named = {}
         for field in _APPLICATION_FIELDS:
             for text in read_texts(applications.get(field), f"{APPLICATIONS_PATH}.{field}"):
                 if text.lower() in self._mapping:
-                    resolved[text] = self._mapping[text.lower()]
-        if _is_understood(applications, resolved):
+                    named[build_application_key(text)] = self._mapping[text.lower()].strip()
+        resolved |= named
+        if _is_understood(applications, named):
             return
         field = "includeApplications"
         for index, text in enumerate(read_texts(applications.get(field), f"{APPLICATIONS_PATH}.{field}")):
-            if not _is_understood({field: [text]}, resolved):
+            if not _is_understood({field: [text]}, named):
                 problem = (
                     f"{quote(text)} is an application we do not know: map it to VPN if it is the VPN, to its name if "
                     "it is another, or leave the policy out"

@@ -9,6 +9,8 @@ import orjson
 
 from evertunnel.access.documents import PolicyError, PolicyProblemsError
 
+PROBLEMS_AT_MOST = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
@@ -20,12 +22,15 @@ class PolicyFile:
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """What is wrong so far, as pairs of place and problem: an import says all of it at once."""
+    """What is wrong so far, as pairs of place and problem: an import says all of it at once, up to a bound."""
 
     found: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, place: str, error: PolicyError) -> None:
-        """Note an error of the document at a place."""
+        """Note an error of the document at a place. Raises PolicyProblemsError where there are too many to go on."""
+        if len(self.found) >= PROBLEMS_AT_MOST:
+            more = (place, f"this and perhaps more is wrong besides: {PROBLEMS_AT_MOST} problems are listed")
+            raise PolicyProblemsError([*self.found, more])
         self.found.append((place + error.path.removeprefix("$"), error.problem))
 
     def verify_none(self) -> None:

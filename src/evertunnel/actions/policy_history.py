@@ -163,6 +163,8 @@ def describe_change(version: Version, details: Mapping[str, Any]) -> str:
         return f"switched to {_STATES.get(details['state'], details['state'])}"
     if "enabled" in details:
         return f"switched {'on' if details['enabled'] else 'off'}"
+    if version.audit is Audit.NETWORK_POLICY_CHANGE and "document" not in details:
+        return f"moved to {details['position']}"
     return {"add": "added", "import": "imported", "change": "changed", "remove": "removed"}[
         version.audit.value.rpartition(":")[2]
     ]

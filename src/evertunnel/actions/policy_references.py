@@ -16,7 +16,8 @@ def verify_unnamed(tx: Transaction, subject_id: str, name: str) -> None:
         conditions = row.document.get("conditions", {})
         if any(subject_id in conditions.get(key, ()) for key in _NAMING):
             raise InvalidInputError(
-                f"the network policy {row.name!r} names {name}: remove it first (evertunnel policy network remove)"
+                f"the network policy {row.name!r} names {name}: change it first "
+                "(evertunnel policy network change), or remove it"
             )
     for row in tx.connection.execute(select(access.c.name, access.c.resolved).order_by(access.c.name)):
         if subject_id in row.resolved.values():

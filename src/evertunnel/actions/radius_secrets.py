@@ -83,6 +83,8 @@ def find_weakness(secret: str) -> str:
 
 def _estimate_bits(text: str) -> int:
     """Length times the chance in one character, as often as each one comes, and nothing for what counts or repeats."""
+    # What comes again and again counts once.
+    text = text[: next(period for period in range(1, len(text) + 1) if text.startswith(text[period:]))]
     steps = {ord(after) - ord(before) for before, after in pairwise(text)}
     if len(steps) < 4:
         return 0
@@ -133,7 +135,7 @@ def finish_rotation(store: Store, name: str, *, force: bool = False, actor: str,
         if row.previous_secret_sealed is None:
             raise InvalidInputError(f"the secret of {row.name} is not being rotated")
         last = row.previous_secret_used_at
-        if not force and (row.secret_used_at is None or (last is not None and last > row.secret_used_at)):
+        if not force and (row.secret_used_at is None or (last is not None and last >= row.secret_used_at)):
             said = "nobody has used the new one yet" if row.secret_used_at is None else "the old one was used last"
             raise InvalidInputError(f"{said}: {row.name} could no longer ask. --force if that is wanted")
         tx.connection.execute(

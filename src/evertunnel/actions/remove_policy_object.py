@@ -39,7 +39,10 @@ def list_policies(connection: Connection) -> Sequence[AnyRow]:
 
 
 def list_naming(policies: Sequence[AnyRow], kind: ObjectKind, row: AnyRow) -> list[str]:
-    """Names of those that name it, one that is trusted by AllTrusted as well."""
+    """Names of those that name it, one that is trusted by AllTrusted as well.
+
+    Graph's answers hold whole strengths inside policies: one that is here counts before what the policy holds of it.
+    """
     prefix = build_key(kind, "")
     trusted = kind is ObjectKind.LOCATION and row.document.get("isTrusted")
     return [
@@ -47,9 +50,15 @@ def list_naming(policies: Sequence[AnyRow], kind: ObjectKind, row: AnyRow) -> li
         for policy in policies
         if any(key.startswith(prefix) and object_id == row.id for key, object_id in policy.resolved.items())
         or (trusted and _names_all_trusted(policy.document))
+        or (kind is ObjectKind.STRENGTH and _find_strength_id(policy.document) == row.id)
     ]
 
 
 def _names_all_trusted(document: Any) -> bool:
     locations = document["conditions"].get("locations") or {}
     return any("AllTrusted" in (locations.get(field) or ()) for field in FIELDS)
+
+
+def _find_strength_id(document: Any) -> Any:
+    grant = document.get("grantControls") or {}
+    return (grant.get("authenticationStrength") or {}).get("id")

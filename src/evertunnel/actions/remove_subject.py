@@ -22,7 +22,7 @@ def remove_subject(store: Store, kind: SubjectKind, name: str, *, actor: str, no
     has set about ending them.
     """
     if kind not in _AUDIT:
-        raise InvalidInputError(f"a {kind.value} cannot be removed")
+        raise InvalidInputError("only users and devices are removed so: a group goes by `evertunnel group remove`")
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
         verify_unnamed(tx, row.id, row.name)
@@ -32,7 +32,7 @@ def remove_subject(store: Store, kind: SubjectKind, name: str, *, actor: str, no
                 f"{row.name} has live sessions ({len(live)}): end them first with `evertunnel deny {kind.value} "
                 f'{row.name} --reason "is removed"`'
             )
-        usable = certificates.list_of_subject(tx.connection, _COLUMN[kind], row.id, _USABLE)
+        usable = certificates.list_lasting_of_subject(tx.connection, _COLUMN[kind], row.id, _USABLE, tx.now)
         certificates.change_status(
             tx, [usable_one.id for usable_one in usable], CertificateStatus.REVOKED, reason="cessation of operation"
         )

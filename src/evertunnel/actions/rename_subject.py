@@ -1,16 +1,21 @@
-"""Rename a user or device. Everything hangs on the id: policies, denials and certificates follow, or stay."""
+"""Rename a user, device or group. Everything hangs on the id: policies, denials and certificates follow, or stay."""
 
 from datetime import datetime
 from typing import Any
 
+from evertunnel.actions.add_group import verify_group_name
 from evertunnel.audit import Audit, AuditEntry
-from evertunnel.errors import AlreadyExistsError, InvalidInputError
+from evertunnel.errors import AlreadyExistsError
 from evertunnel.model import SubjectKind
 from evertunnel.pki.names import verify_dns_name, verify_user_name
 from evertunnel.storage import people
 from evertunnel.storage.store import Store
 
-_AUDIT = {SubjectKind.USER: Audit.USER_CHANGE, SubjectKind.DEVICE: Audit.DEVICE_CHANGE}
+_AUDIT = {
+    SubjectKind.USER: Audit.USER_CHANGE,
+    SubjectKind.DEVICE: Audit.DEVICE_CHANGE,
+    SubjectKind.GROUP: Audit.GROUP_CHANGE,
+}
 
 
 def rename_subject(store: Store, kind: SubjectKind, name: str, new_name: str, *, actor: str, now: datetime) -> None:
@@ -24,7 +29,7 @@ def rename_subject(store: Store, kind: SubjectKind, name: str, new_name: str, *,
         verify_dns_name(new_name)
         new_name = new_name.lower()
     else:
-        raise InvalidInputError(f"a {kind.value} cannot be renamed")
+        verify_group_name(new_name)
     with store.write(now) as tx:
         row = people.get_subject(tx.connection, kind, name)
         other = people.find_subject(tx.connection, kind, new_name)

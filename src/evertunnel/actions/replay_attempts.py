@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -26,6 +25,12 @@ _NOT_ASKED = frozenset(
     reason.value
     for reason in (
         Reason.IDENTITY_MISMATCH,
+        Reason.OUTER_IDENTITY_MISMATCH,
+        Reason.MSCHAPV2_SWITCHED_OFF,
+        Reason.PASSWORD_WRONG,
+        Reason.PASSWORD_EXPIRED,
+        Reason.PASSWORD_CHANGE_FAILED,
+        Reason.CRYPTO_BINDING_WRONG,
         Reason.CLIENT_STOPPED,
         Reason.TOO_MANY_ROUNDS,
         Reason.TOO_MANY_FAILURES,
@@ -38,14 +43,16 @@ _NOT_ASKED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the policies would be: `documents` (Graph JSON) replace those of the same names or come beside them.
+    """What the policies would be: those of `files` replace those of the same names or come beside them.
 
-    `states` sets policies on, off or report-only, by name. `alone`: the documents instead of all there are.
+    `mapping` is as in plan_access_policies. `states` sets policies on, off or report-only, by name. `alone`: the files
+    instead of all there are.
     """
 
-    documents: Any = None
+    files: Sequence[PolicyFile] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,7 @@ def build_draft(store: Store, draft: Draft) -> Policies:
     stored = Snapshot()
     with store.read() as connection:
         load_policies(connection, stored)
-        files = [] if draft.documents is None else [PolicyFile("", draft.documents)]
-        planned = plan_access_policies(connection, files, replace=True)
+        planned = plan_access_policies(connection, draft.files, draft.mapping, replace=True)
     stored.access = _put_in_place(stored.access, planned, draft)
     return PolicyCompiler().compile(stored)
 

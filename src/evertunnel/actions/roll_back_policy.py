@@ -1,7 +1,7 @@
 """Roll a policy back to what a version of it left behind: one more change, with every check of a change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -90,9 +90,11 @@ def _put(
         case PolicyKind.COMPLIANCE:
             return put_compliance_policy(tx, document, details=details, actor=actor)
         case PolicyKind.TEST:
-            planned = plan_policy_tests(tx.connection, [PolicyFile("", document)])
-            verify_passing(tx, Bench(), planned)
-            return put_policy_test(tx, planned[0], replace=True, details=details, actor=actor)
+            # Whom it named by their ids: another may have the name by now.
+            (planned,) = plan_policy_tests(tx.connection, [PolicyFile("", {**document, **(wanted.resolved or {})})])
+            planned = replace(planned, document=document)
+            verify_passing(tx, Bench(), [planned])
+            return put_policy_test(tx, planned, replace=True, details=details, actor=actor)
         case _:
             kind = _OBJECTS[version.kind]
             return put_policy_object(tx, kind, document, object_id=version.object_id, details=details, actor=actor)

@@ -57,7 +57,9 @@ def _main(
         Path,
         typer.Option(envvar="EVERTUNNEL_STATE", help="The folder that holds everything of an installation."),
     ] = DEFAULT,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     context.obj = StateFolder(state.absolute())
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from evertunnel.cli.client import get_folder
 from evertunnel.cli.output import fail, say
 from evertunnel.errors import DomainError
 from evertunnel.state_folder import StateFolder
+
+if TYPE_CHECKING:
+    from evertunnel.installation import Installation
 
 
 def backup(
@@ -41,6 +44,7 @@ def backup(
     say(f"Wrote {out}: {made.batches} batches of records, head {made.head}.")
     if with_keys:
         say("The keys are in it under the passphrase, those of authorities that are offline excepted.")
+        _say_where_sealing_key_is(installation)
     else:
         say(f"No key is in it: keep a copy of {installation.folder.path}/keys apart from it.")
 
@@ -64,6 +68,7 @@ def restore(
     Example: evertunnel restore /media/backup/evertunnel.tar --state /var/lib/evertunnel
     """
     from evertunnel.cli.user import read_password
+    from evertunnel.installation import Installation
     from evertunnel.privileges import find_user_name
     from evertunnel.restore import restore as run
 
@@ -80,6 +85,15 @@ def restore(
     except DomainError as error:
         fail(str(error))
     say(f"Restored {manifest.organisation} ({manifest.public_name}) of {manifest.made_at:%F %T} UTC to {folder.path}.")
+    if manifest.keys is not None or keys is not None:
+        _say_where_sealing_key_is(Installation(folder))
     say("What was denied or revoked after that moment is not: do it again once `evertunnel serve` runs.")
     if manifest.keys is None and keys is None:
-        say("No key was in it, so this cannot serve yet: restore again with --keys and your copy of the folder keys.")
+        say(f"No key was in it, so this cannot serve yet: remove {folder.path}, and restore again with --keys and")
+        say("your copy of the folder keys.")
+
+
+def _say_where_sealing_key_is(installation: "Installation") -> None:
+    """What is no file of ours is in no backup, and without it no secret in the database opens."""
+    if installation.config.keys.sealing == "credential":
+        say("The sealing key is a credential of systemd and not in it: keep a copy of that apart from the backup.")

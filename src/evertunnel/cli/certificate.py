@@ -11,6 +11,7 @@ from evertunnel.cli import access_authority, authority
 from evertunnel.cli.authority import print_authorities
 from evertunnel.cli.client import API, get_folder
 from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
+from evertunnel.cli.small_files import read_pem_file
 from evertunnel.errors import DomainError
 
 app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
@@ -75,7 +76,11 @@ def issue(
         typer.Option(help="A request (PEM); only its public key is used. Without it a key is made."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder for certificate.pem, chain.pem, root.pem and, if made here, key.pem.")
+        Path,
+        typer.Option(
+            help="Folder for certificate.pem, chain.pem, root.pem, for a device device-authority.pem, "
+            "and, if made here, key.pem."
+        ),
     ],
     pkcs12: Annotated[bool, typer.Option(help="Also write certificate.p12; asks for its password.")] = False,
     lifetime_days: Annotated[float | None, typer.Option(help="Shorter than the kind's own lifetime.")] = None,
@@ -88,10 +93,7 @@ def issue(
         fail("give exactly one of --user and --device", code=2)
     from evertunnel.cli.certificate_files import FILES, make_request, write_files
 
-    try:
-        request_pem, key = (csr.read_text(encoding="ascii"), None) if csr else make_request()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{csr} cannot be read: {error}")
+    request_pem, key = (read_pem_file(csr), None) if csr else make_request()
     body: dict[str, Any] = {
         "kind": "device" if user is None else "user",
         "owner": device if user is None else user,
@@ -114,7 +116,7 @@ def issue(
     issued = api.post("certificates", body=body)
     authorities = {row["name"]: row["pem"] for row in api.get("authorities")}
     try:
-        write_files(out, issued, authorities, key, pkcs12_password=password)
+        write_files(out, issued, authorities, key, for_device=user is None, pkcs12_password=password)
     except OSError as error:
         fail(f"cannot write {error.filename}: {error.strerror}")
     say(f"Wrote {body['kind']} certificate {issued['id']} to {out}{os.sep}.")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from evertunnel.pki.keys import PrivateKey, encode_private_key, generate_key
 
-FILES = ("certificate.pem", "chain.pem", "root.pem", "key.pem", "certificate.p12")
+FILES = ("certificate.pem", "chain.pem", "root.pem", "device-authority.pem", "key.pem", "certificate.p12")
 
 
 def make_request() -> tuple[str, PrivateKey]:
@@ -27,13 +27,20 @@ def write_files(
     authorities: Mapping[str, str],
     key: PrivateKey | None,
     *,
+    for_device: bool = False,
     pkcs12_password: str | None,
 ) -> None:
-    """Certificate, chain, root and, if it was made here, the key (mode 0600). Raises OSError."""
+    """Certificate, chain, root and, if it was made here, the key (mode 0600). Raises OSError.
+
+    Devices have an authority of their own above them, and the root above the servers they meet.
+    """
+    above = [*issued["chain"], *([authorities["device"]] if for_device else []), authorities["root"]]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "certificate.pem").write_text(issued["pem"], encoding="ascii")
     (folder / "chain.pem").write_text("".join(issued["chain"]), encoding="ascii")
     (folder / "root.pem").write_text(authorities["root"], encoding="ascii")
+    if for_device:
+        (folder / "device-authority.pem").write_text(authorities["device"], encoding="ascii")
     if key is None:
         return
     _write_secret(folder / "key.pem", encode_private_key(key))
@@ -42,7 +49,7 @@ def write_files(
             b"evertunnel",
             key,
             x509.load_pem_x509_certificate(issued["pem"].encode()),
-            [x509.load_pem_x509_certificate(pem.encode()) for pem in (*issued["chain"], authorities["root"])],
+            [x509.load_pem_x509_certificate(pem.encode()) for pem in above],
             BestAvailableEncryption(pkcs12_password.encode()),
         )
         _write_secret(folder / "certificate.p12", data)

@@ -39,6 +39,7 @@ class API:
         self._client = httpx2.Client(
             transport=httpx2.HTTPTransport(uds=str(self._path)), base_url="http://admin", timeout=30
         )
+        context.call_on_close(self._client.close)
 
     def get(self, *path: str, **query: Any) -> Any:
         """Read."""
@@ -69,23 +70,40 @@ class API:
         import httpx2
 
         params = {key: value for key, value in query.items() if value is not None}
+        request = self._build_request("GET", path, params=params)
         try:
-            with self._client.stream("GET", _build_url(path), params=params) as response:
+            response = self._client.send(request, stream=True)
+            try:
                 if not response.is_success:
                     response.read()
                     self._take(response)
                 yield from response.iter_bytes()
+            finally:
+                response.close()
         except httpx2.HTTPError as error:
             self._fail_unreachable(error)
 
     def _call(self, method: str, path: tuple[str, ...], **arguments: Any) -> Any:
         import httpx2
 
+        request = self._build_request(method, path, **arguments)
         try:
-            response = self._client.request(method, _build_url(path), **arguments)
+            response = self._client.send(request)
         except httpx2.HTTPError as error:
             self._fail_unreachable(error)
         return self._take(response)
+
+    def _build_request(self, method: str, path: tuple[str, ...], **arguments: Any) -> Any:
+        import httpx2
+
+        try:
+            return self._client.build_request(method, _build_url(path), **arguments)
+        except httpx2.InvalidURL:
+            fail("this cannot be sent: a name in it is too long")
+        except UnicodeEncodeError:
+            fail("what was given holds bytes that are no UTF-8, which no name here has")
+        except ValueError:
+            fail("this cannot be sent: a number in it is none, such as NaN, or too large")
 
     def _fail_unreachable(self, error: Exception) -> NoReturn:
         if self._away_is_error:
@@ -114,4 +132,9 @@ class API:
 
 
 def _build_url(path: tuple[str, ...]) -> str:
-    return "/v1/" + "/".join(quote(part, safe="") for part in path)
+    return "/v1/" + "/".join(_quote(part) for part in path)
+
+
+def _quote(name: str) -> str:
+    """A name as a part of an address, where . and .. lead elsewhere: what is called so could not be removed."""
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")

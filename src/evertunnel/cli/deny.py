@@ -1,11 +1,11 @@
 """evertunnel deny, evertunnel allow."""
 
-import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from evertunnel.cli import confirmations
 from evertunnel.cli.client import API
 from evertunnel.cli.output import print_json, print_table, say, short_time
 
@@ -13,9 +13,10 @@ deny_app = typer.Typer(no_args_is_help=True, help="Deny a user or device now, an
 allow_app = typer.Typer(no_args_is_help=True, help="Take a denial back.")
 
 Reason = Annotated[str, typer.Option(help="Why; it goes into the record.")]
-Until = Annotated[datetime | None, typer.Option(help="End of the denial, UTC.")]
+Until = Annotated[
+    datetime | None, typer.Option(help="End of the denial, UTC, such as 2026-05-04T18:00:00; default: none.")
+]
 Revoke = Annotated[bool, typer.Option("--revoke", help="Revoke certificates for good instead of holding them.")]
-Wait = Annotated[float, typer.Option(help="Seconds to wait for gateways to confirm.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -26,10 +27,12 @@ def deny_user(
     reason: Reason,
     until: Until = None,
     revoke: Revoke = False,
-    wait: Wait = 10.0,
+    wait: confirmations.WAIT = 10.0,
     json: JSON = False,
 ) -> None:
-    """Deny a user.
+    """Deny a user: live tunnels end at once and none comes up until `allow user`; certificates are on hold.
+
+    Exit 1: a gateway has not confirmed yet. It is tried until all have.
 
     Example: evertunnel deny user alice@corp.example --reason "left the company"
     """
@@ -43,10 +46,12 @@ def deny_device(
     reason: Reason,
     until: Until = None,
     revoke: Revoke = False,
-    wait: Wait = 10.0,
+    wait: confirmations.WAIT = 10.0,
     json: JSON = False,
 ) -> None:
-    """Deny a device.
+    """Deny a device: live tunnels end at once and none comes up until `allow device`; certificates are on hold.
+
+    Exit 1: a gateway has not confirmed yet. It is tried until all have.
 
     Example: evertunnel deny device laptop1.corp.example --reason stolen
     """
@@ -120,32 +125,20 @@ def _deny(
     denial = api.post("denials", body=body)
     if not json:
         say(f"{name} is denied: no new tunnel from now on.")
-    deadline = time.monotonic() + wait
-    while (open_gateways := _unconfirmed(denial)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+
+    def look() -> confirmations.Rows:
+        nonlocal denial
         denial = api.get("denials", denial["id"])
+        rows: confirmations.Rows = denial["gateways"]
+        return rows
+
+    rows = confirmations.watch(denial["gateways"], look, seconds=wait)
     if json:
         print_json(denial)
     else:
-        for row in denial["gateways"]:
-            if row["state"] == "confirmed":
-                say(f"  {row['gateway']}: confirmed after {row['milliseconds']:.0f} ms, no tunnel left")
-            elif row["state"] == "dropped":
-                say(f"  {row['gateway'] or 'a gateway'}: not asked any more: {row['last_error']}")
-            elif row["acknowledged_milliseconds"] is not None:
-                say(
-                    f"  {row['gateway']}: acknowledged after {row['acknowledged_milliseconds']:.0f} ms, "
-                    f"NOT CONFIRMED yet: {row['last_error'] or 'nobody has seen it so far'}"
-                )
-            else:
-                tries = f"after {row['tries']} tries" if row["tries"] else "yet, the first try is going on"
-                why = row["last_error"] or "it has not answered yet"
-                say(f"  {row['gateway']}: NOT CONFIRMED {tries}: {why}")
-    if open_gateways:
+        for row in rows:
+            say(f"  {row['gateway'] or 'a gateway'}: {confirmations.describe(row)}")
+    if confirmations.list_unconfirmed(rows):
         if not json:
-            say("It is tried until it is confirmed; `evertunnel gateway list` counts what is not.")
+            confirmations.say_that_it_goes_on()
         raise typer.Exit(1)
-
-
-def _unconfirmed(denial: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in denial["gateways"] if row["state"] == "pending"]

@@ -9,9 +9,11 @@ from evertunnel.cli.client import API
 from evertunnel.cli.cut import CUT
 from evertunnel.cli.device import app
 from evertunnel.cli.output import fail, say
+from evertunnel.cli.small_files import read_small_file
 
 # A hundred thousand rows take some seconds, and more on a busy machine.
 _IMPORT_SECONDS = 300.0
+_LARGEST_FILE = 32 * 1024 * 1024
 
 
 @app.command("import-facts")
@@ -29,10 +31,7 @@ def import_facts(
 
     Example: evertunnel device import-facts facts.csv --source mdm
     """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
+    content = read_small_file(file, _LARGEST_FILE)
     query = {"source": source, "confirmed": cut}
     done = API(context).upload("facts", "imports", content=content, timeout_seconds=_IMPORT_SECONDS, **query)
     say(f"Imported {done['rows']} facts; something changed of {done['changed']} devices and users.")

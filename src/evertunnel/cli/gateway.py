@@ -6,7 +6,7 @@ import typer
 
 from evertunnel.cli import gateway_agent, gateway_radsec, gateway_secret
 from evertunnel.cli.client import API, get_folder
-from evertunnel.cli.output import fail, print_json, print_table, say, short_time
+from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
 from evertunnel.cli.user import read_password
 
 app = typer.Typer(no_args_is_help=True, help="Gateways: the VPN servers that terminate tunnels.")
@@ -144,7 +144,7 @@ def add(
         "dns": dns or [],
         "local_addresses": local_address or [],
         "encap": encap,
-        "device_lifetime_seconds": round(device_hours * 3600),
+        "device_lifetime_seconds": read_number(device_hours, "--device-hours", times=3600),
         "server_address": server_address,
     }
     API(context).post("gateways", body=body)
@@ -230,7 +230,9 @@ def change(
         "dns": [] if dns == ["none"] else dns or None,
         "local_addresses": [] if local_address == ["all"] else local_address or None,
         "encap": encap,
-        "device_lifetime_seconds": None if device_hours is None else round(device_hours * 3600),
+        "device_lifetime_seconds": None
+        if device_hours is None
+        else read_number(device_hours, "--device-hours", times=3600),
         "server_address": server_address,
         "disconnect": "" if disconnect == "none" else disconnect,
         "disconnect_secret": read_password(prompt="Disconnect secret") if ask_disconnect_secret else None,
@@ -249,7 +251,15 @@ def change(
 def remove(context: typer.Context, name: str) -> None:
     """Remove a gateway; its sessions end, and denials wait for it no longer.
 
+    One that is not ours is told nothing: disable it first, which cuts its sessions, and remove it when they are over.
+
     Example: evertunnel gateway remove gw1
     """
-    API(context).delete("gateways", name)
-    say(f"Removed gateway {name}. Take its part out of /etc/strongswan.conf and restart strongSwan there.")
+    api = API(context)
+    foreign = any(row["foreign"] and row["name"] == name.lower() for row in api.get("gateways"))
+    api.delete("gateways", name)
+    say(f"Removed gateway {name}.")
+    if foreign:
+        typer.echo("Tunnels that are up there stay up, and no denial cuts them from here any more: end them there.")
+    else:
+        typer.echo("Take its part out of /etc/strongswan.conf and restart strongSwan there.")

@@ -8,6 +8,7 @@ import typer
 
 from evertunnel.cli.client import API
 from evertunnel.cli.output import fail, read_number, say
+from evertunnel.cli.small_files import read_pem_file
 
 app = typer.Typer(no_args_is_help=True, help="RADIUS over TLS: which certificate speaks for which gateway.")
 
@@ -32,10 +33,7 @@ def issue(
     """
     from evertunnel.cli.certificate_files import FILES, make_request, write_files
 
-    try:
-        request_pem, key = (csr.read_text(encoding="ascii"), None) if csr else make_request()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{csr} cannot be read: {error}")
+    request_pem, key = (read_pem_file(csr), None) if csr else make_request()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if existing := next((file for file in FILES if (out / file).exists()), None):
@@ -65,10 +63,7 @@ def trust(context: typer.Context, name: str, certificate: Path) -> None:
 
     Example: evertunnel gateway radsec trust proxy1 proxy1.pem
     """
-    try:
-        pem = certificate.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{certificate} cannot be read: {error}")
+    pem = read_pem_file(certificate)
     API(context).post("gateways", name, "radsec", body={"certificate": pem})
     say(f"{name} may ask over TLS with this certificate.")
 

@@ -56,8 +56,8 @@ def _describe_use(row: dict[str, Any]) -> str:
         return "neither so far"
     if not used:
         return f"the old one, last at {short_time(before)}"
-    if before and before > used:
-        return f"the old one again, last at {short_time(before)}; the new one at {short_time(used)}"
+    if before and before >= used:
+        return f"the old one still, last at {short_time(before)}; the new one at {short_time(used)}"
     return f"the new one, last at {short_time(used)}" + (f"; the old one at {short_time(before)}" if before else "")
 
 

@@ -85,6 +85,26 @@ def leave(
     say(f"{member} is no longer in {group}.")
 
 
+@app.command()
+def rename(context: typer.Context, old: str, new: str) -> None:
+    """Rename a group; policies and members follow.
+
+    Example: evertunnel group rename "VPN Users" "VPN users of Example"
+    """
+    API(context).post("groups", old, "renames", body={"name": new})
+    say(f"{old} is called {new}.")
+
+
+@app.command()
+def remove(context: typer.Context, name: str, *, cut: CUT = False) -> None:
+    """Remove a group that no policy names; its members stay.
+
+    Example: evertunnel group remove "Former contractors"
+    """
+    API(context).delete("groups", name, confirmed=cut)
+    say(f"Removed group {name}.")
+
+
 def _pick(user: str | None, device: str | None, group: str | None) -> tuple[str, str]:
     given = [(kind, name) for kind, name in (("user", user), ("device", device), ("group", group)) if name]
     if len(given) != 1:

@@ -9,7 +9,7 @@ import typer
 
 from evertunnel.cli.client import API
 from evertunnel.cli.cut import CUT
-from evertunnel.cli.json_files import read_json, read_json_files
+from evertunnel.cli.json_files import MAP, read_json_files, read_map
 from evertunnel.cli.output import fail, print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Conditional access policies: all that apply must be satisfied.")
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Conditional access policies: all t
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _STATES = {"enabled": "on", "disabled": "off", "enabledForReportingButNotEnforced": "report-only"}
 _UNSAFE = re.compile(r"[^\w .()-]+")
-_FILE_NAME_AT_MOST = 100
+_FILE_NAME_BYTES_AT_MOST = 200
 
 
 @app.command("list")
@@ -49,11 +49,9 @@ def import_access(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of Graph JSON, or folders of them.")],
     *,
-    map_file: Annotated[
-        Path | None,
-        typer.Option("--map", help="JSON object: object id in the files -> what it is called here."),
-    ] = None,
+    map_file: MAP = None,
     check: Annotated[bool, typer.Option("--check", help="Import nothing; say what would be imported.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of one of the same name.")] = False,
     cut: CUT = False,
     json: JSON = False,
 ) -> None:
@@ -64,10 +62,7 @@ def import_access(
 
     Example: evertunnel policy access import exported/ --map names.json --check
     """
-    mapping = {} if map_file is None else read_json(map_file)
-    if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
-        fail(f'{map_file}: must be a JSON object from ids to names, such as {{"0f...": "Sales"}}')
-    body = {"files": read_json_files(paths), "map": mapping, "check": check}
+    body = {"map": read_map(map_file), "files": read_json_files(paths), "check": check, "replace": replace}
     planned = API(context).post("policies", "access", "import", body=body, confirmed=cut)
     if json:
         print_json(planned)
@@ -193,7 +188,8 @@ def _list_demands(document: dict[str, Any]) -> list[str]:
 
 def _choose_file_name(name: str, taken: set[str]) -> str:
     """A name of a file that no other policy of this export has, whatever the file system thinks of case."""
-    stem = _UNSAFE.sub("_", name).strip(" .")[:_FILE_NAME_AT_MOST] or "policy"
+    safe = _UNSAFE.sub("_", name).strip(" .").encode()[:_FILE_NAME_BYTES_AT_MOST]
+    stem = safe.decode(errors="ignore") or "policy"
     chosen, number = stem, 1
     while chosen.casefold() in taken:
         number += 1

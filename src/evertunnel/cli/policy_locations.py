@@ -106,12 +106,12 @@ def import_locations(
 
 
 @app.command("remove")
-def remove_location(context: typer.Context, name: str) -> None:
+def remove_location(context: typer.Context, name: str, *, cut: CUT = False) -> None:
     """Remove a named location that no policy names.
 
     Example: evertunnel policy location remove Office
     """
-    API(context).delete("policies", "locations", name)
+    API(context).delete("policies", "locations", name, confirmed=cut)
     say(f"Removed {name}.")
 
 

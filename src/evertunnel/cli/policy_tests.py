@@ -57,7 +57,11 @@ def add_test(
 ) -> None:
     """Add a test: who does what, and what must come of it. What is not given is unknown.
 
-    Example: evertunnel policy test add "alice from abroad" --user alice@corp.example --country FR --expect block
+    Name the --policy that must block: without it any refusal passes.
+
+    \b
+    Example: evertunnel policy test add "alice from abroad" --user alice@corp.example --country FR --expect block \\
+      --policy "Block by country"
     """
     given = {
         "name": name,
@@ -67,7 +71,7 @@ def add_test(
         "gateway": gateway,
         "certificate": certificate,
         "address": address,
-        "country": country,
+        "country": None if country is None else country.upper(),
         "platform": platform,
         "compliant": compliant,
         "domain_joined": domain_joined,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ import typer
 from evertunnel.cli.client import API
 from evertunnel.cli.output import clean, fail, print_json, print_table, say
 from evertunnel.cli.profile import JSON, app
+from evertunnel.cli.small_files import is_file, read_small_file
 from evertunnel.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -97,7 +100,9 @@ def export(
         Path | None, typer.Option(help="Where to write; without it the text goes to standard output.")
     ] = None,
     server_url: Annotated[str, typer.Option(help="Where clients enrol, for certificate-script.")] = "",
-    identity: Annotated[str, typer.Option(help="Who the Linux client is, for swanctl.")] = "",
+    identity: Annotated[
+        str, typer.Option(help="The user of a user tunnel, for swanctl; a device is who its certificate says.")
+    ] = "",
     certificate: Annotated[str, typer.Option(help="File name in /etc/swanctl/x509, for swanctl.")] = "evertunnel.pem",
     address: Annotated[str, typer.Option(help="Where the client reaches the gateway, for swanctl.")] = "",
     backup: Annotated[bool, typer.Option("--backup", help="As DPC's backup tunnel.")] = False,
@@ -133,10 +138,17 @@ def export(
     for loss in chosen.losses(profile, options):
         typer.echo(clean(f"left out: {loss}"), err=True)
     if out is None:
-        typer.echo(text, nl=not text.endswith("\n"))
+        _print(text)
         return
     _write(out, text, chosen.encoding)
     say(f"Wrote {profile.name}, version {profile.version}, to {out}.")
+
+
+def _print(text: str) -> None:
+    """As it is to whoever takes it further; names in it may come from anywhere, and a terminal would obey them."""
+    if sys.stdout.isatty():
+        text = "\n".join("\t".join(map(clean, line.split("\t"))) for line in text.splitlines())
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
 def _write(out: Path, text: str, encoding: str) -> None:
@@ -148,7 +160,8 @@ def _write(out: Path, text: str, encoding: str) -> None:
         partial.write_bytes(data)
         partial.replace(out)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         fail(f"cannot write {out}: {error.strerror}")
 
 
@@ -196,7 +209,7 @@ def formats(json: JSON = False) -> None:
 def _read(context: typer.Context, source: str) -> list[Reading]:
     """A file when there is one of that name, else a stored profile."""
     path = Path(source)
-    if path.is_file():
+    if is_file(path):
         return _read_file(path)
     if path.suffix.lower() in (".xml", ".reg", ".json", ".ps1", ".conf", ".txt") or os.sep in source:
         fail(f"there is no file {source}")
@@ -208,12 +221,9 @@ def _read(context: typer.Context, source: str) -> list[Reading]:
 def _read_file(path: Path) -> list[Reading]:
     from evertunnel.profiles.recognise import LARGEST_BYTES, read_profiles
 
+    data = read_small_file(path, LARGEST_BYTES)
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            fail(f"{path} is larger than {LARGEST_BYTES} bytes")
-        return read_profiles(path.read_bytes(), name=path.stem)
-    except OSError as error:
-        fail(f"{path} cannot be read: {error.strerror}")
+        return read_profiles(data, name=path.stem)
     except InvalidInputError as error:
         fail(f"{path}: {error}")
 

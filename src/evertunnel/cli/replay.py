@@ -2,15 +2,16 @@
 
 import sys
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from evertunnel import clock
 from evertunnel.cli.client import API
+from evertunnel.cli.json_files import MAP, read_json_files, read_map
+from evertunnel.cli.moments import read_moment
 from evertunnel.cli.output import fail, print_json, print_table, say, short_time
-from evertunnel.cli.what_if import read_json
 
 _SHOWN = 50
 
@@ -19,31 +20,38 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON, with every attem
 
 def replay(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="Graph JSON of the draft.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Graph JSON of the draft, or folders of it.")
+    ] = None,
     *,
+    map_file: MAP = None,
     on: Annotated[list[str] | None, typer.Option(help="A policy to be on in the draft.")] = None,
     off: Annotated[list[str] | None, typer.Option(help="A policy to be off.")] = None,
-    alone: Annotated[bool, typer.Option("--alone", help="The file instead of all policies, not beside them.")] = False,
-    since: Annotated[datetime | None, typer.Option(help="From this time (UTC) on.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Before this time (UTC).")] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="The files instead of all policies, not beside them.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="From this time (UTC) on, such as 2026-05-01T08:00, or 7d for 7d ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time (UTC), or so long ago.")] = None,
     json: JSON = False,
 ) -> None:
     """Try a draft of the conditional access policies on recorded attempts, with the facts as they were then.
 
-    Policies of the file replace those of the same name. Nothing is changed.
+    Policies of the files replace those of the same name; what they name is found as by an import. Nothing is changed.
 
-    Example: evertunnel policy access replay --on "Block by country" --since 2026-11-15
+    Example: evertunnel policy access replay --on "Block by country" --since 7d
     """
-    if file is None and not on and not off:
+    if not paths and not on and not off:
         fail("name a draft: a file, --on POLICY or --off POLICY")
-    if alone and file is None:
+    if alone and not paths:
         fail("--alone needs a file")
+    now = clock.now()
     body: dict[str, Any] = {
-        "documents": None if file is None else read_json(file),
+        "map": read_map(map_file),
+        "files": read_json_files(paths or []),
         "states": dict.fromkeys(on or [], "on") | dict.fromkeys(off or [], "off"),
         "alone": alone,
-        "since": _name(since),
-        "until": _name(until),
+        "since": read_moment(since, "--since", now=now),
+        "until": read_moment(until, "--until", now=now),
     }
     api = API(context)
     looked_at = skipped = 0
@@ -90,7 +98,3 @@ def _show(looked_at: int, skipped: int, differences: list[dict[str, Any]]) -> No
     )
     if len(differences) > _SHOWN:
         say(f"{len(differences) - _SHOWN:,} more: --json shows all.")
-
-
-def _name(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat() + "+00:00"

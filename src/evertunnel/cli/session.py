@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evertunnel.cli import confirmations
 from evertunnel.cli.client import API
 from evertunnel.cli.output import fail, print_json, print_table, say, short_time
 
@@ -13,12 +14,17 @@ app = typer.Typer(no_args_is_help=True, help="Sessions: tunnels that are up, or 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _BY = ("user", "device", "gateway", "day")
+# As many as one look takes.
+_LOOKED_AT_ONCE = 500
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @app.command("list")
 def list_sessions(
     context: typer.Context,
+    user: Annotated[str | None, typer.Option(help="Of this user.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of this device.")] = None,
+    gateway: Annotated[str | None, typer.Option(help="On this gateway.")] = None,
     past: Annotated[bool, typer.Option("--past", help="Also those that ended.")] = False,
     unrecognised: Annotated[
         bool, typer.Option("--unrecognised", help="Those that gateways count and were never granted.")
@@ -28,18 +34,21 @@ def list_sessions(
 ) -> None:
     """List sessions.
 
-    Example: evertunnel session list --past --limit 20
+    Example: evertunnel session list --past --user alice@corp.example
     """
     if unrecognised:
+        if user or device or gateway:
+            fail("--unrecognised lists what was granted to nobody: it takes no --user, --device or --gateway", code=2)
         _list_unrecognised(context, limit, json)
         return
-    rows = API(context).get("sessions", live=not past, limit=limit)
+    rows = API(context).get("sessions", live=not past, limit=limit, user=user, device=device, gateway=gateway)
     if json:
         print_json(rows)
         return
     print_table(
         [_describe(row) | {"since": short_time(row["up_at"] or row["created_at"])} for row in rows],
         {
+            "id": "ID",
             "kind": "TUNNEL",
             "state": "STATE",
             "user": "USER",
@@ -55,6 +64,56 @@ def list_sessions(
         },
         empty="No sessions.",
     )
+
+
+@app.command()
+def end(
+    context: typer.Context,
+    session: Annotated[str | None, typer.Argument(help="Its id, as `session list` shows it.")] = None,
+    user: Annotated[str | None, typer.Option(help="All live ones of this user.")] = None,
+    device: Annotated[str | None, typer.Option(help="All live ones of this device, its users' tunnels too.")] = None,
+    wait: confirmations.WAIT = 10.0,
+    json: JSON = False,
+) -> None:
+    """End a live session now, or with --user or --device all of theirs, and see every gateway confirm it.
+
+    Nobody is denied: a client may come back at once, and Always On does so by itself. `evertunnel deny` keeps it out.
+
+    Exit 1: a gateway has not confirmed yet. It is tried until all have.
+
+    Example: evertunnel session end 0123456789abcdef
+    """
+    named = {key: name for key, name in (("session", session), ("user", user), ("device", device)) if name is not None}
+    if len(named) != 1:
+        fail("name one session by its id, or give --user or --device", code=2)
+    api = API(context)
+    ended = api.post("sessions", "end", body=named)
+    if not json:
+        number, more = len(ended["sessions"]), ended["ending_already"]
+        said = "1 session is ending" if number == 1 else f"{number} sessions are ending"
+        say(f"{said}{f', besides {more} that did already' if more else ''}.")
+
+    def look() -> confirmations.Rows:
+        rows = ended["sessions"]
+        waited_for = [row["effect"] for row in confirmations.list_unconfirmed(rows)][:_LOOKED_AT_ONCE]
+        seen = {row["effect"]: row for row in api.get("sessions", "end", effect=waited_for)}
+        ended["sessions"] = [seen.get(row["effect"], row) for row in rows]
+        return list(ended["sessions"])
+
+    rows = confirmations.watch(ended["sessions"], look, seconds=wait)
+    unconfirmed = confirmations.list_unconfirmed(rows)
+    if json:
+        print_json(ended)
+    else:
+        for row in rows:
+            owner = " on ".join(name for name in (row["user"], row["device"]) if name) or "somebody removed"
+            gateway = row["gateway"] or "a gateway"
+            say(f"  {gateway}: {row['kind']} tunnel of {owner}: {confirmations.describe(row)}")
+        if unconfirmed:
+            confirmations.say_that_it_goes_on()
+        say("Nothing keeps a client from coming back at once, as Always On does; `evertunnel deny` keeps it out.")
+    if unconfirmed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -19,7 +19,9 @@ def _main() -> None:
 @app.command()
 def copy(
     context: typer.Context,
-    to: Annotated[str, typer.Option(help="sqlite:////path/to/file or postgresql://... without a password.")],
+    to: Annotated[
+        str, typer.Option(help="postgresql://... without a password, or sqlite:////var/lib/evertunnel/data/another.db.")
+    ],
 ) -> None:
     """Copy the state into another, empty database, and use that one from then on. Stop `evertunnel serve` first.
 

@@ -83,7 +83,7 @@ def change(
         bool, typer.Option("--expire-password", help="Have the next login with MS-CHAPv2 choose a new password.")
     ] = False,
 ) -> None:
-    """Change a user.
+    """Change a user. A new password ends tunnels that came up by the old one.
 
     Example: evertunnel user change alice@corp.example --disable
     """

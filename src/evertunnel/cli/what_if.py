@@ -1,12 +1,12 @@
 """evertunnel policy what-if."""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from evertunnel.cli.client import API
+from evertunnel.cli.json_files import read_json
 from evertunnel.cli.output import fail, print_json, print_table, say
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -49,7 +49,7 @@ def what_if(
 
     Every policy is shown with its result and the condition that decided, whatever refuses first.
 
-    Example: evertunnel policy what-if --user alice@corp.example --device laptop1 --country FR --not-compliant
+    Example: evertunnel policy what-if --user alice@corp.example --device laptop1.corp.example --not-compliant
     """
     if graph is not None:
         print_json(API(context).post("policies", "access", "evaluate", body=read_json(graph)))
@@ -63,7 +63,7 @@ def what_if(
         "gateway": gateway,
         "certificate": certificate,
         "address": address,
-        "country": country,
+        "country": None if country is None else country.upper(),
         "platform": platform,
         "compliant": compliant,
         "domain_joined": domain_joined,
@@ -100,15 +100,3 @@ def _show(found: dict[str, Any]) -> None:
     if found["outcome"] != "granted":
         say(f"Cause: {found['cause']}")
         say(f"What to do: {found['fix']}")
-
-
-def read_json(file: Path) -> Any:
-    """A JSON file, or one line that says what is wrong with it, and the end."""
-    try:
-        return json_module.loads(file.read_bytes())
-    except json_module.JSONDecodeError as error:
-        fail(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}")
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
-    except (UnicodeDecodeError, RecursionError) as error:
-        fail(f"{file} cannot be read: {error}")

@@ -12,8 +12,8 @@ from evertunnel.model import AttemptKind, Outcome
 # More rounds than this are small fragments, all alike: the beginning and the end tell enough.
 _ROUNDS_AT_MOST, _FIRST_ROUNDS, _LAST_ROUNDS = 16, 6, 4
 _NUMBERS_OF_A_ROUND = 3
-# Without Framed-MTU or with a large one we send EAP messages of at most so many octets.
-_USUAL_EAP_BYTES = 1390
+# Of how many octets our EAP messages are at most without Framed-MTU, or with a large one, and with one below 64.
+_USUAL_EAP_BYTES, _LEAST_EAP_BYTES = 1390, 60
 _SMALL_ROUND_BYTES = 400
 _CUT_AT = 300  # a gateway's steps are no longer (actions.follow_tunnel)
 
@@ -130,7 +130,8 @@ def _tell_rounds(
         small = f"{total} rounds, because no message is larger than {largest} octets: raise the MTU on the way"
         yield Rung(rounds[-1][0], "eap", small)
     elif mtu is not None and mtu - 4 < _USUAL_EAP_BYTES:
-        yield Rung(rounds[0][0], "eap", f"Framed-MTU bounds our messages to {mtu - 4} octets instead of 1390")
+        bound = max(mtu - 4, _LEAST_EAP_BYTES)
+        yield Rung(rounds[0][0], "eap", f"Framed-MTU bounds our messages to {bound} octets instead of 1390")
 
 
 def _tell_round(came: int, went: int) -> str:

@@ -41,8 +41,8 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         65,
     ),
     Reason.USER_UNKNOWN: Explanation(
-        "The certificate's owner does not exist any more.",
-        "Add the user again and issue a new certificate.",
+        "The owner of the certificate or password does not exist any more.",
+        "Add the user again, and issue a new certificate or set a password.",
         8,
     ),
     Reason.USER_DISABLED: Explanation(
@@ -93,9 +93,9 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         64,
     ),
     Reason.IDENTITY_MISMATCH: Explanation(
-        "The client called itself one user and showed the certificate of another. The certificate is what counts, "
+        "The client called itself one user and came with the certificate or password of another. That is what counts, "
         "so somebody tries to look like somebody else, or the client is set up with the wrong user name.",
-        "Set the client's EAP identity to the user name in its certificate, or leave it anonymous@realm.",
+        "Set the client's EAP identity to the user name of its certificate or password, or leave it anonymous@realm.",
         298,
     ),
     Reason.CERTIFICATE_MISSING: Explanation(
@@ -281,7 +281,8 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         301,
     ),
     Reason.TLS_FAILED: Explanation(
-        "The TLS handshake failed; the detail has the alert or the error.",
+        "The TLS handshake failed, or the client said something that may not be said there; the detail has the alert "
+        "or the error.",
         "An alert unknown_ca or bad_certificate from the client means that it does not trust the policy server: check "
         "the trusted root and the server name in its profile.",
         23,
@@ -298,10 +299,11 @@ _EXPLANATIONS: dict[Reason, Explanation] = {
         96,
     ),
     Reason.TOO_MANY_FAILURES: Explanation(
-        "Too many logins from this address failed on this gateway within a minute before a key was proven, so this one "
-        "was not looked at. No user and no device is locked out: from another address they get in.",
-        "It ends by itself, one login a second. The attempts before it tell what fails there; many clients behind one "
-        "address need a higher radius_failures_per_minute in evertunnel.toml.",
+        "Too many logins from this address failed on this gateway within a minute before a key was proven, or too many "
+        "passwords were tried with this name from there, as the detail says, so this one was not looked at. No user "
+        "and no device is locked out: from another address they get in.",
+        "It ends by itself within a minute. The attempts before it tell what fails there; where logins of many clients "
+        "behind one address fail, raise radius_failures_per_minute in evertunnel.toml.",
         64,
     ),
     Reason.DEVICE_REFUSED_AT_GATE: Explanation(

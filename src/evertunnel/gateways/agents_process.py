@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -36,7 +36,7 @@ from evertunnel.protocols.agent.messages import (
     Welcome,
     decode_from_agent,
 )
-from evertunnel.rate_limit import RateLimit
+from evertunnel.rate_limit import RateLimit, name_source
 from evertunnel.storage import effect_queue, gateways
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
@@ -49,7 +49,7 @@ _LOOK_EVERY_SECONDS = 1.0
 _SEEN_EVERY_SECONDS = 5.0
 # Another node has the agent if it said so within this time.
 _SEEN_LATELY = timedelta(seconds=15)
-# Anybody may call: so many at once who have proven nothing, and of them from one address.
+# Anybody may call: so many at once who have proven nothing, and of them from one address, or one IPv6 network (/64).
 _UNPROVEN_AT_MOST, _UNPROVEN_OF_ONE_AT_MOST = 64, 8
 _ENROLMENTS_PER_SECOND = 2
 _GATE_THREADS, _GATE_WAITING = 8, 256
@@ -103,7 +103,8 @@ class AgentsProcess:
         self._context: ssl.SSLContext | None = None
         self._connected: dict[str, _Connected] = {}
         self._ended_at: dict[str, datetime] = {}
-        self._unproven: Counter[str] = Counter()
+        # By age: who has proven nothing, and the name of the source it comes from.
+        self._unproven: OrderedDict[socket.socket, str] = OrderedDict()
         self._enrolments = RateLimit(per_second=_ENROLMENTS_PER_SECOND)
         self._lock = threading.Lock()
         self._gate_threads = ThreadPoolExecutor(_GATE_THREADS, thread_name_prefix="gate")
@@ -190,25 +191,31 @@ class AgentsProcess:
                 time.sleep(_POLL_SECONDS)  # no descriptors left
                 continue
             source = address[0]
-            with self._lock:
-                full = self._unproven.total() >= _UNPROVEN_AT_MOST
-                full = full or self._unproven[source] >= _UNPROVEN_OF_ONE_AT_MOST
-                self._unproven[source] += not full
-            if full:
+            if not self._make_room(connection, name_source(source)):
                 connection.close()
                 continue
             try:
                 threading.Thread(target=self._greet, args=(connection, source), daemon=True).start()
             except RuntimeError as error:  # no more threads: the caller dials again
                 log.warning("cannot take a call", error=str(error))
+                self._let_go(connection)
                 connection.close()
-                with self._lock:
-                    self._unproven[source] -= 1
+
+    def _make_room(self, connection: socket.socket, caller: str) -> bool:
+        """Take a call, unless too many are of this caller; the one that waits the longest gives way, as in RadSec."""
+        with self._lock:
+            if list(self._unproven.values()).count(caller) >= _UNPROVEN_OF_ONE_AT_MOST:
+                return False
+            if len(self._unproven) >= _UNPROVEN_AT_MOST:
+                oldest, _ = self._unproven.popitem(last=False)
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread sees it, and closes it
+            self._unproven[connection] = caller
+        return True
 
     def _greet(self, connection: socket.socket, source: str) -> None:
         """One caller from first to last."""
         assert self._context is not None
-        proven = False
         pipe = None
         try:
             pipe = TLSPipe(connection, self._context, server_side=True)
@@ -221,8 +228,7 @@ class AgentsProcess:
                 case Begin() as wish if wish.version == VERSION:
                     found = self._know(channel, pipe.get_peer_certificate())
                     if found is not None:
-                        proven = True
-                        self._let_go(source)
+                        self._let_go(connection)
                         self._note_clock(found[0], wish.time)
                         channel.trust()
                         self._serve(channel, *found)
@@ -237,18 +243,15 @@ class AgentsProcess:
         ):  # a bug of ours over one caller ends that caller's connection, and is not lost with its thread
             log.exception("a caller's thread failed", source=source)
         finally:
-            if not proven:
-                self._let_go(source)
+            self._let_go(connection)
             if pipe is not None:
                 pipe.dispose()
             else:
                 connection.close()
 
-    def _let_go(self, source: str) -> None:
+    def _let_go(self, connection: socket.socket) -> None:
         with self._lock:
-            self._unproven[source] -= 1
-            if self._unproven[source] <= 0:
-                del self._unproven[source]
+            self._unproven.pop(connection, None)
 
     def _enrol(self, channel: Channel[FromAgent], wish: Enrol, source: str) -> None:
         with self._lock:

@@ -1,12 +1,12 @@
 """Sends Disconnect- and CoA-Requests to one gateway and waits for what it says (RFC 5176)."""
 
-import secrets
 import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from secrets import randbelow
 
 from evertunnel.protocols.radius.attributes import Code
 from evertunnel.protocols.radius.dynamic_authorization import (
@@ -29,19 +29,24 @@ Wish = tuple[Code, Sequence[tuple[int, bytes]]]
 @dataclass(slots=True)
 class _Waiting:
     position: int
+    secret: bytes = field(repr=False)
     request: DynamicRequest
     again_at: float
     tries: int = 1
 
 
 class DynamicClient:
-    """For one thread. The kernel passes on what comes from the gateway's address and port, and nothing else."""
+    """For one thread. The kernel passes on what comes from the gateway's address and port, and nothing else.
 
-    def __init__(self, address: str, port: int, secret: bytes, clock: Callable[[], datetime]) -> None:
+    `secrets` are two while one is rotated: nobody tells us which of them the gateway has, so it is asked under each,
+    and hears the one that it knows.
+    """
+
+    def __init__(self, address: str, port: int, secrets: Sequence[bytes], clock: Callable[[], datetime]) -> None:
         self._address = address, port
-        self._secret = secret
+        self._secrets = secrets
         self._clock = clock
-        self._next = secrets.randbelow(256)
+        self._next = randbelow(256)
 
     def ask(self, wishes: Sequence[Wish]) -> list[DynamicAnswer | None]:
         """The answer to each, in their order; None where none came. Raises OSError without a way there.
@@ -54,14 +59,18 @@ class DynamicClient:
             wire.setblocking(False)
             wire.connect(self._address)  # another source than this one is not heard
             waiting: dict[int, _Waiting] = {}
-            left = list(enumerate(wishes))[::-1]
+            left = [(position, secret) for position in range(len(wishes)) for secret in self._secrets][::-1]
             heard = False
             while left or waiting:
                 uptime = time.monotonic()
                 while left and len(waiting) < _AT_ONCE:
-                    position, wish = left.pop()
-                    sent = self._send_first(wire, position, wish, uptime)
-                    waiting[sent.request.identifier] = sent
+                    position, secret = left.pop()
+                    if answers[position] is not None:
+                        continue
+                    # While one waits for its repetition, hundreds may come and go.
+                    names = ((self._next + step) % 256 for step in range(1, 257))
+                    self._next = next(name for name in names if name not in waiting)
+                    waiting[self._next] = self._send_first(wire, position, wishes[position], secret, uptime)
                 heard = self._receive(wire, waiting, answers) or heard
                 for each in list(waiting.values()):
                     if uptime < each.again_at:
@@ -76,14 +85,13 @@ class DynamicClient:
                     each.tries += 1
         return answers
 
-    def _send_first(self, wire: socket.socket, position: int, wish: Wish, uptime: float) -> _Waiting:
+    def _send_first(self, wire: socket.socket, position: int, wish: Wish, secret: bytes, uptime: float) -> _Waiting:
         code, attributes = wish
-        self._next = (self._next + 1) % 256
         request = encode_dynamic_request(
-            code, self._next, attributes, secret=self._secret, timestamp=int(self._clock().timestamp())
+            code, self._next, attributes, secret=secret, timestamp=int(self._clock().timestamp())
         )
         _send(wire, request.data)
-        return _Waiting(position, request, uptime + _WAITS_SECONDS[0])
+        return _Waiting(position, secret, request, uptime + _WAITS_SECONDS[0])
 
     def _receive(self, wire: socket.socket, waiting: dict[int, _Waiting], answers: list[DynamicAnswer | None]) -> bool:
         """Take what came, waiting until the first of them is due again. True: something was right."""
@@ -104,10 +112,11 @@ class DynamicClient:
             if found is None:
                 continue
             try:
-                answers[found.position] = decode_dynamic_answer(data, found.request, self._secret)
+                answers[found.position] = decode_dynamic_answer(data, found.request, found.secret)
             except PacketError:  # forged, or of another time
                 continue
-            del waiting[found.request.identifier]
+            for name in [name for name, each in waiting.items() if each.position == found.position]:
+                del waiting[name]
             heard = True
         return heard
 

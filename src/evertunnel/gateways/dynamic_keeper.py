@@ -6,14 +6,16 @@ For a gateway that is not ours it also decides its sessions again, which nobody 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 
-from evertunnel.actions.decide import Decider, FindCountry
+from evertunnel.actions.account import NEVER_COUNTED
+from evertunnel.actions.decide import Decider, FindCountry, FindPlace
+from evertunnel.actions.decide_alike import find_refused
 from evertunnel.actions.end_expired_sessions import EXPIRED
-from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, find_refusal, gather_session_facts
+from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, gather_session_facts
 from evertunnel.effects import EffectKind, EffectSubject
 from evertunnel.errors import DomainError
 from evertunnel.gateways.disconnecting import Disconnecting, identify_sessions, is_named
@@ -21,6 +23,7 @@ from evertunnel.gateways.dynamic_client import DynamicClient, Wish
 from evertunnel.model import Decision, Gateway, SessionState, TunnelKind
 from evertunnel.protocols.radius import attributes as radius
 from evertunnel.storage import effect_queue, sessions
+from evertunnel.storage.snapshot import Changes
 from evertunnel.storage.store import Store, Transaction, Watch
 from evertunnel.storage.tables import AnyRow
 
@@ -30,18 +33,17 @@ _RETRY_SECONDS = 1.0
 _SHORTER, _NEW = timedelta(seconds=1), timedelta(seconds=60)
 # A gateway that does not account never says that a session came up, nor that it ended.
 _PENDING_AT_MOST = timedelta(hours=24)
-NEVER_COUNTED = "its gateway never said anything of it"
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where a gateway takes requests, and their secret."""
+    """Where a gateway takes requests, and their secrets, the newest first: two while one is rotated."""
 
     address: str
     port: int
-    secret: bytes
+    secrets: tuple[bytes, ...] = field(repr=False)
 
 
 class DynamicKeeper:
@@ -55,17 +57,19 @@ class DynamicKeeper:
         *,
         clock: Callable[[], datetime],
         find_country: FindCountry | None = None,
+        find_place: FindPlace | None = None,
     ) -> None:
         self._store = store
         self._gateway = gateway
         self._clock = clock
-        self._decider = Decider(find_country)
-        self._client = None if reach is None else DynamicClient(reach.address, reach.port, reach.secret, clock)
+        self._decider = Decider(find_country, find_place)
+        self._client = None if reach is None else DynamicClient(reach.address, reach.port, reach.secrets, clock)
         self._nas_identifier = "" if gateway.foreign else gateway.name
         self._disconnecting = Disconnecting(
             store, gateway.id, self._client, nas_identifier=self._nas_identifier, foreign=gateway.foreign
         )
         self._behind = True
+        self._changes = Changes()
         self._look_at = self._effects_at = 0.0
         self._said = ""
         self._stopped = threading.Event()
@@ -104,10 +108,15 @@ class DynamicKeeper:
         """Everything that is due, once. Raises UnavailableError."""
         uptime = time.monotonic()
         changed = self._behind = changed or self._behind
-        if changed or uptime >= self._look_at:
+        if changed:
+            with self._store.read() as connection:
+                self._changes = self._changes.join(self._decider.refresh(connection))
+        # A login that was recorded changes nothing for those who are there.
+        if self._changes.kinds or uptime >= self._look_at:
             self._look_at = uptime + _LOOK_EVERY_SECONDS
             self._look()
-            self._behind = False
+            self._changes = Changes()
+        self._behind = False
         if changed or uptime >= self._effects_at:
             done = self._disconnecting.perform_pending(self._clock())
             self._effects_at = time.monotonic() + (_LOOK_EVERY_SECONDS if done else _RETRY_SECONDS)
@@ -117,29 +126,27 @@ class DynamicKeeper:
         now = self._clock()
         with self._store.read() as connection:
             self._decider.refresh(connection)
-            live = [
-                row
-                for row in sessions.list_live_of_gateway(connection, self._gateway.id)
-                if row.kind == TunnelKind.USER.value and row.state != SessionState.ENDING.value
-            ]
-        if self._gateway.foreign and any(self._is_over(row, now) for row in live):
+            rows = sessions.list_live_of_gateway(connection, self._gateway.id)
+        live = [row for row in rows if row.kind == TunnelKind.USER.value and row.state != SessionState.ENDING.value]
+        over = any(_is_over(row, now) for row in live) or any(_never_came(row, now) for row in rows)
+        if self._gateway.foreign and (over or find_refused(self._decider, live, now=now)):
             with self._store.write(now) as tx:
                 self._decider.refresh(tx.connection, epoch=tx.epoch)
                 self._end(tx)
             self._effects_at = 0.0
+        if not self._decider.bounds_sessions:
+            return
         shorter = {row.id: ends for row in live if (ends := self._find_earlier_end(row, now)) is not None}
         if shorter:
             self._shorten([row for row in live if row.id in shorter], shorter)
-
-    def _is_over(self, row: AnyRow, now: datetime) -> bool:
-        late = row.state == SessionState.PENDING.value and now - row.created_at > _PENDING_AT_MOST
-        expired = row.ends_at is not None and row.ends_at <= now
-        return late or expired or find_refusal(self._decider, row, now=now) is not None
 
     def _end(self, tx: Transaction) -> None:
         live = sessions.list_live_of_gateway(tx.connection, self._gateway.id)
         ended = set(end_unentitled_sessions(tx, self._decider, live))
         for row in live:
+            if _never_came(row, tx.now):
+                sessions.end_session(tx, row.id, NEVER_COUNTED)
+                continue
             if row.id in ended or row.state == SessionState.ENDING.value:
                 continue
             if row.ends_at is not None and row.ends_at <= tx.now:
@@ -147,8 +154,6 @@ class DynamicKeeper:
                 effect_queue.queue_effect(
                     tx, EffectKind.CUT, [self._gateway.id], EffectSubject.SESSION, row.id, cause=EXPIRED
                 )
-            elif row.state == SessionState.PENDING.value and tx.now - row.created_at > _PENDING_AT_MOST:
-                sessions.end_session(tx, row.id, NEVER_COUNTED)
 
     def _find_earlier_end(self, row: AnyRow, now: datetime) -> datetime | None:
         """When a session has to end by what is decided now, if that is earlier than what was said of it before."""
@@ -184,6 +189,15 @@ class DynamicKeeper:
             # Its end is stored: whatever the gateway says, it is ended then.
             said = "no answer" if answer is None else answer.error or "acknowledged"
             log.info("session shortened", gateway=self._gateway.name, session=row.id, said=said)
+
+
+def _is_over(row: AnyRow, now: datetime) -> bool:
+    return row.ends_at is not None and bool(row.ends_at <= now)
+
+
+def _never_came(row: AnyRow, now: datetime) -> bool:
+    """Whether it never came up as far as anybody said, be it that it is to be ended meanwhile."""
+    return row.up_at is None and bool(now - row.created_at > _PENDING_AT_MOST)
 
 
 def find_end(decision: Decision, began_at: datetime, now: datetime) -> datetime | None:

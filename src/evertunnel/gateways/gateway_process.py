@@ -52,7 +52,7 @@ class _Running:
 
 
 # Its name, whether it is not ours, where it takes Disconnect-Requests, and under which sealed secret.
-_Reached = tuple[str, bool, str, bytes]
+_Reached = tuple[object, ...]
 
 
 class GatewayProcess:
@@ -156,6 +156,7 @@ class GatewayProcess:
                 reach,
                 clock=self._clock,
                 find_country=self._find_country,
+                find_place=self._find_place,
             )
             self._dynamic[row.id] = wanted[row.id], keeper
             keeper.start()
@@ -164,11 +165,12 @@ class GatewayProcess:
         if not row.disconnect_address:
             return None
         if row.disconnect_secret_sealed is not None:
-            secret = self._keystore.unseal(row.disconnect_secret_sealed, context=disconnect_secret_context(row.id))
+            context, sealed = disconnect_secret_context(row.id), [row.disconnect_secret_sealed]
         else:
-            secret = self._keystore.unseal(row.radius_secret_sealed, context=radius_secret_context(row.id))
+            context, sealed = radius_secret_context(row.id), [row.radius_secret_sealed, row.previous_secret_sealed]
+        secrets = tuple(self._keystore.unseal(each, context=context) for each in sealed if each is not None)
         address, _, port = row.disconnect_address.rpartition(":")
-        return Reach(address.removeprefix("[").removesuffix("]"), int(port), secret)
+        return Reach(address.removeprefix("[").removesuffix("]"), int(port), secrets)
 
     def _start(self, row: AnyRow) -> None:
         gateway = GatewayKeeper(
@@ -231,7 +233,7 @@ class GatewayProcess:
             accounting_port=self._accounting_port,
             radius_secret=secret,
             nas_identifier=row.name,
-            disconnect=None if reach is None else (reach.address, reach.port, reach.secret.decode()),
+            disconnect=None if reach is None else (reach.address, reach.port, reach.secrets[0].decode()),
         )
         folder = self._folder / row.name
         try:
@@ -247,7 +249,8 @@ def _list_sealed(row: AnyRow) -> tuple[object, ...]:
 
 
 def _read_reach(row: AnyRow) -> _Reached:
-    return row.name, row.foreign, row.disconnect_address, row.disconnect_secret_sealed or row.radius_secret_sealed
+    sealed = row.disconnect_secret_sealed or (row.radius_secret_sealed, row.previous_secret_sealed)
+    return row.name, row.foreign, row.disconnect_address, sealed
 
 
 def _leave(running: _Running, fragment: Path) -> None:

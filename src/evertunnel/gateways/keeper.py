@@ -13,11 +13,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection
 
 from evertunnel.actions.decide import Decider, FindCountry, FindPlace
 from evertunnel.actions.end_expired_sessions import end_expired_sessions
-from evertunnel.actions.end_unentitled_sessions import end_unentitled_sessions, list_unentitled
 from evertunnel.actions.follow_tunnel import (
     TunnelReport,
     follow_rekey,
@@ -34,6 +32,7 @@ from evertunnel.gateways.charon_log import explain_refusal, find_child_fault, is
 from evertunnel.gateways.control import Strongswan
 from evertunnel.gateways.departures import Departures
 from evertunnel.gateways.effect_worker import EffectWorker
+from evertunnel.gateways.enforcement import Enforcement
 from evertunnel.gateways.event_queue import EventQueue
 from evertunnel.gateways.loading import Loader, LoadModel
 from evertunnel.gateways.presence import Presence
@@ -45,7 +44,6 @@ from evertunnel.gateways.tunnels import Tunnel, find_device_certificate_id, read
 from evertunnel.model import Gateway, TunnelKind
 from evertunnel.rate_limit import RateLimit
 from evertunnel.storage import effect_queue, sessions
-from evertunnel.storage.snapshot import GATEWAY, Changes
 from evertunnel.storage.store import Store, Watch
 from evertunnel.storage.tables import AnyRow
 from evertunnel.vici_connection import AwayError, Section, ViciConnection
@@ -94,7 +92,7 @@ class GatewayKeeper:
         self._gateway = gateway
         self._clock = clock
         self._decider = Decider(find_country, find_place)
-        self._unenforced = Changes()
+        self._enforcement = Enforcement(store, gateway, self._decider, clock)
         self._vici = strongswan.control
         self._listener = strongswan.listener
         self._loader = strongswan.loader
@@ -188,9 +186,9 @@ class GatewayKeeper:
         self._overtaken = changed = watch.changed() or self._overtaken
         if changed:
             with self._store.read() as connection:
-                self._refresh(connection)
+                self._enforcement.refresh(connection)
             self._overtaken = False  # only now: a change that could not be read is read the next time
-        if self._unenforced.kinds and self._enforce():
+        if self._enforcement.is_due and self._enforcement.enforce():
             self._load_due = True
         uptime = time.monotonic()
         if changed or uptime >= self._effects_at:
@@ -287,7 +285,7 @@ class GatewayKeeper:
                 continue
             address = read_address(message.get("remote-host") or tunnel.remote_address)
             with self._store.write(self._clock()) as tx:
-                self._refresh(tx.connection)
+                self._enforcement.refresh(tx.connection)
                 if move_tunnel(tx, self._decider, self._gateway, replace(_report(tunnel), remote_address=address)):
                     self._effects_at = 0.0
 
@@ -320,7 +318,7 @@ class GatewayKeeper:
         report = _report(tunnel, self._stories.get(tunnel.unique_id), uptime=uptime)
         granted = True
         with self._store.write(self._clock()) as tx:
-            self._refresh(tx.connection)
+            self._enforcement.refresh(tx.connection)
             if kind is TunnelKind.DEVICE:
                 # Recorded before: what was taken away since then is an effect, or ends with the next look.
                 granted = (
@@ -350,7 +348,7 @@ class GatewayKeeper:
                 continue
             reason, detail = explain_refusal(story, other_authorities=self._other_authorities)
             with self._store.write(self._clock()) as tx:
-                self._refresh(tx.connection)
+                self._enforcement.refresh(tx.connection)
                 report = _report(tunnel, lines, uptime=ended)
                 record_device_refusal(tx, self._decider, self._gateway, report, reason, detail)
 
@@ -362,38 +360,6 @@ class GatewayKeeper:
             log.info("gateway loaded", gateway=self._gateway.name)
         self._lost = []
 
-    def _refresh(self, connection: Connection) -> None:
-        """Follow the database, and remember whose sessions must be decided again."""
-        changes = self._decider.refresh(connection)
-        self._unenforced = self._unenforced.join(changes)
-
-    def _enforce(self) -> bool:
-        """Something may have been taken away: decide the sessions concerned again. True when a gateway changed.
-
-        Nobody's login waits while thousands are decided: only what is to end is decided again where it is written.
-        """
-        with self._store.read() as connection:
-            self._refresh(connection)
-            changes = self._unenforced
-            rows = (
-                sessions.list_live_of_gateway(connection, self._gateway.id)
-                if changes.everybody
-                else sessions.list_live_of_owners(connection, self._gateway.id, changes.ids)
-            )
-        refused = {row.id for row, _ in list_unentitled(self._decider, rows, now=self._clock())}
-        self._unenforced = Changes()
-        if refused:
-            try:
-                with self._store.write(self._clock()) as tx:
-                    self._refresh(tx.connection)
-                    again = sessions.list_live_of_owners(tx.connection, self._gateway.id, refused)
-                    ended = end_unentitled_sessions(tx, self._decider, again)
-            except BaseException:
-                self._unenforced = changes.join(self._unenforced)
-                raise
-            log.info("sessions lost what entitled them", gateway=self._gateway.name, sessions=len(ended))
-        return GATEWAY in changes.kinds
-
     def _reconcile(self, watch: Watch) -> bool:
         """Look at the gateway. False: something must be looked at again before it is acted on."""
         tunnels = self._list_tunnels(watch)
@@ -402,6 +368,9 @@ class GatewayKeeper:
         with self._store.read() as connection:
             live = sessions.list_live_of_gateway(connection, self._gateway.id)
             waiting = effect_queue.list_sessions_to_cut(connection, self._gateway.id)
+        if len(tunnels) >= _TUNNELS_AT_ONCE and self._must_give_way(watch):
+            return False
+        self._overtakings = 0
         rows = {row.spis: row for row in live if row.spis}
         # Who closed just now is kept for one look: its children report after it.
         self._session_ids = self._closed_ids | {spis: row.id for spis, row in rows.items()}
@@ -423,7 +392,7 @@ class GatewayKeeper:
             self._store_traffic(rows, listed, now)
             return True
         with self._store.write(now) as tx:
-            self._refresh(tx.connection)
+            self._enforcement.refresh(tx.connection)
             end_expired_sessions(tx, self._gateway.id)
             # All of them count at the second look: whoever rekeys without end would be new at each.
             differences = list_differences(tx, self._gateway, listed)
@@ -444,12 +413,17 @@ class GatewayKeeper:
         tunnels = []
         for number, section in enumerate(self._vici.list_tunnels(), 1):
             tunnels.append(read_tunnel(section["name"], section))
-            if number % _TUNNELS_AT_ONCE == 0 and self._overtakings < _OVERTAKEN_AT_MOST and watch.changed():
-                self._overtaken = True
-                self._overtakings += 1
+            if number % _TUNNELS_AT_ONCE == 0 and self._must_give_way(watch):
                 return None
-        self._overtakings = 0
         return tunnels
+
+    def _must_give_way(self, watch: Watch) -> bool:
+        """Whether a look is to be broken off now for a change. The next turn begins with that."""
+        if self._overtakings >= _OVERTAKEN_AT_MOST or not watch.changed():
+            return False
+        self._overtaken = True
+        self._overtakings += 1
+        return True
 
     def _store_traffic(self, rows: Mapping[str, AnyRow], listed: Sequence[ListedTunnel], now: datetime) -> None:
         changed = {}

@@ -25,6 +25,7 @@ class Loader:
 
     def load(self) -> GatewayModel:
         """Tell it everything; returns what it was told. Raises DomainError."""
+        self._vici.verify_there()  # twice a second while it is away: keys and certificates need not be read for that
         model, key_pem = self._load_model()
         self._vici.load_certificate(model.certificate_pem, authority=False)
         for pem in (*model.chain_pem, model.device_authority_pem):

@@ -49,6 +49,8 @@ class Demo:
         self._lab.down()
         try:
             self._tell()
+            if keep:
+                self._step("to look around: allow device", "device tunnel up", self._allow_device)
         except KeyboardInterrupt:
             self._say("interrupted")
             self._differ += 1

@@ -43,7 +43,6 @@ _WELL_KNOWN = {
     "client authentication": CLIENT_AUTHENTICATION_OID,
     "smart card logon": "1.3.6.1.4.1.311.20.2.2",
     "any purpose": "1.3.6.1.4.1.311.10.12.1",
-    CONDITIONAL_ACCESS_NAME.lower(): CONDITIONAL_ACCESS_OID,
 }
 
 EAP = EAPTLS | PEAP | MSCHAPv2 | OtherEAP
@@ -186,10 +185,24 @@ def read_eap(reader: XMLReader, host: Node, path: str) -> EAP | None:
         # TTLS, TEAP and others are carried as they are.
         number = int(inner.text) if inner is not None and inner.text.isdecimal() and len(inner.text) < 4 else 0
         return OtherEAP(number, render_xml(host, indent=""))
+    _check_vendor(reader, outer or host, f"{path}/EapMethod")
     _keep_unknown(reader, host, path)
     _keep_unknown(reader, config, f"{path}/Config")
     check_schema(reader, host, path)
     return method
+
+
+def _check_vendor(reader: XMLReader, outer: Node, path: str) -> None:
+    """Whose method it is: for those of Windows itself three zeros, which are written again whatever stood there."""
+    for name in ("VendorId", "VendorType", "AuthorId"):
+        found = outer.find(name)
+        if found is None or found.text != "0":
+            reader.report(
+                Level.ERROR, "eap-vendor", "authentication", found or outer, f"{path}/{name}",
+                f"{name} is {found.text[:40]!r}" if found else f"{name} is missing",
+                "Windows looks for the method of another maker, and finds none", f"write {name} 0",
+            )  # fmt: skip
+            return
 
 
 def _keep_unknown(reader: XMLReader, node: Node | None, path: str) -> None:
@@ -224,6 +237,12 @@ def _read_tls(reader: XMLReader, kind: Node, path: str) -> EAPTLS:
     smart_card = source is not None and source.find("SmartCard") is not None
     store = source.find("CertificateStore") if source else None
     without_asking = True
+    if source is not None and smart_card and store is not None:
+        reader.report(
+            Level.ERROR, "two-sources", "authentication.selection.smart_card", source, f"{path}/CredentialsSource",
+            "SmartCard and CertificateStore stand side by side",
+            "the certificate comes from the one or the other, and which is not documented", "remove one of them",
+        )  # fmt: skip
     if store is not None:
         without_asking = reader.read_flag(
             store, "SimpleCertSelection", f"{path}/CredentialsSource/CertificateStore", "authentication", default=True
@@ -269,14 +288,31 @@ def _read_selection(reader: XMLReader, filtering: Node, path: str, plain: Certif
             "an EAP configuration that its schema does not accept may be refused whole",
             f"order them {', '.join(wanted)}",
         )  # fmt: skip
+    usages = _read_usages(reader, filtering.find("ClientAuthEKUList"), names, path)
+    if not any(usage.oid == CONDITIONAL_ACCESS_OID for usage in usages):
+        # Beside Entra's usage DPC lists the issuers switched off, as it should; the linter knows that case.
+        _report_off(reader, listed, "IssuerHash", "authentication.selection.issuers", path)
+    for demanded in ("ClientAuthEKUList", "AnyPurposeEKUList"):
+        _report_off(reader, filtering.find(demanded), "EKUMapInList", "authentication.selection.usages", path)
     return CertificateSelection(
         issuers=tuple(issuers),
-        usages=_read_usages(reader, filtering.find("ClientAuthEKUList"), names, path),
+        usages=usages,
         any_purpose_usages=_read_usages(reader, filtering.find("AnyPurposeEKUList"), names, path),
         all_purpose=all_purpose,
         smart_card=plain.smart_card,
         without_asking=plain.without_asking,
     )
+
+
+def _report_off(reader: XMLReader, listed: Node | None, item: str, field: str, path: str) -> None:
+    """A list with items that Windows does not look at: without the attribute a list is off."""
+    if listed is not None and listed.find(item) is not None and not _is_enabled(listed):
+        reader.report(
+            Level.ADVICE if listed.attributes else Level.ERROR, "list-off", field, listed, f"{path}/{listed.name}",
+            f"{listed.name} is not switched on",
+            "Windows then takes certificates that are not on the list; it is not kept",
+            f'write <{listed.name} Enabled="true">, or remove the list',
+        )  # fmt: skip
 
 
 def _is_enabled(node: Node) -> bool:
@@ -296,7 +332,10 @@ def _read_usages(reader: XMLReader, listed: Node | None, names: dict[str, str], 
                     f"the usage {name.text!r} is demanded but EKUMapping does not say which OID it is",
                     "Windows finds no certificate that has it", "add an EKUMap with EKUName and EKUOID",
                 )  # fmt: skip
-                continue
+                if name.text.lower() != CONDITIONAL_ACCESS_NAME.lower():
+                    continue
+                # Microsoft's documents leave no doubt what it means, though Windows is not told.
+                oid = CONDITIONAL_ACCESS_OID
             usages.append(Usage(name.text, oid))
     return tuple(usages)
 
@@ -351,11 +390,11 @@ def _read_trust(reader: XMLReader, kind: Node, path: str, *, extensions: Node | 
         names = tuple(name.strip() for name in text.text.split(";") if name.strip()) if text else ()
         roots = _read_hashes(reader, validation.find_all("TrustedRootCA"), inside, "authentication.trust.roots")
         _keep_unknown(reader, validation, inside)
-    validate = enforce = False
+    validate, enforce = validation is not None, False
     if extensions is not None:
         more = path if extensions is kind else f"{path}/PeapExtensions"
         field = "authentication.trust"
-        validate = reader.read_flag(extensions, "PerformServerValidation", more, field, default=validation is not None)
+        validate = reader.read_flag(extensions, "PerformServerValidation", more, field, default=validate)
         enforce = reader.read_flag(extensions, "AcceptServerName", more, field, default=False)
     return ServerTrust(names, tuple(roots), prompt, validate, enforce)
 
@@ -372,7 +411,14 @@ def _read_hashes(reader: XMLReader, nodes: Iterable[Node], path: str, field: str
                 "a certificate's SHA-1 has 40 hexadecimal digits", "copy the thumbprint of the certificate again",
             )  # fmt: skip
             continue
-        if node.text.lower() not in (format_hash(digits), digits):
+        if strange := sorted(set(node.text.lower()) - set("0123456789abcdef \t\r\n")):
+            reader.report(
+                Level.ERROR, "hash-spelling", field, node, path,
+                f"the hash holds {ascii(''.join(strange))[:60]}, which a copy from a dialogue leaves there unseen",
+                "the schema takes digits and blanks only, and no certificate has this hash",
+                f"write {format_hash(digits)}",
+            )  # fmt: skip
+        elif node.text.lower() not in (format_hash(digits), digits):
             reader.report(
                 Level.ADVICE, "hash-spelling", field, node, path,
                 "the hash is not written as pairs of digits with single blanks between",

@@ -38,10 +38,12 @@ def check_echo(reader: XMLReader, root: Node) -> None:
         for child in parent.children:
             _check_inside(reader, child, f"{at}/{child.name}")
     servers = native.find("Servers")
-    if servers is not None and servers.text and ";" not in servers.text:
+    pairs = [pair.strip() for pair in servers.text.split(",") if pair.strip()] if servers is not None else []
+    if servers is not None and any(";" not in pair for pair in pairs):
+        doubled = ",".join(pair if ";" in pair else f"{pair};{pair}" for pair in pairs)
         reader.report(
             Level.ADVICE, "servers-not-doubled", "servers", servers, f"{path}/Servers",
-            "the server stands without its friendly name", _WHY, f"write {servers.text};{servers.text}", _CLIENT,
+            "a server stands without its friendly name", _WHY, f"write {doubled}", _CLIENT,
         )  # fmt: skip
     authentication = native.find("Authentication")
     if authentication is not None and authentication.find("UserMethod") and not authentication.find("MachineMethod"):

@@ -5,6 +5,7 @@ a client takes is not documented.
 """
 
 from evertunnel.errors import InvalidInputError
+from evertunnel.profiles.eap_schema import TLS_1, TLS_2, TLS_3
 from evertunnel.profiles.model import Unknown
 from evertunnel.profiles.xml_tree import Node, parse_xml
 
@@ -52,6 +53,8 @@ _KNOWN = {
     }.items()
 }
 
+_EXTENSIONS = {("EapType", "TLSExtensions"): TLS_2, ("TLSExtensions", "FilteringInfo"): TLS_3}
+
 
 def is_known(node: Node, child: Node) -> bool:
     """Whether the readers know the child at its place."""
@@ -61,11 +64,12 @@ def is_known(node: Node, child: Node) -> bool:
 def put_back(root: Node, unknown: Unknown) -> None:
     """Append the element below the one it stood in; where that is no more, at the end of the document.
 
+    Extensions of EAP-TLS are made again: they are written only when there is something in them.
     Raises InvalidInputError for what is no XML, and for a setting of the profile itself.
     """
     node = root
     for step in unknown.path.split("/")[1:]:
-        found = _find(node, step)
+        found = _find(node, step) or _remake(node, step)
         if found is None:
             node = root
             break
@@ -76,6 +80,11 @@ def put_back(root: Node, unknown: Unknown) -> None:
             f"unknown: {node.name}/{child.name[:60]} is a setting that the profile itself says; give it there"
         )
     node.children.append(child)
+
+
+def _remake(node: Node, step: str) -> Node | None:
+    namespace = _EXTENSIONS.get((node.name, step))
+    return node.add(step, namespace=namespace) if namespace and node.namespace in (TLS_1, TLS_2) else None
 
 
 def _find(node: Node, step: str) -> Node | None:

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.model import TunnelKind
+from evertunnel.model import LoginMethod, TunnelKind
 from evertunnel.profiles.findings import Finding, advice, error
 from evertunnel.profiles.hashes import read_hash
 from evertunnel.profiles.model import (
     CONDITIONAL_ACCESS_OID,
     EAPTLS,
     PEAP,
+    Authentication,
     CertificateSelection,
     MachineCertificate,
+    MSCHAPv2,
     NameRule,
     Network,
     Profile,
@@ -35,6 +37,7 @@ class Offer:
     """A gateway as a client meets it. Hashes are SHA-1; networks in CIDR; proposals in strongSwan's words.
 
     `access_hash` is of the access authority that signs, the other two are of those that will and that did, all trusted.
+    `methods` are those that network policies allow for user tunnels there, as these name them.
     """
 
     gateway: str
@@ -51,6 +54,7 @@ class Offer:
     dns: tuple[str, ...] = ()
     staged_access_hashes: tuple[str, ...] = ()
     retired_access_hashes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = (LoginMethod.EAP_TLS, LoginMethod.PEAP_EAP_TLS)
 
 
 def build_profile(
@@ -190,17 +194,16 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
                 "Windows finds no certificate (error 13806), or one that is refused", f"name {offer.device_hash}",
             )  # fmt: skip
         return
-    if isinstance(method, PEAP):
+    login = _name_method(method)
+    if login is None:
         yield error(
-            "gateway-method", "authentication", "the policy server does not speak PEAP yet",
-            "it answers with EAP-TLS only",
-            "use EAP-TLS",
+            "gateway-method", "authentication", "the policy server does not speak this method",
+            "every login is refused", f"use {' or '.join(offer.methods)}",
         )  # fmt: skip
-    elif not isinstance(method, EAPTLS):
+    elif login not in offer.methods:
         yield error(
-            "gateway-method", "authentication", "the policy server speaks EAP-TLS only",
-            "every other method is refused",
-            "use EAP-TLS",
+            "gateway-method", "authentication", f"no network policy of {at} allows {login}",
+            "every login is refused", f"use {' or '.join(offer.methods)}, or allow it in a network policy (--method)",
         )  # fmt: skip
     if trust is None:
         return
@@ -242,6 +245,20 @@ def _verify_authentication(profile: Profile, offer: Offer, at: str) -> Iterator[
             "entra-not-trusted", "entra", f"{at} takes certificates of our own authorities, not Entra's",
             "the login is refused as foreign", "use our certificates: no DeviceCompliance, the access authority's hash",
         )  # fmt: skip
+
+
+def _name_method(method: Authentication) -> LoginMethod | None:
+    match method:
+        case EAPTLS():
+            return LoginMethod.EAP_TLS
+        case MSCHAPv2():
+            return LoginMethod.EAP_MSCHAPV2
+        case PEAP(inner=EAPTLS()):
+            return LoginMethod.PEAP_EAP_TLS
+        case PEAP():
+            return LoginMethod.PEAP_EAP_MSCHAPV2
+        case _:
+            return None
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.eap_xml import read_eap
-from evertunnel.profiles.findings import Finding, Place, Reading, advice
+from evertunnel.profiles.findings import Finding, Level, Place, Reading, advice
 from evertunnel.profiles.hashes import read_hash
 from evertunnel.profiles.intune_vpn import EAP_PATH, FORMAT, KNOWN, PROTOCOLS, ROUTINGS, SUITE_WORDS, read_range
 from evertunnel.profiles.model import (
@@ -107,6 +107,7 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
                "check that it is not needed")
         for item in unknown
     ]  # fmt: skip
+    routes = [_read_route(item, findings) for item in body.objects("routes")]
     profile = Profile(
         name=body.text("connectionName") or body.text("displayName"),
         tunnel=TunnelKind.DEVICE if body.flag("enableDeviceTunnel") else TunnelKind.USER,
@@ -115,7 +116,7 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
         protocols=(words[connection],),
         entra=_read_entra(body),
         routing=Routing.SPLIT if body.flag("enableSplitTunneling") else Routing.FORCE,
-        routes=tuple(_read_route(item) for item in body.objects("routes")),
+        routes=tuple(routes),
         dns_suffixes=body.texts("dnsSuffixes"),
         name_rules=tuple(_read_name_rule(item) for item in body.objects("dnsRules")),
         trusted_networks=body.texts("trustedNetworkDomains"),
@@ -129,6 +130,7 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
         enterprise_id=body.text("windowsInformationProtectionDomain"),
     )
     profile = replace(profile, unknown=(*unknown, *reader.unknown))
+    findings += _check_target(body.text("profileTarget"), profile)
     findings += [
         advice("unknown", "", f"{item.path}.{key} is not known", "it is not kept", "check that it is not needed")
         for item in body.all[1:]
@@ -139,6 +141,24 @@ def read_vpn(document: Mapping[str, Any]) -> Reading:
               "cryptography": Place("$.cryptographySuite"), "name_rules": Place("$.dnsRules"),
               "traffic_filters": Place("$.trafficRules"), "proxy": Place("$.proxyServer")}  # fmt: skip
     return Reading(FORMAT, profile, (*reader.findings, *findings), places)
+
+
+def _check_target(target: str, profile: Profile) -> Iterator[Finding]:
+    """Whose phonebook it goes to; what is not the tunnel's own is not kept."""
+    device = profile.tunnel is TunnelKind.DEVICE
+    if target in ("", profile.tunnel.value):
+        return
+    level, what, why = Level.ADVICE, f"the target is {target[:40]!r}", "it is written again for the tunnel's own"
+    if device and target == "user":
+        level, what = Level.ERROR, "a device tunnel is for the user"
+        why = "Windows makes a device tunnel in the scope of the device only"
+    elif not device and target == "device":
+        what = "a user tunnel is for the device"
+        why = "it is then there for everybody who uses the computer; that is not kept"
+    yield Finding(
+        level, "oma-scope", "tunnel", what, why, f"write {profile.tunnel.value}, or assign it by hand",
+        path="$.profileTarget",
+    )  # fmt: skip
 
 
 def _default_first(servers: list[_Object]) -> list[_Object]:
@@ -183,12 +203,20 @@ def _read_entra(body: _Object) -> EntraCompliance | None:
     return EntraCompliance(SingleSignOn(usages, (digits,) if digits else ()))
 
 
-def _read_route(item: _Object) -> Route:
-    text = f"{item.text('destinationPrefix')}/{item.number('prefixSize')}"
+def _read_route(item: _Object, findings: list[Finding]) -> Route:
+    address = item.text("destinationPrefix")
     try:
-        return Route(ip_network(text, strict=False))
+        network = ip_network(f"{address}/{item.number('prefixSize')}", strict=False)
     except ValueError as error:
         raise InvalidInputError(f"{item.path}: {error}") from None
+    if ip_address(address) != network.network_address:
+        findings.append(
+            Finding(
+                Level.ERROR, "route-host-bits", "routes", f"{address} is no network of that size",
+                "Windows refuses or changes it", f"write {network.network_address}", path=item.path,
+            )
+        )  # fmt: skip
+    return Route(network)
 
 
 def _read_name_rule(item: _Object) -> NameRule:

@@ -1,6 +1,7 @@
 """ProfileXML, read: any order, comments, stray text, mixed case, and the form that Windows gives back."""
 
 import html
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -8,6 +9,7 @@ from evertunnel.errors import InvalidInputError
 from evertunnel.model import TunnelKind
 from evertunnel.profiles.eap_xml import EAP, read_eap
 from evertunnel.profiles.echo import check_echo
+from evertunnel.profiles.element_order import NATIVE_ORDER, ORDER, Target
 from evertunnel.profiles.findings import Level, Reading
 from evertunnel.profiles.hashes import read_hash
 from evertunnel.profiles.model import (
@@ -33,6 +35,13 @@ from evertunnel.profiles.xml_tree import Node, parse_xml
 
 _TOP = "VPNProfile"
 _NATIVE = f"{_TOP}/NativeProfile"
+# What the CSP keeps in a list stands repeated in the document.
+_CSP_LISTS = {
+    "AppTriggerList": "AppTrigger",
+    "RouteList": "Route",
+    "DomainNameInformationList": "DomainNameInformation",
+    "TrafficFilterList": "TrafficFilter",
+}
 
 
 def read_profile_xml(text: str, *, name: str = "", intune: bool = True) -> Reading:
@@ -46,6 +55,15 @@ def read_profile_xml(text: str, *, name: str = "", intune: bool = True) -> Readi
         text = html.unescape(text)
     root = parse_xml(text)
     reader = XMLReader(FORMAT)
+    wrong = next(_find_namespace(root, root.name), None)
+    if wrong is not None:
+        node, at = wrong
+        reader.report(
+            Level.ERROR, "profile-namespace", "", node, at,
+            f"{node.name} stands in the namespace {node.namespace[:80]!r}",
+            "ProfileXML has no namespace outside of EapHostConfig: Windows does not know the element",
+            "remove xmlns from it",
+        )  # fmt: skip
     if root.name != _TOP:
         raise InvalidInputError(f"line {root.line}: the document is {root.name[:60]!r}, not VPNProfile")
     return Reading(FORMAT, _read_profile(reader, root, name, intune=intune), tuple(reader.findings), reader.places)
@@ -127,9 +145,37 @@ def _read_profile(reader: XMLReader, root: Node, name: str, *, intune: bool) -> 
     _report_stray_text(reader, root, _TOP)
     if intune:
         check_echo(reader, root)
-    reader.keep_unknown(root, _TOP)
-    reader.keep_unknown(native, _NATIVE)
+    inside, outside = set(NATIVE_ORDER[Target.WMI]), set(ORDER[Target.WMI])
+    _keep_unknown(reader, root, _TOP, inside, "move it into NativeProfile")
+    _keep_unknown(reader, native, _NATIVE, outside, "move it out of NativeProfile, into VPNProfile itself")
     return replace(profile, unknown=tuple(reader.unknown))
+
+
+def _find_namespace(node: Node, path: str) -> Iterator[tuple[Node, str]]:
+    if node.name.lower() == "eaphostconfig":
+        return
+    if node.namespace:
+        yield node, path
+    for child in node.children:
+        yield from _find_namespace(child, f"{path}/{child.name}")
+
+
+def _keep_unknown(reader: XMLReader, node: Node, path: str, elsewhere: set[str], mend: str) -> None:
+    """What nobody took, but for what stands one level off: written again there it would do as little as before."""
+    for child in node.children:
+        if child.name in elsewhere:
+            reader.report(
+                Level.ERROR, "misplaced", "", child, f"{path}/{child.name}", f"{child.name} does not belong here",
+                "Windows does not apply it at this place; it is not kept", mend,
+            )  # fmt: skip
+        elif child.name in _CSP_LISTS:
+            reader.report(
+                Level.ERROR, "csp-name", "", child, f"{path}/{child.name}",
+                f"{child.name} is a node of the VPNv2 CSP, and no element of ProfileXML",
+                "Windows does not apply what is inside; it is not kept",
+                f"write each {_CSP_LISTS[child.name]} by itself, without a list around",
+            )  # fmt: skip
+    reader.keep_unknown(node, path, lambda child: child.name in elsewhere or child.name in _CSP_LISTS)
 
 
 def _report_stray_text(reader: XMLReader, node: Node, path: str) -> None:
@@ -166,6 +212,13 @@ def _read_protocols(reader: XMLReader, native: Node) -> tuple[tuple[Protocol, ..
     chosen = reader.read_choice(native, "NativeProtocolType", _NATIVE, "protocols", words)
     listed = reader.take(native, "ProtocolList", _NATIVE, "")
     if chosen is not None:
+        if listed is not None:
+            reader.report(
+                Level.ERROR, "protocol-list-idle", "protocols", listed, f"{_NATIVE}/ProtocolList",
+                f"a ProtocolList stands beside the protocol {chosen}",
+                "the list counts only with NativeProtocolType ProtocolList; it is not kept",
+                "write ProtocolList in NativeProtocolType, or remove the list",
+            )  # fmt: skip
         return (chosen,), None
     if node is None or node.text.lower() != "protocollist" or listed is None:
         if node is None or node.text.lower() == "protocollist":
@@ -214,9 +267,10 @@ def _read_authentication(reader: XMLReader, native: Node) -> Authentication:
     machine = reader.read_text(node, "MachineMethod", path, "").lower()
     eap = reader.take(node, "Eap", path)
     reader.keep_unknown(node, path)
+    known = _check_methods(reader, node, path, has_eap=eap is not None)
     if user == "mschapv2":
         return PlainMSCHAPv2()
-    if eap is None and machine in ("certificate", "") and user == "":
+    if eap is None and user == "" and (machine in ("certificate", "") or not known):
         return MachineCertificate()
     configuration = reader.take(eap, "Configuration", f"{path}/Eap") if eap else None
     host = _find_host(configuration) if configuration else None
@@ -235,6 +289,39 @@ def _read_authentication(reader: XMLReader, native: Node) -> Authentication:
     return method
 
 
+def _check_methods(reader: XMLReader, node: Node, path: str, *, has_eap: bool) -> bool:
+    """Whether both methods are words of Windows. Says what else is wrong with the two."""
+    said: dict[str, str] = {}
+    known = True
+    for name, words in (("UserMethod", ("EAP", "MSChapv2")), ("MachineMethod", ("Certificate", "EAP"))):
+        method = node.find(name)
+        if method is None:
+            continue
+        said[name] = method.text.lower()
+        if said[name] not in [word.lower() for word in words]:
+            known = False
+            reader.report(
+                Level.ERROR, "value", "authentication", method, f"{path}/{name}",
+                f"{method.text[:40]!r} is not one of {', '.join(words)}",
+                "Windows does not know how to sign in", f"write one of {', '.join(words)}",
+            )  # fmt: skip
+    if not said:
+        reader.report(
+            Level.ERROR, "authentication", "authentication", node, path,
+            "Authentication names neither UserMethod nor MachineMethod",
+            "Windows does not know how to sign in",
+            "add UserMethod EAP" if has_eap else "add UserMethod with Eap, or MachineMethod Certificate",
+        )  # fmt: skip
+    if said.get("MachineMethod") == "certificate" and (has_eap or said.get("UserMethod")):
+        reader.report(
+            Level.ERROR, "methods-mixed", "authentication", node, path,
+            "the computer's certificate stands beside a method for users",
+            "a tunnel signs in the one way or the other, and which Windows takes is not documented",
+            "write MachineMethod EAP for a user tunnel, or MachineMethod Certificate alone for a device tunnel",
+        )  # fmt: skip
+    return known
+
+
 def _find_host(configuration: Node) -> Node | None:
     host = configuration.find("EapHostConfig")
     if host is not None:
@@ -243,7 +330,9 @@ def _find_host(configuration: Node) -> Node | None:
     if text[:4].lower() == "&lt;":
         text = html.unescape(text)
     # Unescaped no more often than it was escaped: a name in it would become markup.
-    return parse_xml(text) if text.lower().startswith("<eaphostconfig") else None
+    if not text.lower().startswith("<eaphostconfig"):
+        return None
+    return parse_xml(text, first_line=configuration.text_line or 1)
 
 
 def _read_compliance(reader: XMLReader, root: Node) -> EntraCompliance | None:
@@ -290,10 +379,11 @@ def _read_routes(reader: XMLReader, root: Node) -> tuple[Route, ...]:
         reader.keep_unknown(node, path)
         if network is None:
             continue
-        if str(network.network_address) != (address.text.lower() if address else "") and network.version == 4:
+        # As numbers: IPv6 has several spellings of one address.
+        if address is not None and ip_address(address.text) != network.network_address:
             reader.report(
                 Level.ERROR, "route-host-bits", field, node, path,
-                f"{address.text if address else ''} is no network of that size",
+                f"{address.text} is no network of that size",
                 "Windows refuses or changes it, and Intune then sees a difference for ever",
                 f"write {network.network_address}",
             )  # fmt: skip

@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from evertunnel.errors import InvalidInputError
@@ -30,6 +31,13 @@ from evertunnel.profiles.verify import verify_profile
 FORMAT = "swanctl"
 _EVERYTHING = "0.0.0.0/0,::/0"
 _METHODS = {EAPTLS: "eap-tls", PEAP: "eap-peap", MSCHAPv2: "eap-mschapv2", MachineCertificate: "pubkey"}
+# What is read, and what `build_swanctl` sets by itself; by the section in a connection.
+_READ = {
+    "": {"version", "remote_addrs", "vips", "dpd_delay", "keyingtries", "proposals"},
+    "local": {"auth", "certs", "id", "eap_id", "aaa_id"},
+    "remote": {"auth", "id", "cacerts"},
+    "children": {"remote_ts", "esp_proposals", "start_action", "dpd_action", "close_action"},
+}
 _TITLE = re.compile(r'^# Evertunnel profile (".*"), version ([0-9]+)$', re.MULTILINE)
 
 
@@ -150,11 +158,33 @@ def build_swanctl(profile: Profile, files: ClientFiles | None = None) -> str:
 
 def read_swanctl(text: str) -> list[Reading]:
     """A profile for every connection. Raises InvalidInputError with the line."""
-    connections = decode_conf(text).sections.get("connections")
+    root = decode_conf(text)
+    connections = root.sections.get("connections")
     if connections is None or not connections.sections:
         raise InvalidInputError("there is no section connections")
     title = _read_title(text)
-    return [_read_connection(name, section, title or name) for name, section in connections.sections.items()]
+    beside = tuple(
+        _tell("unknown", "", name, section, f"the section {name[:60]!r} is not known", "a profile has connections only")
+        for name, section in root.sections.items()
+        if name != "connections"
+    )
+    readings = [_read_connection(name, section, title or name) for name, section in connections.sections.items()]
+    return [replace(readings[0], findings=readings[0].findings + beside), *readings[1:]]
+
+
+def _tell(rule: str, field: str, path: str, section: Section, what: str, why: str) -> Finding:
+    """Something that goes no further: the file keeps it, the profile does not."""
+    finding = advice(rule, field, what, why, "it is not kept; check that it is not needed")
+    return replace(finding, path=path, line=section.line)
+
+
+def _find_unread(section: Section, path: str, kind: str = "") -> Iterator[Finding]:
+    for name in section.settings:
+        if name not in _READ.get(kind, ()):
+            yield _tell("unknown", "", f"{path}.{name}", section, f"the setting {name[:60]!r} is not known",
+                        "the profile says nothing about it")  # fmt: skip
+    for name, inner in section.sections.items():
+        yield from _find_unread(inner, f"{path}.{name}", kind or name.rstrip("-0123456789"))
 
 
 def _read_title(text: str) -> str:
@@ -197,16 +227,29 @@ def _read_connection(key: str, section: Section, name: str) -> Reading:
                 )
             )
     proposals, esp = section.get("proposals"), child.get("esp_proposals")
+    if "," in proposals or "," in esp:
+        findings.append(
+            _tell("proposal-others", "cryptography", path, section, "there are several proposals", "a profile has one")
+        )
     suite = read_proposals(proposals.split(",")[0], esp.split(",")[0]) if proposals and esp else None
     if (proposals or esp) and suite is None:
         findings.append(
             advice("proposal", "cryptography", f"{proposals} with {esp} is no suite of Windows",
                    "it cannot be carried over", "use a suite that Windows has")
         )  # fmt: skip
+    servers = tuple(Server(part.strip()) for part in section.get("remote_addrs").split(",") if part.strip())
+    remote = next((part for part_name, part in section.sections.items() if part_name.startswith("remote")), Section())
+    identity = remote.get("id")
+    if identity and identity not in [server.address for server in servers]:
+        findings.append(
+            _tell("other-identity", "servers", f"{path}.remote.id", remote, f"the gateway says it is {identity[:80]!r}",
+                  "Windows demands that a gateway is called as it is reached")
+        )  # fmt: skip
+    findings += _find_unread(section, path)
     profile = Profile(
         name=name,
         tunnel=TunnelKind.DEVICE if key.endswith("device") else TunnelKind.USER,
-        servers=tuple(Server(part.strip()) for part in section.get("remote_addrs").split(",") if part.strip()),
+        servers=servers,
         authentication=method,
         routing=Routing.FORCE if force else Routing.SPLIT,
         class_based_route=force,

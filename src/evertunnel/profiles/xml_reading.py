@@ -1,5 +1,6 @@
 """Reading XML of others: what was taken is remembered, so that what nobody took can be reported and kept."""
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import TypeVar
@@ -10,6 +11,7 @@ from evertunnel.profiles.xml_tree import Node, render_xml
 
 T = TypeVar("T")
 
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -143,10 +145,10 @@ class XMLReader:
         """Ports and ranges of ports."""
         ports = []
         for item in self.read_list(node, name, path, field, level=Level.ADVICE):
-            first, dash, last = item.partition("-")
-            try:
-                ports.append(PortRange(int(first), int(last if dash else first)))
-            except ValueError:
+            # int() would take signs, blanks and underscores as well.
+            if ends := _PORTS.fullmatch(item):
+                ports.append(PortRange(int(ends[1]), int(ends[2] or ends[1])))
+            else:
                 self._report_value(node, name, path, field, item, "a port or two with a dash between")
         return tuple(ports)
 
@@ -171,8 +173,12 @@ class XMLReader:
         self, address: Node | None, prefix: Node | None, path: str, field: str, at: Node
     ) -> Network | None:
         """A network from an address and a prefix length."""
-        text = f"{address.text if address else ''}/{prefix.text if prefix else ''}"
+        size = prefix.text if prefix else ""
+        text = f"{address.text if address else ''}/{size}"
         try:
+            if not (size.isascii() and size.isdecimal()):
+                # A mask of four numbers would be understood here, and not by Windows.
+                raise ValueError
             return ip_network(text, strict=False)
         except ValueError:
             self.report(

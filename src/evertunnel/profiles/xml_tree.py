@@ -18,7 +18,10 @@ _MOST_ELEMENTS = 20_000
 
 @dataclass(slots=True)
 class Node:
-    """An element. `namespace` empty for none; `text` is all its character data, outer white space cut."""
+    """An element. `namespace` empty for none; `text` is all its character data, outer white space cut.
+
+    `line` is where it begins, `text_line` where its text does if it has no children.
+    """
 
     name: str
     text: str = ""
@@ -26,6 +29,7 @@ class Node:
     namespace: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     line: int | None = None
+    text_line: int | None = None
 
     def find(self, name: str) -> "Node | None":
         """The first child of that name, whatever its case and namespace."""
@@ -44,15 +48,15 @@ class Node:
         return child
 
 
-def parse_xml(text: str) -> Node:
-    """The root element. Raises InvalidInputError with line and column."""
+def parse_xml(text: str, *, first_line: int = 1) -> Node:
+    """The root element. Raises InvalidInputError with line and column, counted from `first_line`."""
     if len(text) > _LARGEST_BYTES:
         raise InvalidInputError(f"the XML is larger than {_LARGEST_BYTES} bytes")
     try:
         data = text.encode()
     except UnicodeEncodeError:
         raise InvalidInputError("the text holds half of a surrogate pair, which is no character") from None
-    reader = _Reader()
+    reader = _Reader(first_line - 1)
     try:
         reader.parser.Parse(data, True)
     except expat.ExpatError as error:
@@ -61,15 +65,16 @@ def parse_xml(text: str) -> Node:
         line = lines[error.lineno - 1] if 0 < error.lineno <= len(lines) else ""
         mend = "; an ampersand is written &amp;" if "&" in line[: error.offset + 1] else ""
         raise InvalidInputError(
-            f"line {error.lineno}, column {error.offset + 1}: no well-formed XML: {reason}{mend}"
+            f"line {error.lineno + first_line - 1}, column {error.offset + 1}: no well-formed XML: {reason}{mend}"
         ) from None
     assert reader.root is not None
     return reader.root
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, lines_before: int) -> None:
         self.root: Node | None = None
+        self._lines_before = lines_before
         self._open: list[Node] = []
         self._texts: list[list[str]] = []
         self._elements = 0
@@ -85,7 +90,7 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._elements += 1
-        line = self.parser.CurrentLineNumber
+        line = self.parser.CurrentLineNumber + self._lines_before
         if len(self._open) >= _DEEPEST or self._elements > _MOST_ELEMENTS:
             raise InvalidInputError(f"line {line}: the XML is too deep or has too many elements")
         namespace, _, local = name.rpartition(" ")
@@ -99,15 +104,16 @@ class _Reader:
         self._texts.append([])
 
     def _end(self, _name: str) -> None:
-        self._open.pop().text = "".join(self._texts.pop()).strip()
+        node, text = self._open.pop(), "".join(self._texts.pop())
+        node.text = text.strip()
+        node.text_line = (node.line or 1) + text[: len(text) - len(text.lstrip())].count("\n")
 
     def _data(self, data: str) -> None:
         self._texts[-1].append(data)
 
     def _refuse(self, *_arguments: object) -> None:
-        raise InvalidInputError(
-            f"line {self.parser.CurrentLineNumber}: a document type or entity declaration is not accepted; remove it"
-        )
+        line = self.parser.CurrentLineNumber + self._lines_before
+        raise InvalidInputError(f"line {line}: a document type or entity declaration is not accepted; remove it")
 
 
 def render_xml(root: Node, *, indent: str = "  ", comment: str = "") -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from evertunnel.actions.account import AccountingReport, RestartReport, account, restart
+from evertunnel.actions.account import RESTARTED, SHUT_DOWN, AccountingReport, RestartReport, account, restart
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Gateway
 from evertunnel.protocols.radius import attributes as radius
@@ -35,7 +35,7 @@ _SESSION_ID = re.compile(rb"[0-9a-f]{16}")
 # What a gateway says of longer ago is not believed: its clock is wrong, or it lies.
 _LATE_AT_MOST = timedelta(days=1)
 _SESSION_AT_MOST_SECONDS = 366 * 24 * 3600
-_RESTARTS = {Status.ON: "the gateway restarted", Status.OFF: "the gateway was shut down"}
+_RESTARTS = {Status.ON: RESTARTED, Status.OFF: SHUT_DOWN}
 
 FindAsker = Callable[[str], Asker | None]
 

@@ -58,13 +58,11 @@ class Askers:
         self._rotating: list[Asker] = []
 
     def load(self, gateways: Iterable[tuple[Gateway, SealedGateway]], unseal: Unseal) -> None:
-        """Take these and no others; one that is disabled, or whose secret does not open, is left out."""
+        """Take these and no others; one whose secret does not open is left out."""
         by_address: dict[str, Asker] = {}
         networks: dict[tuple[int, int], dict[int, Asker]] = {}
         rotating = []
         for gateway, sealed in gateways:
-            if not gateway.enabled:
-                continue
             if gateway.radsec:
                 by_address[name_radsec(gateway.id)] = Asker(gateway, (SECRET,))
             if not gateway.radius_address:
@@ -87,7 +85,12 @@ class Askers:
         self._rotating = rotating
 
     def find(self, address: str) -> Asker | None:
-        """Who asks from an address, as the kernel writes it; or the gateway of a name that RadSec gives."""
+        """Who may ask from an address, as the kernel writes it; or the gateway of a name that RadSec gives."""
+        found = self.find_any(address)
+        return found if found is not None and found.gateway.enabled else None
+
+    def find_any(self, address: str) -> Asker | None:
+        """The same, disabled or not. Who is disabled still says that the sessions he had are over."""
         found = self._by_address.get(address)
         if found is not None or address.startswith(RADSEC):
             return found

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import takewhile
 
 import structlog
 
@@ -18,9 +19,8 @@ from evertunnel.protocols.eap.methods.progress import Method
 from evertunnel.protocols.eap.methods.tls import EAPTLS
 from evertunnel.protocols.eap.mschapv2_keys import CHALLENGE_BYTES, NT_HASH_BYTES
 from evertunnel.protocols.eap.packet import Type
-from evertunnel.rate_limit import RateLimits
+from evertunnel.rate_limit import RateLimits, name_source
 from evertunnel.servers.logins import Login
-from evertunnel.servers.sources import name_source
 from evertunnel.storage.switches import nt_hash_context
 
 # Passwords looked at for each name from each source at a gateway. A name alone is never counted: whoever knows it
@@ -148,6 +148,10 @@ def _list_types(allowed: tuple[LoginMethod, ...]) -> tuple[tuple[int, ...], tupl
 def note_method(login: Login, uptime: float) -> None:
     """Add what is new of another method than EAP-TLS to a login's ladder."""
     told = login.conversation.describe()
-    for words in told[len(login.told) :] if told[: len(login.told)] == login.told else told:
+    if told == login.told:
+        return
+    # When another method begins, what is around it is the same and was told.
+    known = takewhile(lambda pair: pair[0] == pair[1], zip(told, login.told, strict=False))
+    for words in told[len(list(known)) :]:
         login.note(words, uptime)
     login.told = told

@@ -28,7 +28,7 @@ from evertunnel.protocols.eap.conversation import (
     TooManyRoundsError,
 )
 from evertunnel.protocols.eap.methods.progress import AnyFailure, Failed, MethodFailure, PasswordPeer
-from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, OpenConversations
+from evertunnel.protocols.eap.open_conversations import OPEN_SECONDS, STATE_BYTES, OpenConversations
 from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.shown_certificate import describe_shown
 from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
@@ -38,6 +38,7 @@ from evertunnel.protocols.radius.packet import (
     AccessRequest,
     PacketError,
     UnsignedError,
+    bound_eap_message,
     decode_access_request,
     encode_reply,
 )
@@ -80,6 +81,9 @@ _FAILURE_REASONS: dict[AnyFailure, Reason] = {
 
 # What a client may still mend within its login; if it says no more, that is why it failed.
 _MAY_BE_MENDED = (Reason.PASSWORD_WRONG, Reason.PASSWORD_EXPIRED, Reason.TOO_MANY_FAILURES)
+
+# The method knows more than the reason says.
+_TOLD_IN_DETAIL = (Reason.TLS_FAILED, Reason.PASSWORD_CHANGE_FAILED)
 
 log = structlog.get_logger()
 
@@ -230,7 +234,8 @@ class PolicyServer:
         self, request: AccessRequest, gateway: Gateway, secret: bytes, now: datetime, uptime: float
     ) -> Login:
         framed_mtu = request.find_integer(radius.FRAMED_MTU)
-        packet_bytes = _bound_eap_bytes(framed_mtu) - _EAP_TLS_HEADER_BYTES
+        room = bound_eap_message(request, beside=2 + STATE_BYTES)
+        packet_bytes = min(_bound_eap_bytes(framed_mtu), max(room, _MINIMUM_EAP_BYTES)) - _EAP_TLS_HEADER_BYTES
         client_address = request.find_text(radius.CALLING_STATION_ID)[:64]
         return Login(
             gateway=gateway,
@@ -336,8 +341,10 @@ class PolicyServer:
         """Our reason for a handshake that failed. The key was not proven: the certificate is only what was shown."""
         login = exchange.login
         reason = _FAILURE_REASONS[failed.failure]
-        detail = failed.detail if reason is Reason.TLS_FAILED else failed.failure.value
+        detail = failed.detail if reason in _TOLD_IN_DETAIL else failed.failure.value
         login.note(detail, exchange.uptime)
+        if failed.user_id is not None:
+            login.password_user_id, login.proven_at, login.proven = failed.user_id, exchange.now, True
         if failed.certificate_der is None:
             return Decision(Outcome.REFUSED, reason, detail)
         known = self._decider.find_certificate_by_fingerprint(_fingerprint(failed.certificate_der))

@@ -8,7 +8,6 @@ import math
 import select
 import time
 from collections.abc import Callable, Collection
-from itertools import chain
 
 import structlog
 
@@ -128,7 +127,9 @@ class RadiusProcess:
         verdicts: list[Verdict] = []
         self._packets = 0
         arrivals = self._port.receive(ready)
-        for arrival in arrivals if self._radsec is None else chain(arrivals, self._radsec.receive(ready)):
+        if self._radsec is not None:
+            arrivals += self._radsec.receive(ready)
+        for arrival in arrivals:
             self._packets += 1
             data, source, _ = arrival
             match self._server.receive(data, source, now=clock.now(), uptime=time.monotonic()):

@@ -35,9 +35,12 @@ class ConnectionOverError(Exception):
 
 
 class RadSecConnection:
-    """`client` is set once its certificate proved who it is. One thread serves it."""
+    """`client` is set once its certificate proved who it is. One thread serves it.
 
-    def __init__(self, connection: socket.socket, source: str, number: int, uptime: float) -> None:
+    `source` is the address it comes from, `caller` whom that stands for until then.
+    """
+
+    def __init__(self, connection: socket.socket, source: str, caller: str, number: int, uptime: float) -> None:
         connection.setblocking(False)
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -46,6 +49,7 @@ class RadSecConnection:
                 connection.setsockopt(socket.IPPROTO_TCP, option, value)
         self.socket = connection
         self.source = source
+        self.caller = caller
         self.number = number
         self.client: Client | None = None
         self.waiting: deque[tuple[bytes, Examined]] = deque()  # packets that no worker could take yet

@@ -32,19 +32,23 @@ class RadSecPort:
         """What packets come from, for poll."""
         return [self._end]
 
-    def receive(self, ready: Collection[int]) -> Iterator[Arrival]:
-        """Packets that wait, if poll called its descriptor ready: octets, who asks and on which connection."""
+    def receive(self, ready: Collection[int]) -> list[Arrival]:
+        """Packets that wait, if poll called its descriptor ready: octets, who asks and on which connection.
+
+        All are taken before any is answered, as of a port.
+        """
+        arrivals: list[Arrival] = []
         if self._end.fileno() not in ready:
-            return
+            return arrivals
         for _ in range(_MESSAGES_AT_ONCE):
             try:
                 message = self._end.recv(_MESSAGE_BYTES)
             except BlockingIOError:
-                return
+                break
             if not message:
-                return
-            data, source = decode_handed_over(message)
-            yield data, source, False
+                break
+            arrivals.append((*decode_handed_over(message), False))
+        return arrivals
 
     def send(self, reply: Reply) -> None:
         """Give an answer to RadSec. One that cannot be is as good as lost on the way."""

@@ -18,7 +18,7 @@ from cryptography import x509
 from evertunnel.errors import DomainError
 from evertunnel.protocols.radius.packet import PacketError, UnsignedError
 from evertunnel.protocols.radius.stream import UnknownCodeError, examine_packet
-from evertunnel.rate_limit import RateLimit
+from evertunnel.rate_limit import RateLimit, name_source
 from evertunnel.servers.radsec_connection import ConnectionOverError, RadSecConnection
 from evertunnel.servers.radsec_directory import RadSecDirectory
 from evertunnel.servers.radsec_link import RadSecLink
@@ -31,7 +31,7 @@ _LOOK_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 60.0
 _TRY_AGAIN_SECONDS = 1.0
 _ACCEPT_AT_ONCE = 32
-# Anybody may call: so many at once who have proven nothing, and of them from one address.
+# Anybody may call: so many at once who have proven nothing, and of them from one address, or one IPv6 network (/64).
 UNPROVEN_AT_MOST, UNPROVEN_OF_ONE_AT_MOST = 256, 32
 # A gateway that lost its connections without telling us must find room for new ones.
 PROVEN_AT_MOST, PROVEN_OF_ONE_AT_MOST = 512, 16
@@ -149,16 +149,16 @@ class RadSecProcess:
                 if self._unproven:
                     self._end(next(iter(self._unproven.values())), "others needed its place")
                 return
-            source = address[0]
-            if sum(each.source == source for each in self._unproven.values()) >= UNPROVEN_OF_ONE_AT_MOST:
-                self._dropped["too_many_calls_of_one_address"] += 1
+            caller = name_source(address[0])
+            if sum(each.caller == caller for each in self._unproven.values()) >= UNPROVEN_OF_ONE_AT_MOST:
+                self._dropped["too_many_calls_of_one_source"] += 1
                 made.close()
                 continue
             if len(self._unproven) >= UNPROVEN_AT_MOST:
                 self._end(next(iter(self._unproven.values())), "others needed its place", is_fault=False)
                 self._dropped["calls_that_made_room"] += 1
             self._numbers += 1
-            connection = RadSecConnection(made, source, self._numbers, uptime)
+            connection = RadSecConnection(made, address[0], caller, self._numbers, uptime)
             self._connections[connection.number] = self._unproven[connection.number] = connection
             self._by_descriptor[made.fileno()] = connection
             self._interest[connection.number] = select.EPOLLIN

@@ -13,10 +13,9 @@ from evertunnel.actions.decide import Decider
 from evertunnel.actions.nt_hashes import store_chosen_password
 from evertunnel.errors import UnavailableError
 from evertunnel.model import Decision, Outcome, Reason
-from evertunnel.rate_limit import RateLimits
+from evertunnel.rate_limit import RateLimits, name_source
 from evertunnel.servers.logins import UNABLE_SECONDS, Reply, Verdict
 from evertunnel.servers.replies import build_accept, build_reject
-from evertunnel.servers.sources import name_source
 from evertunnel.storage import gateways
 from evertunnel.storage.snapshot import ACCESS_AUTHORITY, GATEWAY, Changes
 from evertunnel.storage.store import Store, Transaction, Watch

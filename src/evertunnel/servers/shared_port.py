@@ -42,22 +42,31 @@ class Port:
         """What packets come from, for poll."""
         return [self._listener] if self._inbox is None else [self._listener, self._inbox]
 
-    def receive(self, ready: Collection[int]) -> Iterator[Arrival]:
-        """Datagrams that wait at descriptors that poll called ready: octets, source, whether it was handed over."""
+    def receive(self, ready: Collection[int]) -> list[Arrival]:
+        """Datagrams that wait at descriptors that poll called ready: octets, source, whether it was handed over.
+
+        All are taken before any is answered: who answers at once would else look like a long queue, and delay commits.
+        """
+        arrivals: list[Arrival] = []
         if self._inbox is not None and self._inbox.fileno() in ready:
-            for _ in range(_PACKETS_AT_ONCE):
-                try:
-                    data, source = decode_handed_over(self._inbox.recv(_HANDED_OVER_BYTES))
-                except BlockingIOError:
-                    break
-                yield data, source, True
+            arrivals += self._take_handed_over(self._inbox)
         if self._listener.fileno() in ready:
             for _ in range(_PACKETS_AT_ONCE):
                 try:
                     data, source = self._listener.recvfrom(_RECEIVE_BYTES)
                 except BlockingIOError:
-                    return
-                yield data, source, False
+                    break
+                arrivals.append((data, source, False))
+        return arrivals
+
+    @staticmethod
+    def _take_handed_over(inbox: socket.socket) -> Iterator[Arrival]:
+        for _ in range(_PACKETS_AT_ONCE):
+            try:
+                data, source = decode_handed_over(inbox.recv(_HANDED_OVER_BYTES))
+            except BlockingIOError:
+                return
+            yield data, source, True
 
     def hand_over(self, worker: int, arrival: Arrival) -> None:
         """Give a packet that was checked to the worker that answers it. One hop, and nobody waits for a slow worker."""

@@ -4,10 +4,8 @@ Names and certificates can be shown by anybody, so what is counted against them 
 out. An address is only what one gateway says, so it counts on that gateway alone.
 """
 
-from ipaddress import IPv6Address, ip_address, ip_network
-
 from evertunnel.model import Reason
-from evertunnel.rate_limit import RateLimits
+from evertunnel.rate_limit import RateLimits, name_source
 from evertunnel.servers.logins import Login, Verdict
 
 FAILURES_PER_MINUTE = 60
@@ -44,13 +42,3 @@ class Sources:
             return
         if source := name_source(login.client_address):
             self._limits.allows((login.gateway.id, source), verdict.uptime)
-
-
-def name_source(client_address: str) -> str:
-    """A Calling-Station-Id without what its owner may choose: strongSwan's port in brackets, half an IPv6 address."""
-    text = client_address.partition("[")[0].strip()
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text.casefold()
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from evertunnel.model import Session
+from evertunnel.model import Session, SessionState
 from evertunnel.storage import tables
 from evertunnel.storage.sessions import LIVE
 from evertunnel.storage.store import Transaction, new_id
@@ -32,6 +32,19 @@ def find_record(connection: Connection, gateway_id: str, acct_session_id: str) -
     return connection.execute(
         select(_accounting)
         .where(_accounting.c.gateway_id == gateway_id, _accounting.c.acct_session_id == acct_session_id)
+        .order_by(_accounting.c.began_at.desc(), _accounting.c.id)
+    ).first()
+
+
+def find_record_of_session(connection: Connection, like: AnyRow, session_id: str) -> AnyRow | None:
+    """The newest record under the same id and of the same gateway that is this session's."""
+    return connection.execute(
+        select(_accounting)
+        .where(
+            _accounting.c.gateway_id == like.gateway_id,
+            _accounting.c.acct_session_id == like.acct_session_id,
+            _accounting.c.session_id == session_id,
+        )
         .order_by(_accounting.c.began_at.desc(), _accounting.c.id)
     ).first()
 
@@ -120,6 +133,33 @@ def list_silent_sessions(connection: Connection, session_ids: Sequence[str], bef
             )
         )
     return found
+
+
+def list_forgotten_sessions(connection: Connection, before: datetime) -> list[AnyRow]:
+    """Sessions of gateways that are not ours whose records are all over, and of which nothing was heard since a moment.
+
+    A restart ends records, and spares a session that is being ended or that began later by another clock.
+    """
+    records = select(_accounting.c.id).where(_accounting.c.session_id == _sessions.c.id)
+    spoken_of = records.where(_accounting.c.ended_at.is_(None) | (_accounting.c.updated_at >= before))
+    foreign = select(tables.gateways.c.id).where(tables.gateways.c.foreign)
+    return list(
+        connection.execute(
+            select(_sessions).where(
+                _sessions.c.gateway_id.in_(foreign),
+                _sessions.c.state.in_((SessionState.UP.value, SessionState.ENDING.value)),
+                records.exists(),
+                ~spoken_of.exists(),
+            )
+        )
+    )
+
+
+def replace_cause(tx: Transaction, session_ids: Sequence[str], cause: str) -> None:
+    """Say of the records of some sessions, which are over, that they are for another reason."""
+    for at in range(0, len(session_ids), 500):
+        named = _accounting.c.session_id.in_(session_ids[at : at + 500])
+        tx.connection.execute(update(_accounting).where(named).values(end_cause=cause))
 
 
 def list_unrecognised(connection: Connection, limit: int) -> list[AnyRow]:

@@ -15,6 +15,8 @@ from evertunnel.storage.tables import AnyRow
 
 _HELD = (CertificateStatus.ON_HOLD.value, CertificateStatus.REVOKED.value)
 _certificates = tables.certificates
+# A statement has room for only so many names.
+_NAMED_AT_MOST = 500
 
 
 def insert_grant(tx: Transaction, **columns: Any) -> None:
@@ -132,17 +134,21 @@ def change_status(
     """Hold, revoke or release. Counts as a change of the revocation lists of the authorities concerned."""
     if not certificate_ids:
         return
-    affected = _certificates.c.id.in_(certificate_ids)
-    authorities = set(tx.connection.execute(select(_certificates.c.authority).where(affected).distinct()).scalars())
-    tx.connection.execute(
-        update(_certificates)
-        .where(affected)
-        .values(
-            status=status.value,
-            revoked_at=None if status is CertificateStatus.VALID else tx.now,
-            revocation_reason=reason,
+    authorities: set[str] = set()
+    for start in range(0, len(certificate_ids), _NAMED_AT_MOST):
+        affected = _certificates.c.id.in_(certificate_ids[start : start + _NAMED_AT_MOST])
+        authorities |= set(
+            tx.connection.execute(select(_certificates.c.authority).where(affected).distinct()).scalars()
         )
-    )
+        tx.connection.execute(
+            update(_certificates)
+            .where(affected)
+            .values(
+                status=status.value,
+                revoked_at=None if status is CertificateStatus.VALID else tx.now,
+                revocation_reason=reason,
+            )
+        )
     tx.connection.execute(
         update(tables.authorities)
         .where(tables.authorities.c.name.in_(authorities))
@@ -214,6 +220,24 @@ def list_of_subject(connection: Connection, column: str, subject_id: str, status
     return list(
         connection.execute(
             select(_certificates).where(_certificates.c[column] == subject_id, _certificates.c.status.in_(statuses))
+        )
+    )
+
+
+def list_lasting_of_subject(
+    connection: Connection, column: str, subject_id: str, statuses: Sequence[str], now: datetime
+) -> list[AnyRow]:
+    """Those of them that did not end more than a day ago, by whoever's clock.
+
+    Somebody has a short-lived one an hour: to change what its date refuses would be thousands of changes to follow.
+    """
+    return list(
+        connection.execute(
+            select(_certificates).where(
+                _certificates.c[column] == subject_id,
+                _certificates.c.status.in_(statuses),
+                _certificates.c.not_after > now - timedelta(days=1),
+            )
         )
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from evertunnel.model import Attempt
+from evertunnel.storage.recorded_results import encode_results
 from evertunnel.storage.tables import encode_time
 
 AUDIT_COLUMNS = ("id", "at", "name", "actor", "subject", "subject_id", "details")
@@ -39,7 +40,7 @@ def build_attempt_row(attempt: Attempt, *, batch: int) -> dict[str, Any]:
     """An attempt as the columns of its table, as the driver stores them."""
     story: dict[str, Any] = {
         "steps": [tuple(step) for step in attempt.steps],
-        "policies": [[result.policy, result.kind, result.result, result.detail] for result in attempt.results],
+        "results": encode_results(attempt.results),
     }
     if attempt.methods:  # logins with a certificate have none of their own, and are many
         story["methods"] = attempt.methods

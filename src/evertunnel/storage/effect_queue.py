@@ -25,8 +25,8 @@ MASS = 100
 class Due:
     """What is to be done on a gateway now: `urgent` at once, of a mass the part `paced`. `others` wait their turn."""
 
-    urgent: Sequence[Effect]
-    paced: Sequence[Effect]
+    urgent: list[Effect]
+    paced: list[Effect]
     others: bool
 
     @property
@@ -55,15 +55,14 @@ def queue_effect(
     )
 
 
-def queue_cuts(tx: Transaction, cuts: Iterable[tuple[str, str, str]]) -> None:
-    """Want sessions cut: the gateway's id, the session's, and why in words. There may be thousands."""
-    tx.insert(
-        _effects,
-        [
-            _build_row(tx, EffectKind.CUT, gateway_id, EffectSubject.SESSION, session_id, cause=cause)
-            for gateway_id, session_id, cause in cuts
-        ],
-    )
+def queue_cuts(tx: Transaction, cuts: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Want sessions cut: the gateway's id, the session's, and why in words. There may be thousands. Returns ids."""
+    rows = [
+        _build_row(tx, EffectKind.CUT, gateway_id, EffectSubject.SESSION, session_id, cause=cause)
+        for gateway_id, session_id, cause in cuts
+    ]
+    tx.insert(_effects, rows)
+    return [str(row["id"]) for row in rows]
 
 
 def list_pending(connection: Connection, gateway_id: str) -> list[Effect]:
@@ -85,7 +84,7 @@ def list_due(connection: Connection, gateway_id: str, *, paced_at_most: int) -> 
         .having(count > MASS)
     ).all()
     if not groups:
-        return Due(_list_effects(connection, gateway_id), (), others=False)
+        return Due(_list_effects(connection, gateway_id), [], others=False)
     is_mass = (_effects.c.subject_kind == EffectSubject.SESSION.value) & _effects.c.created_at.in_(
         [row.created_at for row in groups]
     )
@@ -223,6 +222,32 @@ def list_of_denial(connection: Connection, denial_id: str) -> list[AnyRow]:
             .order_by(tables.gateways.c.name_key)
         )
     )
+
+
+def list_cuts(connection: Connection, effect_ids: Sequence[str]) -> list[AnyRow]:
+    """Cuts of single sessions, with whose these are and why their gateways do not answer; ids of none are left out."""
+    users, devices, gateways, sessions = tables.users, tables.devices, tables.gateways, tables.sessions
+    statement = (
+        select(
+            _effects,
+            sessions.c.kind.label("tunnel"),
+            users.c.name.label("user_name"),
+            devices.c.name.label("device_name"),
+            gateways.c.name.label("gateway_name"),
+            gateways.c.state_error.label("gateway_error"),
+        )
+        .join(sessions, sessions.c.id == _effects.c.subject_id)
+        .outerjoin(users, users.c.id == sessions.c.user_id)
+        .outerjoin(devices, devices.c.id == sessions.c.device_id)
+        .outerjoin(gateways, gateways.c.id == _effects.c.gateway_id)
+        .where(_effects.c.kind == EffectKind.CUT.value, _effects.c.subject_kind == EffectSubject.SESSION.value)
+        .order_by(gateways.c.name_key, _effects.c.id)
+    )
+    found: list[AnyRow] = []
+    for start in range(0, len(effect_ids), _NAMED_AT_MOST):
+        some = effect_ids[start : start + _NAMED_AT_MOST]
+        found += connection.execute(statement.where(_effects.c.id.in_(some)))
+    return found
 
 
 def _build_row(

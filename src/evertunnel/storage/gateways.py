@@ -57,6 +57,12 @@ def set_state(tx: Transaction, gateway_id: str, state: GatewayState, error: str 
     )
 
 
+def find_state(connection: Connection, gateway_id: str) -> GatewayState | None:
+    """Whether it answered when it was last tried."""
+    state = connection.execute(select(_gateways.c.state).where(_gateways.c.id == gateway_id)).scalar()
+    return None if state is None else GatewayState(state)
+
+
 def note_seen(tx: Transaction, gateway_ids: Collection[str]) -> None:
     """Their agents are connected to somebody now."""
     tx.connection.execute(update(_gateways).where(_gateways.c.id.in_(gateway_ids)).values(seen_at=tx.now))

@@ -1,5 +1,6 @@
 """Users, groups and devices: who and what connects. Names are unique without regard to case."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
@@ -91,6 +92,7 @@ def delete_subject(tx: Transaction, kind: SubjectKind, subject_id: str) -> None:
     """Remove one from everything that names it, and then itself. Its certificates must have no owner any more."""
     members, table = tables.group_members, _TABLES[kind]
     tx.connection.execute(delete(members).where(members.c.member_kind == kind.value, members.c.member_id == subject_id))
+    tx.connection.execute(delete(members).where(members.c.group_id == subject_id))
     tx.connection.execute(
         delete(tables.facts).where(tables.facts.c.subject_kind == kind.value, tables.facts.c.subject_id == subject_id)
     )
@@ -153,6 +155,18 @@ def unassign_device(tx: Transaction, device_id: str, user_id: str) -> bool:
         delete(assigned).where(assigned.c.device_id == device_id, assigned.c.user_id == user_id)
     )
     return result.rowcount > 0
+
+
+def load_assigned_users(connection: Connection) -> dict[str, list[str]]:
+    """Names of the users each device is assigned to, by the device's id. What is assigned to nobody is left out."""
+    assigned, users = tables.device_users.c, tables.users.c
+    statement = (
+        select(assigned.device_id, users.name).join(tables.users, users.id == assigned.user_id).order_by(users.name_key)
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(statement):
+        found[row.device_id].append(row.name)
+    return dict(found)
 
 
 def list_assigned_users(connection: Connection, device_id: str) -> dict[str, str]:

@@ -32,7 +32,10 @@ def verify_empty(store: Store) -> None:
     with store.read() as connection:
         found = inspect(connection).get_table_names()
     if found:
-        raise InvalidInputError(f"the database {store.url} is not empty: it has a table {sorted(found)[0]!r}")
+        raise InvalidInputError(
+            f"the database {store.url} is not empty: it has a table {sorted(found)[0]!r}; name another one, or remove "
+            "what is in it if a command left it that was killed"
+        )
 
 
 def remove_schema(store: Store) -> None:

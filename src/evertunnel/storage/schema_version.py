@@ -5,7 +5,7 @@ from sqlalchemy import inspect, text
 from evertunnel.errors import InvalidInputError, UnavailableError
 from evertunnel.storage.store import Store
 
-CURRENT = "0014"
+CURRENT = "0015"
 
 
 def verify_schema(store: Store) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, text, update
 
 from evertunnel.model import Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import own_tunnels, tables
@@ -13,7 +13,9 @@ from evertunnel.storage.tables import AnyRow, encode_time
 
 _sessions = tables.sessions
 # A statement has room for only so many names; beyond that all are read.
-_NAMED_AT_MOST = 500
+NAMED_AT_MOST = 500
+# The same in the words of the index of those that live, which are few among years of others.
+_LIVES = text("sessions.state != 'ended'")
 LIVE = (SessionState.PENDING.value, SessionState.UP.value, SessionState.ENDING.value)
 
 
@@ -91,7 +93,7 @@ def count_live(connection: Connection) -> int:
 
 def list_live(connection: Connection) -> list[AnyRow]:
     """All that did not end."""
-    return list(connection.execute(select(_sessions).where(_sessions.c.state.in_(LIVE))))
+    return list(connection.execute(select(_sessions).where(_LIVES)))
 
 
 def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow]:
@@ -107,7 +109,7 @@ def list_live_of_gateway(connection: Connection, gateway_id: str) -> list[AnyRow
 
 def list_live_of_owners(connection: Connection, gateway_id: str, owner_ids: Set[str]) -> list[AnyRow]:
     """Those of them that belong to any of some users, devices or certificates, or have one of these ids themselves."""
-    if len(owner_ids) > _NAMED_AT_MOST:
+    if len(owner_ids) > NAMED_AT_MOST:
         return [
             row
             for row in list_live_of_gateway(connection, gateway_id)
@@ -173,10 +175,10 @@ def list_live_of_subject(connection: Connection, kind: SubjectKind, subject_id: 
 
 def mark_ending(tx: Transaction, session_ids: Sequence[str], reason: str) -> None:
     """The tunnels must go; the gateway has to confirm it."""
-    for start in range(0, len(session_ids), _NAMED_AT_MOST):
+    for start in range(0, len(session_ids), NAMED_AT_MOST):
         tx.connection.execute(
             update(_sessions)
-            .where(_sessions.c.id.in_(session_ids[start : start + _NAMED_AT_MOST]), _sessions.c.state.in_(LIVE))
+            .where(_sessions.c.id.in_(session_ids[start : start + NAMED_AT_MOST]), _sessions.c.state.in_(LIVE))
             .values(state=SessionState.ENDING.value, end_reason=reason)
         )
     own_tunnels.note_ends(tx, session_ids)
@@ -196,28 +198,42 @@ def unmark_ending(tx: Transaction, session_ids: Sequence[str]) -> None:
     own_tunnels.note_begins(tx, tx.connection.execute(device_tunnels).scalars())
 
 
-def list_sessions(connection: Connection, *, live_only: bool, limit: int) -> list[AnyRow]:
-    """Sessions with the names of whom they belong to, the newest first."""
+def list_sessions(
+    connection: Connection,
+    *,
+    live_only: bool,
+    limit: int,
+    user_id: str | None = None,
+    device_id: str | None = None,
+    gateway_id: str | None = None,
+) -> list[AnyRow]:
+    """Sessions with the names of whom they belong to, the newest first. What is None is not looked at."""
+    wanted = select(_sessions).order_by(_sessions.c.created_at.desc()).limit(limit)
+    if live_only:
+        wanted = wanted.where(_LIVES)
+    named = ((_sessions.c.user_id, user_id), (_sessions.c.device_id, device_id), (_sessions.c.gateway_id, gateway_id))
+    for column, value in named:
+        if value is not None:
+            wanted = wanted.where(column == value)
+    # Chosen first: nothing is looked up for those that are not shown.
+    found = wanted.subquery()
     statement = (
         select(
-            _sessions,
+            found,
             tables.users.c.name.label("user_name"),
             tables.devices.c.name.label("device_name"),
             tables.gateways.c.name.label("gateway_name"),
             # A gateway may have counted under several ids; any that said why it ended will do.
             select(func.max(tables.accounting.c.end_cause))
-            .where(tables.accounting.c.session_id == _sessions.c.id)
+            .where(tables.accounting.c.session_id == found.c.id)
             .scalar_subquery()
             .label("end_cause"),
         )
-        .outerjoin(tables.users, tables.users.c.id == _sessions.c.user_id)
-        .outerjoin(tables.devices, tables.devices.c.id == _sessions.c.device_id)
-        .outerjoin(tables.gateways, tables.gateways.c.id == _sessions.c.gateway_id)
-        .order_by(_sessions.c.created_at.desc())
-        .limit(limit)
+        .outerjoin(tables.users, tables.users.c.id == found.c.user_id)
+        .outerjoin(tables.devices, tables.devices.c.id == found.c.device_id)
+        .outerjoin(tables.gateways, tables.gateways.c.id == found.c.gateway_id)
+        .order_by(found.c.created_at.desc())
     )
-    if live_only:
-        statement = statement.where(_sessions.c.state.in_(LIVE))
     return list(connection.execute(statement))
 
 

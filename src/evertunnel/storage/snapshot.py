@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, Select, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from evertunnel.model import (
     Authority,
@@ -17,21 +17,30 @@ from evertunnel.model import (
     Device,
     Fact,
     Gateway,
-    SessionState,
     SubjectKind,
     User,
 )
 from evertunnel.storage import tables
 from evertunnel.storage.access_authorities import list_trusted
 from evertunnel.storage.authorities import read_authority
-from evertunnel.storage.facts import read_fact
+from evertunnel.storage.driver_rows import read_rows
 from evertunnel.storage.gateways import read_gateway
 from evertunnel.storage.own_tunnels import OWN_TUNNEL, OwnTunnels, load_own_tunnels
+from evertunnel.storage.snapshot_statements import (
+    CERTIFICATES,
+    CERTIFICATES_IN_USE,
+    DENIALS,
+    DEVICE_USERS,
+    DEVICES,
+    FACTS,
+    MEMBERS,
+    USERS,
+)
 from evertunnel.storage.store import KEPT_EPOCHS, read_epoch
 from evertunnel.storage.switches import MSCHAPV2, is_on
-from evertunnel.storage.tables import AnyRow
+from evertunnel.storage.tables import decode_time
 
-_DAY_MICROSECONDS = 24 * 3600 * 1_000_000
+_NO_GROUPS: frozenset[str] = frozenset()
 
 # Further behind than this, reading everything afresh is cheaper than following.
 _FOLLOW_AT_MOST = 500
@@ -46,7 +55,11 @@ GATEWAY = "gateway"
 ACCESS_AUTHORITY = "access authority"
 SWITCH = "switch"
 
-
+# Ids of what changed; None is all there is.
+Ids = Collection[str] | None
+_Changed = Mapping[str, Ids]
+_FactsById = dict[str, dict[str, tuple[Fact, ...]]]
+_Known = TypeVar("_Known")
 # A policy as it is stored: its name, its document, and what texts in that mean here.
 StoredAccessPolicy = tuple[str, Mapping[str, Any], Mapping[str, str]]
 
@@ -128,27 +141,22 @@ def follow(connection: Connection, snapshot: Snapshot, *, epoch: int | None = No
         epoch = read_epoch(connection)
     if epoch == snapshot.epoch:
         return _NOTHING
-    behind = epoch - snapshot.epoch
-    rows = connection.execute(
-        select(tables.changes.c.kind, tables.changes.c.subject_id)
-        .where(tables.changes.c.epoch > snapshot.epoch)
-        .distinct()
-        .limit(_FOLLOW_AT_MOST + 1)
-    ).all()
     # An epoch below ours is a database put back from a copy: what came between is in no row of it.
-    if snapshot.epoch == 0 or not 0 < behind <= KEPT_EPOCHS or len(rows) > _FOLLOW_AT_MOST:
+    if snapshot.epoch == 0 or not 0 < epoch - snapshot.epoch <= KEPT_EPOCHS:
         _load_all(connection, snapshot)
         changes = _EVERYTHING
     else:
-        _load_changed(connection, snapshot, rows)
+        changed = _list_changed(connection, snapshot.epoch)
+        _load_changed(connection, snapshot, changed)
         if len(snapshot.certificates_by_id) > snapshot.certificates_at_most:
             _load_certificates(connection, snapshot)
         # A tunnel that came, moved or went touches nobody at once: what rests on it has a moment.
-        kinds = frozenset(row.kind for row in rows) - {OWN_TUNNEL}
+        changed.pop(OWN_TUNNEL, None)
+        kinds = frozenset(changed)
         changes = Changes(
             kinds=kinds,
-            ids=frozenset(row.subject_id for row in rows if row.kind != OWN_TUNNEL),
-            everybody=bool(kinds & {*_POLICIES, GATEWAY, SWITCH, SubjectKind.GROUP}),
+            ids=frozenset().union(*(ids for ids in changed.values() if ids is not None)),
+            everybody=None in changed.values() or bool(kinds & {*_POLICIES, GATEWAY, SWITCH, SubjectKind.GROUP}),
         )
     snapshot.epoch = epoch
     return changes
@@ -163,6 +171,19 @@ def has_changed(connection: Connection, kinds: Collection[str], *, since: int) -
     return behind > 0 and connection.execute(changed.limit(1)).first() is not None
 
 
+def _list_changed(connection: Connection, since: int) -> dict[str, Ids]:
+    """What changed after an epoch, by kind. Of very many only the kinds are told."""
+    changes = tables.changes.c
+    later = select(changes.kind).where(changes.epoch > since).distinct()
+    rows = connection.execute(later.add_columns(changes.subject_id).limit(_FOLLOW_AT_MOST + 1)).all()
+    if len(rows) > _FOLLOW_AT_MOST:
+        return dict.fromkeys(connection.execute(later).scalars())
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        found[row.kind].add(row.subject_id)
+    return dict(found)
+
+
 def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     _load_certificates(connection, snapshot)
     _load_people(connection, snapshot)
@@ -173,52 +194,39 @@ def _load_all(connection: Connection, snapshot: Snapshot) -> None:
     follow_own_tunnels(connection, snapshot, wanted=snapshot.own_tunnels is not None, afresh=True)
 
 
-def _load_certificates(connection: Connection, snapshot: Snapshot) -> None:
-    """Those in use, which drops the others: one an hour and device would fill the memory."""
-    snapshot.certificates, snapshot.certificates_by_id, snapshot.certificates_by_fingerprint = {}, {}, {}
-    for row in connection.execute(_select_certificates_in_use()):
-        _put_certificate(snapshot, row)
-    snapshot.certificates_at_most = 2 * len(snapshot.certificates_by_id) + _CERTIFICATES_MORE
+def _load_certificates(connection: Connection, snapshot: Snapshot, ids: Ids = None) -> None:
+    """Those in use, which drops the others: one an hour and device would fill the memory. Or those of some ids."""
+    if ids is None:
+        snapshot.certificates, snapshot.certificates_by_id, snapshot.certificates_by_fingerprint = {}, {}, {}
+        for row in read_rows(connection, CERTIFICATES_IN_USE):
+            _put_certificate(snapshot, row)
+        snapshot.certificates_at_most = 2 * len(snapshot.certificates_by_id) + _CERTIFICATES_MORE
+    else:
+        for row in connection.execute(CERTIFICATES.where(tables.certificates.c.id.in_(ids))):
+            _put_certificate(snapshot, row)
 
 
-def _load_changed(connection: Connection, snapshot: Snapshot, rows: Iterable[AnyRow]) -> None:
-    ids: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        ids[row.kind].add(row.subject_id)
-    if ids.get(SubjectKind.GROUP):
+def _load_changed(connection: Connection, snapshot: Snapshot, changed: _Changed) -> None:
+    if SWITCH in changed:
+        _load_switches(connection, snapshot)
+    if SubjectKind.GROUP in changed or SWITCH in changed:  # with the switch come and go the NT hashes
         _load_people(connection, snapshot)
     else:
-        for user_id in ids.get(SubjectKind.USER, ()):
-            _load_users(connection, snapshot, user_id)
-            _load_denials(connection, snapshot, user_id)
-            _load_facts(connection, snapshot.user_facts, SubjectKind.USER, user_id)
-        for device_id in ids.get(SubjectKind.DEVICE, ()):
-            _load_devices(connection, snapshot, device_id)
-            _load_denials(connection, snapshot, device_id)
-            _load_facts(connection, snapshot.device_facts, SubjectKind.DEVICE, device_id)
-    for certificate_id in ids.get(CERTIFICATE, ()):
-        for row in connection.execute(select(*_CERTIFICATE_COLUMNS).where(tables.certificates.c.id == certificate_id)):
-            _put_certificate(snapshot, row)
-    if NETWORK_POLICIES in ids or ACCESS_POLICIES in ids:
+        _load_subjects(connection, snapshot, changed)
+    if CERTIFICATE in changed:
+        _load_certificates(connection, snapshot, changed[CERTIFICATE])
+    if NETWORK_POLICIES in changed or ACCESS_POLICIES in changed:
         _load_documents(connection, snapshot)
-    if NAMED_LOCATIONS in ids:
+    if NAMED_LOCATIONS in changed:
         _load_locations(connection, snapshot)
-    if AUTHENTICATION_STRENGTHS in ids:
+    if AUTHENTICATION_STRENGTHS in changed:
         _load_strengths(connection, snapshot)
-    if GATEWAY in ids:
+    if GATEWAY in changed:
         _load_gateways(connection, snapshot)
-    if SWITCH in ids:
-        _load_switches(connection, snapshot)
-        _load_people(connection, snapshot)  # with it come and go the NT hashes
-    if ACCESS_AUTHORITY in ids:
+    if ACCESS_AUTHORITY in changed:
         _load_access_authorities(connection, snapshot)
-    if (
-        devices := ids.get(OWN_TUNNEL, set()) | ids.get(SubjectKind.DEVICE, set())
-    ) and snapshot.own_tunnels is not None:
-        found = load_own_tunnels(connection, devices)
-        for device_id in devices:
-            snapshot.own_tunnels.pop(device_id, None)
-        snapshot.own_tunnels |= found
+    if snapshot.own_tunnels is not None and (OWN_TUNNEL in changed or SubjectKind.DEVICE in changed):
+        _load_own_tunnels(connection, snapshot.own_tunnels, changed)
 
 
 def follow_own_tunnels(connection: Connection, snapshot: Snapshot, *, wanted: bool, afresh: bool = False) -> None:
@@ -229,72 +237,95 @@ def follow_own_tunnels(connection: Connection, snapshot: Snapshot, *, wanted: bo
         snapshot.own_tunnels = load_own_tunnels(connection)
 
 
+def _load_own_tunnels(connection: Connection, known: dict[str, OwnTunnels], changed: _Changed) -> None:
+    """Of the devices that changed; of all where nobody can tell which."""
+    devices = [changed.get(kind, ()) for kind in (OWN_TUNNEL, SubjectKind.DEVICE)]
+    ids = None if None in devices else {each for some in devices if some is not None for each in some}
+    found = load_own_tunnels(connection, ids)
+    for device_id in list(known) if ids is None else ids:
+        known.pop(device_id, None)
+    known |= found
+
+
 def _load_people(connection: Connection, snapshot: Snapshot) -> None:
     snapshot.parents = defaultdict(set)
-    for row in connection.execute(select(tables.group_members)):
-        snapshot.parents[row.member_id].add(row.group_id)
-    snapshot.users, snapshot.devices, snapshot.nt_hashes = {}, {}, {}
-    snapshot.denials, snapshot.device_facts, snapshot.user_facts = {}, {}, {}
-    _load_users(connection, snapshot)
-    _load_devices(connection, snapshot)
-    _load_denials(connection, snapshot)
-    _load_facts(connection, snapshot.device_facts, SubjectKind.DEVICE)
-    _load_facts(connection, snapshot.user_facts, SubjectKind.USER)
+    for member_id, group_id in read_rows(connection, MEMBERS):
+        snapshot.parents[member_id].add(group_id)
+    _load_subjects(connection, snapshot, {SubjectKind.USER: None, SubjectKind.DEVICE: None})
 
 
-def _load_users(connection: Connection, snapshot: Snapshot, user_id: str | None = None) -> None:
-    users = tables.users.c
-    statement = select(users.id, users.name, users.enabled, users.nt_hash_sealed, users.password_expired)
-    if user_id is not None:
-        snapshot.users.pop(user_id, None)
-        snapshot.nt_hashes.pop(user_id, None)
-        statement = statement.where(tables.users.c.id == user_id)
-    for row in connection.execute(statement):
-        snapshot.users[row.id] = User(row.id, row.name, row.enabled, _find_groups(snapshot, row.id))
-        if row.nt_hash_sealed is not None:
-            snapshot.nt_hashes[row.id] = bytes(row.nt_hash_sealed), row.password_expired
+def _load_subjects(connection: Connection, snapshot: Snapshot, changed: _Changed) -> None:
+    """Users and devices that changed, and what is said of them; groups did not."""
+    found = [changed[kind] for kind in (SubjectKind.USER, SubjectKind.DEVICE) if kind in changed]
+    if not found:
+        return
+    if SubjectKind.USER in changed:
+        ids = changed[SubjectKind.USER]
+        _load_users(connection, snapshot, ids)
+        snapshot.user_facts = _load_facts(connection, snapshot.user_facts, SubjectKind.USER, ids)
+    if SubjectKind.DEVICE in changed:
+        ids = changed[SubjectKind.DEVICE]
+        _load_devices(connection, snapshot, ids)
+        snapshot.device_facts = _load_facts(connection, snapshot.device_facts, SubjectKind.DEVICE, ids)
+    ids = None if None in found else {each for some in found if some is not None for each in some}
+    _load_denials(connection, snapshot, ids)
 
 
-def _load_devices(connection: Connection, snapshot: Snapshot, device_id: str | None = None) -> None:
-    statement = select(tables.devices.c.id, tables.devices.c.name, tables.devices.c.enabled)
-    assigned = select(tables.device_users)
-    if device_id is not None:
-        snapshot.devices.pop(device_id, None)
-        statement = statement.where(tables.devices.c.id == device_id)
-        assigned = assigned.where(tables.device_users.c.device_id == device_id)
+def _load_users(connection: Connection, snapshot: Snapshot, ids: Ids) -> None:
+    users, nt_hashes = _keep(snapshot.users, ids), _keep(snapshot.nt_hashes, ids)
+    rows = _read(connection, USERS, tables.users.c.id, ids)
+    for user_id, name, enabled, nt_hash_sealed, password_expired in rows:
+        users[user_id] = User(user_id, name, bool(enabled), _find_groups(snapshot, user_id))
+        if nt_hash_sealed is not None:
+            nt_hashes[user_id] = bytes(nt_hash_sealed), bool(password_expired)
+    snapshot.users, snapshot.nt_hashes = users, nt_hashes
+
+
+def _load_devices(connection: Connection, snapshot: Snapshot, ids: Ids) -> None:
+    devices = _keep(snapshot.devices, ids)
     users: dict[str, set[str]] = defaultdict(set)
-    for row in connection.execute(assigned):
-        users[row.device_id].add(row.user_id)
-    for row in connection.execute(statement):
-        groups = _find_groups(snapshot, row.id)
-        snapshot.devices[row.id] = Device(row.id, row.name, row.enabled, groups, frozenset(users[row.id]))
+    for device_id, user_id in _read(connection, DEVICE_USERS, tables.device_users.c.device_id, ids):
+        users[device_id].add(user_id)
+    for device_id, name, enabled in _read(connection, DEVICES, tables.devices.c.id, ids):
+        groups, assigned = _find_groups(snapshot, device_id), frozenset(users.get(device_id, ()))
+        devices[device_id] = Device(device_id, name, bool(enabled), groups, assigned)
+    snapshot.devices = devices
 
 
-def _load_denials(connection: Connection, snapshot: Snapshot, subject_id: str | None = None) -> None:
-    statement = select(tables.denials.c.subject_id, tables.denials.c.reason, tables.denials.c.until).where(
-        tables.denials.c.lifted_at.is_(None)
-    )
-    if subject_id is not None:
-        snapshot.denials.pop(subject_id, None)
-        statement = statement.where(tables.denials.c.subject_id == subject_id)
-    # The same order however they were read: PostgreSQL has none of its own.
-    for row in connection.execute(statement.order_by(tables.denials.c.denied_at, tables.denials.c.id)):
-        snapshot.denials.setdefault(row.subject_id, []).append(StandingDenial(row.reason, row.until))
+def _load_denials(connection: Connection, snapshot: Snapshot, ids: Ids) -> None:
+    denials = _keep(snapshot.denials, ids)
+    for subject_id, reason, until in _read(connection, DENIALS, tables.denials.c.subject_id, ids):
+        denial = StandingDenial(reason, None if until is None else decode_time(until))
+        denials.setdefault(subject_id, []).append(denial)
+    snapshot.denials = denials
 
 
-def _load_facts(
-    connection: Connection,
-    facts: dict[str, dict[str, tuple[Fact, ...]]],
-    kind: SubjectKind,
-    subject_id: str | None = None,
-) -> None:
-    statement = select(tables.facts).where(tables.facts.c.subject_kind == kind.value)
-    if subject_id is not None:
-        facts.pop(subject_id, None)
-        statement = statement.where(tables.facts.c.subject_id == subject_id)
-    for row in connection.execute(statement.order_by(tables.facts.c.name, tables.facts.c.source)):
-        known = facts.setdefault(row.subject_id, {})
-        known[row.name] = (*known.get(row.name, ()), read_fact(row))
+def _load_facts(connection: Connection, facts: _FactsById, kind: SubjectKind, ids: Ids) -> _FactsById:
+    facts = _keep(facts, ids)
+    rows = _read(connection, FACTS[kind], tables.facts.c.subject_id, ids)
+    for subject_id, name, value, source, observed_at, expires_at, detail in rows:
+        ends = None if expires_at is None else decode_time(expires_at)
+        known = facts.setdefault(subject_id, {})
+        known[name] = (*known.get(name, ()), Fact(name, value, source, decode_time(observed_at), ends, detail))
+    return facts
+
+
+def _read(
+    connection: Connection, statement: Select[Any], column: ColumnElement[str], ids: Ids
+) -> Iterable[tuple[Any, ...]]:
+    """Rows as the driver has them: all of a statement, or those in which a column is one of some ids."""
+    if ids is None:
+        return read_rows(connection, statement)
+    return connection.execute(statement.where(column.in_(ids)))
+
+
+def _keep(known: dict[str, _Known], ids: Ids) -> dict[str, _Known]:
+    """Where to put what is read: beside what did not change, or into something new."""
+    if ids is None:
+        return {}
+    for each in ids:
+        known.pop(each, None)
+    return known
 
 
 def load_policies(connection: Connection, snapshot: Snapshot) -> None:
@@ -337,54 +368,29 @@ def _load_access_authorities(connection: Connection, snapshot: Snapshot) -> None
     snapshot.access_authorities = tuple(bytes(row.certificate_der) for row in list_trusted(connection))
 
 
-_CERTIFICATE_COLUMNS = (
-    tables.certificates.c.id,
-    tables.certificates.c.authority,
-    tables.certificates.c.serial,
-    tables.certificates.c.kind,
-    tables.certificates.c.status,
-    tables.certificates.c.not_after,
-    tables.certificates.c.fingerprint,
-    tables.certificates.c.user_id,
-    tables.certificates.c.device_id,
-    tables.certificates.c.gateway_id,
-    tables.certificates.c.methods,
-    tables.certificates.c.signed_in_at,
-)
-
-
-def _select_certificates_in_use() -> Select[Any]:
-    """Certificates that may still matter: not ended for more than a day, or with a live session, however old.
-
-    Short-lived ones come by the thousand; what ended long ago is refused by its date alone.
-    """
-    certificates = tables.certificates.c
-    newest = select(func.max(certificates.granted_at, type_=BigInteger)).scalar_subquery()
-    in_use = select(tables.sessions.c.certificate_id).where(tables.sessions.c.state != SessionState.ENDED.value)
-    return select(*_CERTIFICATE_COLUMNS).where(
-        (type_coerce(certificates.not_after, BigInteger) > newest - _DAY_MICROSECONDS) | certificates.id.in_(in_use)
-    )
-
-
-def _put_certificate(snapshot: Snapshot, row: AnyRow) -> None:
-    authority, serial = read_authority(row.authority), int(row.serial, 16)
+def _put_certificate(snapshot: Snapshot, row: tuple[Any, ...]) -> None:
+    (
+        certificate_id, name, number, kind, status, not_after, fingerprint, user_id, device_id, gateway_id, methods,
+        signed_in_at,
+    ) = row  # fmt: skip
+    authority, serial = read_authority(name), int(number, 16)
     certificate = Certificate(
-        row.id,
+        certificate_id,
         authority,
         serial,
-        CertificateKind(row.kind),
-        CertificateStatus(row.status),
-        row.not_after,
-        row.user_id,
-        row.device_id,
-        row.gateway_id,
-        _split(row.methods),
-        row.signed_in_at,
+        CertificateKind(kind),
+        CertificateStatus(status),
+        decode_time(not_after),
+        user_id,
+        device_id,
+        gateway_id,
+        _split(methods),
+        None if signed_in_at is None else decode_time(signed_in_at),
     )
     snapshot.certificates[authority, serial] = certificate
-    snapshot.certificates_by_id[row.id] = certificate
-    if row.fingerprint is not None:
-        snapshot.certificates_by_fingerprint[row.fingerprint] = certificate
+    snapshot.certificates_by_id[certificate_id] = certificate
+    if fingerprint is not None:
+        snapshot.certificates_by_fingerprint[bytes(fingerprint)] = certificate
 
 
 @lru_cache(maxsize=64)
@@ -395,6 +401,8 @@ def _split(methods: str) -> tuple[str, ...]:
 
 def _find_groups(snapshot: Snapshot, member_id: str) -> frozenset[str]:
     """Groups of a member and the groups those are in; a ring of groups ends where it was entered."""
+    if member_id not in snapshot.parents:
+        return _NO_GROUPS
     found: set[str] = set()
     waiting = list(snapshot.parents.get(member_id, ()))
     while waiting:

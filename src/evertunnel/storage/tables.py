@@ -26,6 +26,8 @@ from evertunnel.storage.column_types import decode_time as decode_time
 from evertunnel.storage.column_types import encode_time as encode_time
 
 AnyRow = Row[*tuple[Any, ...]]
+# Of indexes that hold some rows only.
+_ACTIVE, _LIVES = text("state = 'active'"), text("state != 'ended'")
 
 metadata = MetaData(
     naming_convention={
@@ -184,13 +186,7 @@ access_authorities = Table(
     Column("trusted_until", UTCTime),
     Column("trust_ended_at", UTCTime),
     Column("distrusted", Boolean, nullable=False),
-    Index(
-        "ix_access_authorities_state",
-        "state",
-        unique=True,
-        sqlite_where=text("state = 'active'"),
-        postgresql_where=text("state = 'active'"),
-    ),
+    Index("ix_access_authorities_state", "state", unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
 )
 
 revocation_lists = Table(
@@ -422,6 +418,9 @@ sessions = Table(
     Index("ix_sessions_gateway_id_state", "gateway_id", "state"),
     Index("ix_sessions_user_id_state", "user_id", "state"),
     Index("ix_sessions_device_id_state", "device_id", "state"),
+    Index("ix_sessions_gateway_id_unique_id", "gateway_id", "unique_id"),
+    Index("ix_sessions_created_at", "created_at"),
+    Index("ix_sessions_live", "created_at", sqlite_where=_LIVES, postgresql_where=_LIVES),
 )
 
 own_tunnel_changes = Table(
@@ -485,6 +484,7 @@ accounting = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Index("ix_accounting_gateway_id_acct_session_id", "gateway_id", "acct_session_id"),
+    Index("ix_accounting_gateway_id_unique_id", "gateway_id", "unique_id"),
     Index("ix_accounting_session_id", "session_id"),
     Index("ix_accounting_ended_at_updated_at", "ended_at", "updated_at"),
 )

@@ -1,6 +1,7 @@
 """RADIUS over TLS to a real server: by the ssl module, and by eapol_test and radclient through radsecproxy."""
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -276,3 +277,16 @@ def test_eapol_test_through_radsecproxy(live: Live, credential: Path, tmp_path: 
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         assert "Accounting-Response" in done.stdout, done.stdout + done.stderr
+
+
+def test_radsecproxy_understands_what_the_documentation_gives_it(credential: Path, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs/radsec.md").read_text(encoding="utf-8")
+    given = re.search(r"```\n(ListenUDP [*]:1812\nListenUDP [*]:1813\n.*?)```", text, re.DOTALL)
+    assert given is not None
+    configuration = tmp_path / "radsecproxy.conf"
+    configuration.write_text(
+        given[1].replace("/etc/radsecproxy", str(credential)).replace("vpn.example.com", "127.0.0.1")
+    )
+    command = ["/usr/sbin/radsecproxy", "-p", "-f", "-c", configuration]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr

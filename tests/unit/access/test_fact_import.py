@@ -134,6 +134,7 @@ def test_each_error_names_line_and_column(line: str, words: str) -> None:
         ('[{"device": "d", "fact": "physicalIds", "value": ["a;b"]}]', "$[0], column value: must be a text"),
         ('[{"device": "d", "fact": "model", "value": "\\ud800"}]', "$[0], column value: model holds a character"),
         ("[" * 100_000, "the JSON is nested too deeply"),
+        ('[{"device": "d", "fact": "compliant", "value": false, "value": true}]', "has the key 'value' twice"),
         ('[{"device": ', "the JSON cannot be read: "),
         (b"device,fact,value\nd,model,\xff\n", "line 2: is not utf-8"),
     ],

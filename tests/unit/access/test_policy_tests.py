@@ -48,6 +48,7 @@ def run(test: dict[str, Any], policies: Policies, **changes: Any) -> PolicyTestR
         ({"address": "office"}, "$.address"),
         ({"country": "fr"}, "$.country"),
         ({"country": "ÄÖ"}, "$.country"),
+        ({"country": "UK"}, "$.country"),
         ({"country": ["FR"]}, "$.country"),
         ({"platform": "Windows"}, "$.platform"),
         ({"compliant": "yes"}, "$.compliant"),

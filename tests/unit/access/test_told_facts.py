@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from evertunnel.access.conditional.sign_in import DISPUTED
 from evertunnel.access.facts import SignInFacts
 from evertunnel.access.told_facts import read_told_facts
 from evertunnel.model import Fact
@@ -31,9 +32,9 @@ def test_properties_platform_and_risks() -> None:
     )
 
 
-def test_what_ran_out_is_told_no_more_and_a_disputed_platform_is_unknown() -> None:
+def test_what_ran_out_is_told_no_more_and_a_disputed_platform_may_be_any() -> None:
     old = Fact("model", "Latitude", "mdm", NOW - timedelta(days=2), NOW - timedelta(days=1))
     assert read_told_facts(make_facts(device_facts={"model": (old,)})) == SignInFacts()
     systems = (Fact("operatingSystem", "Windows", "mdm", NOW), Fact("operatingSystem", "Linux", "device", NOW))
     found = read_told_facts(make_facts(device_facts={"operatingSystem": systems}))
-    assert (found.platform, found.device) == (None, {"operatingSystem": "Windows"})
+    assert (found.platform, found.device) == (DISPUTED, {"operatingSystem": "Windows"})

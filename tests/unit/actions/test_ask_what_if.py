@@ -71,6 +71,16 @@ def test_methods_that_are_supposed_satisfy_what_demands_them(office: Installatio
     assert {outcome.result.policy: outcome.result.result for outcome in told}["MFA"] == "reportOnlySuccess"
 
 
+def test_who_passed_no_method_did_not_sign_in_now(office: Installation) -> None:
+    often = make_document(name="Often")
+    often["grantControls"] = None
+    often["sessionControls"] = {"signInFrequency": {"isEnabled": True, "type": "hours", "value": 4}}
+    office.do(import_access_policies, often)
+    assert ask(office, compliant=True, methods=("password",)).decision.granted
+    assert ask(office, compliant=True, methods=()).decision.reason is Reason.SIGN_IN_TOO_OLD
+    assert ask(office, compliant=True).decision.reason is Reason.SIGN_IN_TOO_OLD
+
+
 @pytest.mark.parametrize("kind", [CertificateKind.DEVICE, CertificateKind.USER, CertificateKind.SHORT_LIVED])
 def test_the_certificate_that_is_asked_with_matters(office: Installation, kind: CertificateKind) -> None:
     decision = ask(office, replace(QUESTION, certificate=kind), compliant=True).decision

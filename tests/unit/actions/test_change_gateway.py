@@ -172,7 +172,7 @@ def test_a_removed_gateway_is_gone_with_its_sessions_and_no_denial_waits_for_it(
 def test_a_gateway_that_a_policy_names_is_not_removed(installation: Installation) -> None:
     installation.add_gateway()
     installation.do(add_network_policy, "office", {"permission": "deny", "conditions": {"gateways": ["gw1"]}})
-    with pytest.raises(InvalidInputError, match="the network policy 'office' names gw1: remove it first"):
+    with pytest.raises(InvalidInputError, match="the network policy 'office' names gw1: change it first"):
         installation.do(remove_gateway, "gw1")
     installation.do(remove_network_policy, "office")
     installation.do(remove_gateway, "gw1")

@@ -38,6 +38,20 @@ def list_verdicts(installation: Installation) -> list[dict[str, str]]:
         return [json.loads(row.details) for row in rows]
 
 
+def test_a_device_that_tells_another_system_for_a_moment_gets_no_new_days_of_grace(
+    installation: Installation, device_id: str
+) -> None:
+    installation.do(import_compliance_policies, POLICY | {"gracePeriodDays": 3})
+    report_by_import(installation, **GOOD | {"firewall": "false"})
+    assert is_compliant(installation, device_id) is True
+    let_time_pass(installation, days=2)
+    report_by_import(installation, operatingSystem="BeOS")
+    assert is_compliant(installation, device_id) is None
+    report_by_import(installation, operatingSystem="Linux")
+    let_time_pass(installation, days=1)
+    assert is_compliant(installation, device_id) is False
+
+
 def test_posture_makes_a_device_compliant_and_takes_it_back(installation: Installation, device_id: str) -> None:
     assert is_compliant(installation, device_id) is None
     report_by_import(installation, **GOOD)

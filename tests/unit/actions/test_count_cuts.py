@@ -88,6 +88,11 @@ def test_who_is_refused_already_is_not_counted_again(office: Installation) -> No
     assert count(office, switch_network_policy, "everything", enabled=False).ended == OTHERS
 
 
+def test_a_little_more_than_the_share_is_more() -> None:
+    assert [Cuts(1000, ended).percent for ended in (0, 200, 201, 1000)] == [0, 20, 21, 100]
+    assert Cuts(0, 0).percent == 0
+
+
 @pytest.mark.parametrize(("at_most_percent", "asks"), [(20, True), (59, True), (60, False), (100, False)])
 def test_it_asks_above_the_share(office: Installation, at_most_percent: int, asks: bool) -> None:
     def change(store: Store) -> None:
@@ -121,6 +126,13 @@ def test_over_the_api_it_is_made_only_when_confirmed(office: Installation) -> No
             answer = client.patch(f"/v1/policies/{path}", json=body)
             assert answer.status_code == 409
             assert "--cut" in answer.json()["title"]
+        denied = {"name": "everything", "changes": {"permission": "deny"}}
+        assert client.post("/v1/policies/network/change", json=denied).status_code == 409
+        file = client.get("/v1/policies/exports/network").json() | {"policies": []}
+        body = {"data": file, "replace": True}
+        assert client.post("/v1/policies/network/import", json=body).status_code == 409
+        checked = client.post("/v1/policies/network/import", json=body | {"check": True}).json()
+        assert (checked["removed"], checked["live"], checked["ended"]) == (["everything"], 10, 10)
         assert client.delete("/v1/policies/network/everything").status_code == 409
         assert client.post("/v1/policies/usual").status_code == 409, "it demands a compliant device of everybody"
         denies = {"name": "Nobody", "document": {"permission": "deny"}, "position": 1}
@@ -133,6 +145,21 @@ def test_over_the_api_it_is_made_only_when_confirmed(office: Installation) -> No
         answer = client.patch("/v1/policies/access/Block sales", params={"confirmed": True}, json={"state": "on"})
         assert answer.status_code == 204
         assert read_state() == "enabled"
+
+
+def test_removing_a_trusted_location_asks_where_the_risk_of_sign_ins_hangs_on_it(office: Installation) -> None:
+    office.do(add_named_location, "Office", ranges=["192.0.2.0/24"], trusted=True)
+    with office.store.write(office.now) as tx:
+        tx.connection.execute(update(tables.sessions).values(remote_address="192.0.2.7"))
+    risky = make_document("block", name="Risky")
+    risky["conditions"]["signInRiskLevels"] = ["high"]
+    with build_client(office) as client:
+        assert client.post("/v1/policies/access", json=risky).status_code == 201, "nobody's risk is high"
+        answer = client.delete("/v1/policies/locations/Office")
+        assert answer.status_code == 409
+        assert "10 of 10 live sessions" in answer.json()["title"]
+        assert len(client.get("/v1/policies/locations").json()) == 1
+        assert client.delete("/v1/policies/locations/Office", params={"confirmed": True}).status_code == 204
 
 
 @pytest.fixture
@@ -191,6 +218,19 @@ def test_a_stricter_compliance_policy_a_broken_export_and_a_group_ask_first(flee
         assert client.post("/v1/compliance", json=stricter, params={"confirmed": True}).json()["changed"] == 10
         answer = client.delete("/v1/compliance/linux")
         assert answer.status_code == 204, "all are refused already"
+
+
+def test_rolling_a_compliance_policy_back_asks_as_importing_it_does(fleet: Installation) -> None:
+    stricter = {"platform": "linux", "rules": {"diskEncryption": True, "firewall": True}}
+    lenient = {"platform": "linux", "rules": {"diskEncryption": True}}
+    body = {"name": "linux", "to": 2, "kind": "compliance"}
+    with build_client(fleet) as client:
+        for document in (stricter, lenient):
+            assert client.post("/v1/compliance", json=document, params={"confirmed": True}).status_code == 201
+        answer = client.post("/v1/policies/rollback", json=body)
+        assert answer.status_code == 409
+        assert "10 of 10 live sessions" in answer.json()["title"]
+        assert client.post("/v1/policies/rollback", json=body, params={"confirmed": True}).status_code == 200
 
 
 def test_an_export_that_changes_little_asks_nobody(fleet: Installation) -> None:

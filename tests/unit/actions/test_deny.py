@@ -13,7 +13,7 @@ from evertunnel.errors import AlreadyExistsError, InvalidInputError, NotFoundErr
 from evertunnel.model import CertificateKind, CertificateStatus, Reason, Session, SessionState, SubjectKind, TunnelKind
 from evertunnel.storage import effect_queue, people, sessions, tables
 from evertunnel.storage.store import new_id
-from evertunnel.storage.tables import AnyRow
+from evertunnel.storage.tables import AnyRow, encode_time
 from tests.installation import ALICE, LAPTOP, Installation
 
 
@@ -31,6 +31,18 @@ def open_session(installation: Installation, **columns: str | None) -> str:
             tx, [Session(session_id, TunnelKind.USER, SessionState.UP, "g1", 1, installation.now, **columns)]
         )  # type: ignore[arg-type]
     return session_id
+
+
+def add_short_lived(installation: Installation, user_id: str, number: int, *, ended_before: timedelta) -> None:
+    """What a user got in a long time."""
+    ended = encode_time(installation.now - ended_before)
+    with installation.store.write(installation.now) as tx:
+        row = {
+            "authority": "access", "kind": "short-lived", "status": "valid", "subject_name": ALICE, "dns_names": "[]",
+            "public_key_der": b"", "not_before": ended, "not_after": ended, "user_id": user_id, "granted_by": "",
+            "granted_at": ended, "certificate_der": b"",
+        }  # fmt: skip
+        tx.insert(tables.certificates, [row | {"id": f"{each:016x}", "serial": f"{each:x}"} for each in range(number)])
 
 
 def find_session(installation: Installation, session_id: str) -> AnyRow:
@@ -214,3 +226,18 @@ def test_a_denial_with_an_end_refuses_until_then(open_door: Installation) -> Non
     open_door.do(deny, SubjectKind.USER, ALICE, reason="holiday", until=open_door.now + timedelta(days=7))
     open_door.clock.forward(days=6, hours=23)
     assert open_door.decide(certificate_id).reason is Reason.USER_DENIED
+
+
+def test_a_year_of_short_lived_certificates_is_no_part_of_a_denial(open_door: Installation) -> None:
+    """They ended: their date refuses them. To change each would have every process read everything anew."""
+    user_id = open_door.add_user()
+    lasting = open_door.issue_user(user_id)
+    add_short_lived(open_door, user_id, 600, ended_before=timedelta(days=2))
+    open_door.refresh()
+    open_door.do(deny, SubjectKind.USER, ALICE, reason="left")
+    with open_door.store.read() as connection:
+        changes = open_door.decider.refresh(connection)
+        found = connection.execute(select(tables.certificates.c.id).where(tables.certificates.c.status == "on hold"))
+        assert [row.id for row in found] == [lasting]
+    assert changes.ids == {user_id, lasting}
+    assert not changes.everybody

@@ -10,9 +10,13 @@ from evertunnel.access.documents import PolicyError
 from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.import_access_policies import (
     import_access_policies,
+    import_policy_files,
     remove_access_policy,
     switch_access_policy,
 )
+from evertunnel.actions.policy_files import PolicyFile
+from evertunnel.actions.policy_history import get_line, read_contents
+from evertunnel.audit import Audit
 from evertunnel.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from evertunnel.model import Reason
 from evertunnel.storage import tables
@@ -24,6 +28,11 @@ def list_names(installation: Installation) -> list[str]:
     with installation.store.read() as connection:
         statement = select(tables.access_policies.c.name).order_by(tables.access_policies.c.name)
         return list(connection.execute(statement).scalars())
+
+
+def find_policy(installation: Installation, name: str) -> tables.AnyRow:
+    with installation.store.read() as connection:
+        return connection.execute(select(tables.access_policies).where(tables.access_policies.c.name == name)).one()
 
 
 def block(name: str = "policy", **changes: Any) -> dict[str, Any]:
@@ -60,6 +69,29 @@ def test_a_wrong_file_is_refused_at_its_place_and_nothing_is_imported(
         installation.do(import_access_policies, data)
     assert caught.value.path == path
     assert list_names(installation) == []
+
+
+def test_one_of_the_same_name_is_replaced_and_stays_the_policy_it_is(installation: Installation) -> None:
+    installation.do(import_access_policies, [block("a"), block("b")])
+    before = find_policy(installation, "a")
+    files = [PolicyFile("", [block("a", state="disabled"), block("c")])]
+    with pytest.raises(AlreadyExistsError):
+        installation.do(import_policy_files, files)
+    installation.do(import_policy_files, files, replace=True)
+    after = find_policy(installation, "a")
+    assert (after.id, before.document["state"], after.document["state"]) == (before.id, "enabled", "disabled")
+    assert list_names(installation) == ["a", "b", "c"]
+    with installation.store.read() as connection:
+        line = get_line(connection, "a")
+        contents = read_contents(connection, line, [1, 2])
+    assert [each.audit for each in line] == [Audit.ACCESS_POLICY_IMPORT, Audit.ACCESS_POLICY_CHANGE]
+    assert [contents[number].document for number in (1, 2)] == [before.document, after.document]
+
+
+def test_none_replaces_another_of_the_same_import(installation: Installation) -> None:
+    installation.do(import_access_policies, block("a"))
+    with pytest.raises(AlreadyExistsError, match="already"):
+        installation.do(import_policy_files, [PolicyFile("", [block("a"), block("a")])], replace=True)
 
 
 def test_one_page_of_several_is_refused(installation: Installation) -> None:

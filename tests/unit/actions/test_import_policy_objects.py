@@ -119,6 +119,8 @@ def test_strengths_that_are_built_in_are_left_out_and_their_names_are_taken(inst
         ({"ranges": ["192.0.2.1/24"]}, "host bits"),
         ({"ranges": ["office"]}, "is no range"),
         ({"countries": ["DEU"]}, "country code"),
+        ({"countries": ["DE", "uk"]}, r"\$\.countriesAndRegions\[1\]: 'UK' is the code of no country: write GB"),
+        ({"countries": ["QQ"]}, "'QQ' is the code of no country"),
     ],
 )
 def test_a_location_that_makes_no_sense_is_refused(
@@ -185,6 +187,19 @@ def test_what_a_policy_names_is_not_removed(installation: Installation, kind: Ob
     assert list_documents(installation, kind) == []
     with pytest.raises(NotFoundError, match=f"evertunnel policy {kind.value} list"):
         installation.do(remove_policy_object, kind, "Office")
+
+
+def test_a_strength_that_a_policy_names_and_holds_itself_is_not_removed(installation: Installation) -> None:
+    """Graph's answers hold the whole of it. What the policy holds may be weaker than what counts."""
+    bring(installation, STRENGTH, TOKENS)
+    document = make_document()
+    held = {**TOKENS, "allowedCombinations": ["password"]}
+    document["grantControls"] = {"operator": "OR", "authenticationStrength": held}
+    installation.do(import_access_policies, document)
+    with pytest.raises(InvalidInputError, match="named by conditional access policies: 'policy'"):
+        installation.do(remove_policy_object, STRENGTH, "Tokens")
+    installation.do(remove_access_policy, "policy")
+    installation.do(remove_policy_object, STRENGTH, "Tokens")
 
 
 def test_a_trusted_location_is_named_by_alltrusted(installation: Installation) -> None:

@@ -18,6 +18,7 @@ from evertunnel.actions.change_device import change_device
 from evertunnel.actions.change_user import change_user
 from evertunnel.actions.deny import deny
 from evertunnel.actions.import_access_policies import import_access_policies, switch_access_policy
+from evertunnel.actions.import_facts import import_facts
 from evertunnel.actions.issue_short_lived import ShortLivedRequest
 from evertunnel.actions.report_device import report_device
 from evertunnel.actions.revoke_certificate import revoke_certificate
@@ -27,6 +28,7 @@ from evertunnel.pki import oids
 from evertunnel.pki.keys import PrivateKey
 from evertunnel.pki.security_identifiers import build_sid_extension
 from evertunnel.storage import tables
+from evertunnel.storage.recorded_results import decode_results
 from evertunnel.storage.store import Store, Transaction
 from tests.installation import ALICE, LAPTOP, Installation, copy_installation
 from tests.unit.access.samples import make_document
@@ -74,7 +76,7 @@ def test_a_grant_is_recorded_with_everything_that_led_to_it(ready: Ready) -> Non
         f"the password of {ALICE} is right",
         "conditional access is satisfied",
     ]
-    assert [policy[2] for policy in story["policies"]] == ["success"]
+    assert [said.result for said in decode_results(story)] == ["success"]
     with ready.installation.store.read() as connection:
         issued = connection.execute(select(tables.certificates).where(tables.certificates.c.attempt_id == row.id)).one()
     assert int(issued.serial, 16) == certificate.serial_number
@@ -311,3 +313,40 @@ def test_sign_in_frequency_bounds_it(ready: Ready, frequency: dict[str, Any], la
     document["sessionControls"] = {"signInFrequency": {"isEnabled": True, **frequency}}
     ready.installation.do(import_access_policies, document)
     assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(seconds=lasts)
+
+
+def say_compliant(ready: Ready, source: str, **life: float) -> None:
+    ready.installation.do(report_device, LAPTOP, "compliant", value=True, source=source, life=timedelta(**life))
+
+
+def test_it_lasts_no_longer_than_the_fact_that_it_rests_on(ready: Ready) -> None:
+    say_compliant(ready, "administrator", minutes=20)
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(minutes=20)
+    assert "is satisfied, until a fact ends that it rests on" in ready.find_attempt().detail
+    say_compliant(ready, "mdm", minutes=30)
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(minutes=30), "the other goes on"
+    say_compliant(ready, "administrator", hours=2)
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(hours=1)
+
+
+def test_a_fact_that_nothing_rests_on_bounds_nothing(ready: Ready) -> None:
+    ready.installation.do(report_device, LAPTOP, "domain_joined", value=True, source="mdm", life=timedelta(minutes=20))
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(hours=1)
+
+
+def test_a_property_that_keeps_a_policy_away_bounds_it(ready: Ready) -> None:
+    document = make_document("block", name="Toasters")
+    rule = 'device.model -eq "Toaster"'
+    document["conditions"]["devices"] = {"deviceFilter": {"mode": "include", "rule": rule}}
+    ready.installation.do(import_access_policies, document)
+    rows = f"device,fact,value,life\n{LAPTOP},model,Latitude,15m\n".encode()
+    ready.installation.do(import_facts, rows, source="mdm")
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(minutes=15)
+
+
+def test_a_fact_that_ends_within_two_minutes_is_no_ground_for_one(ready: Ready) -> None:
+    say_compliant(ready, "administrator", seconds=119)
+    row = ready.refuse()
+    assert row.reason == Reason.LIFETIME_TOO_SHORT
+    say_compliant(ready, "administrator", seconds=120)
+    assert ready.issue().not_valid_after_utc == ready.installation.now + timedelta(seconds=120)

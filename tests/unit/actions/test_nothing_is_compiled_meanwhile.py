@@ -14,6 +14,7 @@ from evertunnel.actions.count_cuts import count_cuts
 from evertunnel.actions.decide import Decider
 from evertunnel.actions.import_access_policies import import_access_policies
 from evertunnel.actions.import_policy_objects import add_named_location
+from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.remove_policy_object import remove_policy_object
 from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.actions.replay_attempts import Draft, build_draft
@@ -78,7 +79,7 @@ def test_no_location_is_compiled_while_the_ledger_is_held(installation: Installa
         lambda: installation.do(add_named_location, "Office", ranges=[OFFICE]),
         lambda: installation.do(import_access_policies, make_policy("Away")),
         lambda: installation.do(add_template_policy, "block-countries", location="Office"),
-        lambda: build_draft(installation.store, Draft(make_policy("Draft"), states={"Away": "off"})),
+        lambda: build_draft(installation.store, Draft([PolicyFile("", make_policy("Draft"))], states={"Away": "off"})),
         lambda: count_cuts(installation.store, replace_office, Decider(), now=installation.now),
     ):
         act()

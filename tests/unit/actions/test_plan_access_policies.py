@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
+from evertunnel.access.conditional.applications import Applications
+from evertunnel.access.conditional.users import Users
 from evertunnel.access.documents import PolicyError, PolicyProblemsError
 from evertunnel.actions.import_access_policies import import_access_policies, import_policy_files
 from evertunnel.actions.import_policy_objects import add_named_location
-from evertunnel.actions.plan_access_policies import PlannedPolicy, plan_access_policies
-from evertunnel.actions.policy_files import PolicyFile
+from evertunnel.actions.plan_access_policies import PlannedPolicy, build_mapping, plan_access_policies
+from evertunnel.actions.policy_files import PROBLEMS_AT_MOST, PolicyFile
 from evertunnel.errors import AlreadyExistsError
 from evertunnel.storage import tables
 from tests.installation import ALICE, Installation
@@ -76,12 +78,13 @@ def find_problems(installation: Installation, *files: PolicyFile, **options: Any
 
 def test_ids_are_resolved_through_the_map_and_the_document_stays_as_it_was(ready: Installation) -> None:
     (planned,) = ready.do(import_policy_files, [PolicyFile("", from_entra())], mapping=MAP)
-    assert planned.resolved.keys() == {USER, GROUP, f"location:{PLACE}", f"strength:{STRENGTH}", APP, OTHER_APP}
+    applications = {f"application:{APP}", f"application:{OTHER_APP}"}
+    assert planned.resolved.keys() == {USER, GROUP, f"location:{PLACE}", f"strength:{STRENGTH}"} | applications
     with ready.store.read() as connection:
         row = connection.execute(select(tables.access_policies)).one()
     assert row.document == from_entra()
     assert list(row.document) == list(from_entra())
-    assert row.resolved[APP] == "VPN"
+    assert row.resolved[f"application:{APP}"] == "VPN"
 
 
 def test_everything_that_cannot_be_resolved_is_listed_with_file_and_path(installation: Installation) -> None:
@@ -164,3 +167,74 @@ def test_countries_that_nothing_tells_are_said_to_be_unknown(ready: Installation
 def test_too_many_at_once_are_refused(ready: Installation) -> None:
     with pytest.raises(PolicyError, match="at most 500"):
         plan(ready, PolicyFile("", [make_document("block", name=str(number)) for number in range(501)]))
+
+
+@pytest.mark.parametrize("name", ["VPN", "All", "vpn server"])
+def test_a_group_called_as_the_vpn_takes_nothing_from_the_policy(ready: Installation, name: str) -> None:
+    ready.add_group(name)
+    document = make_document("block", applications={"includeApplications": [name]})
+    document["conditions"]["users"] = {"includeUsers": ["All"], "excludeGroups": [name]}
+    (planned,) = plan(ready, PolicyFile("", document))
+    _users, applications = planned.policy.conditions
+    assert isinstance(applications, Applications)
+    assert applications.vpn.applies
+
+
+def test_a_space_in_the_map_makes_no_other_application_of_the_vpn(ready: Installation) -> None:
+    """Any word may be the name of another one: the policy would silently block nothing."""
+    document = make_document("block", applications={"includeApplications": [APP]})
+    (planned,) = plan(ready, PolicyFile("", document), mapping={APP: " VPN "})
+    assert planned.resolved == {f"application:{APP}": "VPN"}
+
+
+def test_what_an_application_is_called_is_not_what_a_group_is(ready: Installation) -> None:
+    vpn, sales = ready.add_group("VPN"), ready.add_group("Payroll")
+    document = make_document("block", applications={"includeApplications": ["Payroll"]})
+    document["conditions"]["users"] = {"includeGroups": ["Payroll"]}
+    with pytest.raises(PolicyProblemsError, match="'Payroll' is an application we do not know"):
+        plan(ready, PolicyFile("", document))
+    (planned,) = plan(ready, PolicyFile("", document), mapping={"Payroll": "VPN"})
+    users, applications = planned.policy.conditions
+    assert isinstance(users, Users)
+    assert isinstance(applications, Applications)
+    assert (users.include_groups, applications.vpn.applies) == ({vpn}, True)
+    assert sales not in planned.resolved.values()
+    mapping = build_mapping(document, planned.resolved)
+    assert mapping == {}  # two meanings: it means what it means now
+
+
+def test_a_rolled_back_policy_is_about_the_application_it_was(ready: Installation) -> None:
+    document = make_document("block", applications={"includeApplications": [APP]})
+    (planned,) = plan(ready, PolicyFile("", document), mapping={APP: "VPN"})
+    assert build_mapping(document, planned.resolved) == {APP: "VPN"}
+    assert build_mapping(document, {APP: "VPN"}) == {APP: "VPN"}  # as older versions of us kept it
+
+
+@pytest.mark.parametrize("name", [" ", "x" * 257, "two\nlines", "nul\x00", "\u202egnp.exe", "\x1b[31mred"], ids=ascii)
+def test_a_name_that_cannot_be_shown_is_refused(ready: Installation, name: str) -> None:
+    found = find_problems(ready, PolicyFile("", make_document("block", name=name)))
+    assert found == [("$.displayName", "must be 1 to 256 printable characters")]
+
+
+def test_what_is_wrong_is_listed_up_to_a_bound(ready: Installation) -> None:
+    document = make_document("block")
+    document["conditions"]["users"] = {"includeUsers": [f"nobody{number}" for number in range(50_000)]}
+    found = find_problems(ready, PolicyFile("", document))
+    assert len(found) == PROBLEMS_AT_MOST + 1
+    assert found[-1] == ("$", "this and perhaps more is wrong besides: 1000 problems are listed")
+
+
+def test_a_name_is_looked_up_once_however_often_it_stands_there(ready: Installation) -> None:
+    document = make_document("block")
+    document["conditions"]["users"] = {"includeUsers": [ALICE] * 20_000}
+    statements: list[str] = []
+    with ready.store.read() as connection:
+        event.listen(connection.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+        plan_access_policies(connection, [PolicyFile("", document)])
+    assert len(statements) < 20
+
+
+def test_a_map_that_gives_an_id_two_names_is_refused(ready: Installation) -> None:
+    with pytest.raises(PolicyError, match=r"gives 'BBBBBBBB.* two names, once in other case"):
+        plan(ready, PolicyFile("", make_document("block")), mapping={GROUP: "Sales", GROUP.upper(): "Staff"})
+    assert plan(ready, PolicyFile("", make_document("block")), mapping={GROUP: "Sales", GROUP.upper(): "Sales"})

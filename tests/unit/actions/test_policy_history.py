@@ -26,8 +26,10 @@ from evertunnel.actions.import_access_policies import (
 from evertunnel.actions.import_policy_objects import add_named_location, import_policy_objects
 from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.policy_history import PolicyKind
+from evertunnel.actions.remove_group import remove_group
 from evertunnel.actions.remove_policy_object import remove_policy_object
 from evertunnel.actions.remove_subject import remove_subject
+from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.actions.roll_back_policy import RolledBack, roll_back_policy
 from evertunnel.errors import InvalidInputError, NotFoundError
 from evertunnel.model import SubjectKind
@@ -184,6 +186,21 @@ def test_a_diff_names_versions_people_and_conditions(installation: Installation)
     assert compare_versions(installation.store, "Contractors").after_document is None
 
 
+def test_a_diff_tells_what_a_text_came_to_mean(installation: Installation) -> None:
+    """The same document imported with another map is about other people."""
+    document = make_document("block", name="Block", users={"includeGroups": ["0f"]})
+    for group in ("Sales", "Others"):
+        installation.add_group(group)
+        installation.do(import_policy_files, [PolicyFile("", document)], {"0f": group})
+        installation.do(remove_access_policy, "Block")
+    found = compare_versions(installation.store, "Block", before=1, after=3)
+    assert found.before_document == found.after_document
+    assert [line for line in found.lines if line[:1] in "+-"] == [
+        "--- what texts of it mean, version 1", "+++ what texts of it mean, version 3",
+        '-  "0f": "Sales"', '+  "0f": "Others"',
+    ]  # fmt: skip
+
+
 def test_what_is_not_there_is_said(installation: Installation) -> None:
     with pytest.raises(NotFoundError, match="evertunnel policy history"):
         roll_back(installation, "nothing", 1)
@@ -261,7 +278,7 @@ def test_the_cuts_of_a_rollback_can_be_counted(installation: Installation) -> No
 
 def test_the_meaning_of_texts_comes_back_and_is_never_guessed(installation: Installation) -> None:
     """Ids of another directory, which only the mapping of the import resolved."""
-    first = installation.add_group("Sales")
+    installation.add_group("Sales")
     installation.add_group("Others")
     document = make_document("block", name="Block", users={"includeGroups": ["0f"], "excludeGroups": ["Others"]},
                              applications={"includeApplications": ["a1"]})  # fmt: skip
@@ -273,18 +290,27 @@ def test_the_meaning_of_texts_comes_back_and_is_never_guessed(installation: Inst
     assert read_access(installation, "Block").resolved == resolved
     installation.do(remove_access_policy, "Block")
     before = read_rows(installation)
-    remove_group(installation, first)
+    installation.do(remove_group, "Sales")
     installation.do(add_group, "Sales")
     with pytest.raises(PolicyProblemsError, match=r"version 1: \$\.conditions\.users\.includeGroups\[0\]: there is no"):
         roll_back(installation, "Block", 1)
     assert read_rows(installation) == before
 
 
-def remove_group(installation: Installation, group_id: str) -> None:
-    """No action removes groups, but a directory may one day."""
-    with installation.store.write(installation.now) as tx:
-        tx.connection.execute(tables.groups.delete().where(tables.groups.c.id == group_id))
-        tx.raise_epoch(SubjectKind.GROUP.value, group_id)
+def test_a_test_comes_back_about_whom_it_was_and_nobody_else_of_the_name(installation: Installation) -> None:
+    first = installation.add_user()
+    import_tests({"name": "alice", "user": ALICE, "expect": "block"})(installation)
+    installation.do(remove_policy_test, "alice")
+    installation.do(rename_subject, SubjectKind.USER, ALICE, "alison@corp.example")
+    installation.add_user()
+    roll_back(installation, "alice", 1)
+    with installation.store.read() as connection:
+        row = connection.execute(select(tables.policy_tests)).one()
+    assert (row.resolved, row.document["user"]) == ({"user": first}, ALICE)
+    installation.do(remove_policy_test, "alice")
+    installation.do(remove_subject, SubjectKind.USER, "alison@corp.example")
+    with pytest.raises(PolicyProblemsError, match=r"version 1: \$\.user: there is no user"):
+        roll_back(installation, "alice", 1)
 
 
 def test_a_network_policy_that_names_somebody_who_is_gone_does_not_come_back(installation: Installation) -> None:

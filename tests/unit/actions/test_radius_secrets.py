@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from evertunnel.actions.add_foreign_gateway import ForeignGateway, add_foreign_gateway, verify_disconnect
@@ -62,7 +64,8 @@ def test_a_secret_that_is_made_is_long_and_strong_and_fits_anywhere() -> None:
 @pytest.mark.parametrize(
     "secret",
     ["", "testing123", "short-one-15-ch", "a" * 40, "abcdefghijklmnopqrstuvwxyz", "0123456789012345678901234567",
-     "RadiusSharedSecret2024", "passwordpasswordpassword", "12121212121212121212121212"],
+     "RadiusSharedSecret2024", "passwordpasswordpassword", "12121212121212121212121212",
+     "Summer2024!Summer2024!Summer", "Zx9!Zx9!Zx9!Zx9!Zx9!Zx9!"],
 )  # fmt: skip
 def test_a_weak_one_is_called_so(secret: str) -> None:
     assert find_weakness(secret)
@@ -117,6 +120,9 @@ def test_two_count_until_the_rotation_is_finished(installation: Installation) ->
     use(installation, 1)
     with pytest.raises(InvalidInputError, match="the old one was used last"):
         installation.do(finish_rotation, "other")
+    use(installation, 0, 1)  # two servers of one network, of which one was changed
+    with pytest.raises(InvalidInputError, match="the old one was used last"):
+        installation.do(finish_rotation, "other")
     use(installation, 0)
     installation.do(finish_rotation, "other")
     assert get(installation).previous_secret_sealed is None
@@ -139,6 +145,8 @@ def test_rotating_all_secrets_of_a_gateway_of_ours_lets_none_of_before_count(ins
         rotate(installation, "gw1", given="w8#Qz!rT5vLp0&cK2mXd9")
     rotate(installation, "gw1")
     installation.do(change_gateway, "gw1", GatewayChange(), rotate=True, seal=seal(installation))
+    row = get(installation, "gw1")
+    assert (row.secret_rotated_at, row.secret_used_at, row.previous_secret_used_at) == (None, None, None)
     assert get(installation, "gw1").previous_secret_sealed is None
 
 
@@ -195,8 +203,15 @@ def test_over_radsec_alone_there_is_no_secret(installation: Installation) -> Non
         rotate(installation)
     with pytest.raises(InvalidInputError, match="asks over RadSec alone"):
         installation.do(end_radsec, "other")
-    with pytest.raises(InvalidInputError, match="--disconnect-secret"):
+    with pytest.raises(InvalidInputError, match="--ask-disconnect-secret"):
         add(installation, "third", "radsec", disconnect="192.0.2.9")
+    nobody_knows = GatewayChange(disconnect="192.0.2.9")
+    with pytest.raises(InvalidInputError, match="--ask-disconnect-secret"):
+        installation.do(change_gateway, "other", nobody_knows, seal=seal(installation))
+    own = GatewayChange(disconnect_secret="another one of its own")
+    for change in (GatewayChange(disconnect=""), own, nobody_knows):
+        installation.do(change_gateway, "other", change, seal=seal(installation))
+    assert get(installation).disconnect_address == "192.0.2.9:3799"
     installation.do(remove_gateway, "other")
 
 
@@ -213,8 +228,13 @@ def test_a_certificate_of_others_is_taken_by_itself_and_only_if_it_can_be_a_clie
         "ended at": build_leaf(authority, "x", ends=-timedelta(minutes=1)).certificate.public_bytes(Encoding.PEM),
         "too long": good * 1_000,
     }
+    keys: list[Any] = [Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 1024)]
+    for key in keys:  # our side of TLS takes neither
+        pem = build_leaf(authority, "x", key=key).certificate.public_bytes(Encoding.PEM)
+        with pytest.raises(InvalidInputError, match="must be ECDSA P-256 or P-384, or RSA of 2,048"):
+            installation.do(trust_radsec_certificate, "other", pem)
     for problem, pem in wrong.items():
-        with pytest.raises(InvalidInputError, match=f"--trust: .*{problem}"):
+        with pytest.raises(InvalidInputError, match=problem):
             installation.do(trust_radsec_certificate, "other", pem)
     issued = installation.issue(CertificateKind.RADSEC, "other", gateway_id=get(installation).id)
     ours = x509.load_der_x509_certificate(issued.certificate_der).public_bytes(Encoding.PEM)

@@ -11,6 +11,7 @@ from evertunnel.actions.change_network_policies import add_network_policy
 from evertunnel.actions.deny import deny
 from evertunnel.actions.end_denials import end_denials
 from evertunnel.actions.import_access_policies import import_access_policies
+from evertunnel.actions.remove_group import remove_group
 from evertunnel.actions.remove_subject import remove_subject
 from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.actions.report_device import report_device
@@ -89,8 +90,9 @@ def test_a_name_that_is_taken_or_none_is_refused(people: Installation) -> None:
             people.do(rename_subject, USER, ALICE, taken)
     with pytest.raises(InvalidInputError):
         people.do(rename_subject, DEVICE, LAPTOP, "laptop 1")
-    with pytest.raises(InvalidInputError, match="cannot be renamed"):
-        people.do(rename_subject, SubjectKind.GROUP, "staff", "others")
+    people.add_group("staff")
+    with pytest.raises(InvalidInputError, match="printable"):
+        people.do(rename_subject, SubjectKind.GROUP, "staff", "\x1b[2J")
 
 
 @BOTH
@@ -158,6 +160,36 @@ def test_whom_a_policy_names_is_not_removed(people: Installation) -> None:
         people.do(remove_subject, USER, ALICE)
     with pytest.raises(InvalidInputError, match="the conditional access policy 'contractors' names bob"):
         people.do(remove_subject, USER, "bob@corp.example")
+
+
+def test_a_group_that_is_renamed_is_meant_by_policies_as_before(people: Installation) -> None:
+    certificate_id = issue(people, USER)
+    people.add_group("staff")
+    people.do(join_group, "staff", USER, ALICE)
+    people.do(add_network_policy, "left", {"permission": "deny", "conditions": {"groups": ["staff"]}}, position=1)
+    people.do(rename_subject, SubjectKind.GROUP, "staff", "Former staff")
+    assert people.decide(certificate_id).reason is Reason.NETWORK_POLICY_DENIES
+    people.add_group("staff")  # somebody else's name now
+    assert people.decide(certificate_id).reason is Reason.NETWORK_POLICY_DENIES
+
+
+def test_a_group_is_removed_when_no_policy_names_it_and_takes_nobody_along(people: Installation) -> None:
+    """Who was in another only through it is in that no more, as of the very next decision."""
+    certificate_id = issue(people, USER)
+    for name in ("all", "team"):
+        people.add_group(name)
+    people.do(join_group, "all", SubjectKind.GROUP, "team")
+    people.do(join_group, "team", USER, ALICE)
+    people.do(add_network_policy, "members", {"permission": "deny", "conditions": {"groups": ["all"]}}, position=1)
+    assert people.decide(certificate_id).reason is Reason.NETWORK_POLICY_DENIES
+    with pytest.raises(InvalidInputError, match="the network policy 'members' names all"):
+        people.do(remove_group, "all")
+    people.do(remove_group, "TEAM")
+    assert people.decide(certificate_id).granted
+    with people.store.read() as connection:
+        assert connection.execute(select(tables.group_members)).all() == []
+    people.add_group("team")
+    assert people.decide(certificate_id).granted
 
 
 def test_both_are_on_record(people: Installation) -> None:

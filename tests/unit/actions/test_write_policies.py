@@ -1,10 +1,7 @@
 """No change of policies that makes a test fail is saved, whichever way it comes; what failed before may be mended."""
 
 import ast
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,12 @@ from evertunnel.access.policy_tests import TESTS_AT_MOST
 from evertunnel.actions.add_template_policy import add_template_policy
 from evertunnel.actions.add_user import add_user
 from evertunnel.actions.change_membership import join_group, leave_group
-from evertunnel.actions.change_network_policies import add_network_policy, remove_network_policy, switch_network_policy
+from evertunnel.actions.change_network_policies import (
+    add_network_policy,
+    change_network_policy,
+    remove_network_policy,
+    switch_network_policy,
+)
 from evertunnel.actions.change_policy_tests import import_policy_tests, remove_policy_test
 from evertunnel.actions.change_user import change_user
 from evertunnel.actions.count_cuts import count_cuts
@@ -36,9 +38,10 @@ from evertunnel.actions.run_policy_tests import run_policy_tests
 from evertunnel.model import SubjectKind
 from evertunnel.storage import snapshot, tables
 from evertunnel.storage.policy_objects import ObjectKind
-from evertunnel.storage.store import Store, Transaction
+from evertunnel.storage.store import Store
 from tests.installation import ADMIN, ALICE, Installation
 from tests.unit.access.samples import make_document
+from tests.unit.actions.meeting import Meeting
 
 ABROAD = {"name": "alice from abroad", "user": ALICE, "address": "198.51.100.7", "expect": "block"}
 OFFICE = {"name": "alice from the office", "user": ALICE, "address": "192.0.2.7", "expect": "grant"}
@@ -99,6 +102,11 @@ CHANGES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], li
     ),
     "network add": (add_network_policy, ("none", {"permission": "deny"}), {"position": 1}, [OFFICE["name"]]),
     "network switch": (switch_network_policy, ("deny",), {"enabled": False}, [MALLORY["name"]]),
+    "network change": (change_network_policy, ("deny",), {"changes": {"permission": "grant"}}, [MALLORY["name"]]),
+    "network document": (
+        change_network_policy, ("deny",), {"document": {"permission": "grant"}}, [MALLORY["name"]],
+    ),
+    "network move": (change_network_policy, ("everything",), {"position": 1}, [MALLORY["name"]]),
     "network remove": (remove_network_policy, ("deny",), {}, [MALLORY["name"]]),
 }  # fmt: skip
 
@@ -199,44 +207,6 @@ def test_while_policies_cannot_be_read_they_grant_nothing_to_tests_either(office
     office.do(remove_policy_test, ABROAD["name"])
     office.do(remove_access_policy, "Elsewhere")
     assert set(run(office).values()) == {""}
-
-
-class Meeting:
-    """Stops whoever is about to write policies, after he looked at what stands, until the test lets him go on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.looked, self.go_on = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
-        self.error: Exception | None = None
-        store_write = Store.write
-        meeting = self
-
-        @contextmanager
-        def write(store: Store, now: datetime, *, fixed: bool = False) -> Iterator[Transaction]:
-            if threading.current_thread() is meeting._thread:
-                meeting.looked.set()
-                assert meeting.go_on.wait(60)
-            with store_write(store, now, fixed=fixed) as tx:
-                yield tx
-
-        monkeypatch.setattr(Store, "write", write)
-
-    def begin(self, change: Callable[[], Any]) -> None:
-        def run() -> None:
-            try:
-                change()
-            except Exception as error:
-                self.error = error
-
-        self._thread = threading.Thread(target=run)
-        self._thread.start()
-        assert self.looked.wait(60)
-
-    def finish(self) -> Exception | None:
-        self.go_on.set()
-        assert self._thread is not None
-        self._thread.join(60)
-        return self.error
 
 
 def make_race(installation: Installation) -> None:

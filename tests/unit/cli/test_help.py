@@ -1,12 +1,15 @@
 """Every command explains itself: help with an example that is a real call of it, JSON where it lists or shows."""
 
+import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from evertunnel import actions
 from evertunnel.cli.app import app
 
 ROOT: Any = typer.main.get_command(app)
@@ -50,3 +53,13 @@ def test_every_option_is_explained_and_lists_give_json(path: tuple[str, ...]) ->
     for name, option in options.items():
         if option.param_type_name == "option" and name != "--help":
             assert option.help, f"{name} has no explanation"
+
+
+def test_every_option_that_a_refusal_names_is_one_of_a_command() -> None:
+    parameters = [each for command in LEAVES.values() for each in command.params]
+    known = {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
+    named: dict[str, str] = {}
+    for path in Path(actions.__file__).parent.glob("*.py"):
+        named |= dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text(encoding="utf-8")), path.name)
+    assert len(named) > 20
+    assert {name: where for name, where in named.items() if name not in known} == {}

@@ -28,3 +28,12 @@ def test_what_cannot_be_asked_is_said_before_the_server_is(options: list[str], p
     done = CliRunner().invoke(app, ["--state", "/nowhere", "session", "statistics", *options])
     assert done.exit_code == 2
     assert problem in done.stderr
+
+
+@pytest.mark.parametrize(
+    "named", [[], ["s1", "--user", "alice"], ["--user", "alice", "--device", "laptop1"]], ids=["none", "two", "both"]
+)
+def test_what_to_end_is_named_once(named: list[str]) -> None:
+    done = CliRunner().invoke(app, ["--state", "/nowhere", "session", "end", *named])
+    assert done.exit_code == 2
+    assert "name one session by its id, or give --user or --device" in done.stderr

@@ -358,6 +358,22 @@ def test_callers_who_say_nothing_do_not_keep_an_agent_out(agents: Agents) -> Non
         caller.close()
 
 
+def test_callers_from_everywhere_who_say_nothing_do_not_keep_an_agent_out(agents: Agents) -> None:
+    """Who waits the longest gives way: an agent has proven itself before it is that one."""
+    identity = agents.enrol()
+    address = "127.0.0.1", agents.port
+    silent = [
+        socket.create_connection(address, source_address=(f"127.0.0.{number // 8 + 2}", 0)) for number in range(80)
+    ]
+    for caller in silent[:16]:  # of 80 there is room for 64
+        caller.settimeout(5)
+        assert caller.recv(1) == b""
+    with agents.connect(identity) as (_, said):
+        assert isinstance(said, Welcome)
+    for caller in silent:
+        caller.close()
+
+
 def test_replies_nobody_asked_for_change_nothing(agents: Agents) -> None:
     identity = agents.enrol()
     with agents.connect(identity) as (channel, _):

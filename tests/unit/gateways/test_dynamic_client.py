@@ -31,8 +31,8 @@ def new_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[NewGateway]:
         gateway.close()
 
 
-def connect(gateway: DynamicGateway, secret: bytes = SECRET) -> DynamicClient:
-    return DynamicClient("127.0.0.1", gateway.port, secret, lambda: NOW)
+def connect(gateway: DynamicGateway, *secrets: bytes) -> DynamicClient:
+    return DynamicClient("127.0.0.1", gateway.port, secrets or [SECRET], lambda: NOW)
 
 
 def disconnect(name: str) -> Wish:
@@ -59,6 +59,18 @@ def test_hundreds_are_answered_each_its_own_way(new_gateway: NewGateway) -> None
     refused = answers[1]
     assert refused is not None
     assert refused.error == "the gateway refused: it knows no such session (Error-Cause 503)"
+
+
+def test_one_that_was_lost_is_asked_again_while_hundreds_go_on(new_gateway: NewGateway) -> None:
+    def answer(request: object, _data: bytes) -> list[bytes]:
+        came = sum(each[USER_NAME] == [b"5"] for each in gateway.requests)
+        lost = request[USER_NAME] == [b"5"] and came == 1  # type: ignore[index]
+        return [] if lost else [gateway.say(request, yes=True)]  # type: ignore[arg-type]
+
+    gateway = new_gateway()
+    gateway.answer = answer
+    answers = connect(gateway).ask([disconnect(str(number)) for number in range(600)])
+    assert [number for number, each in enumerate(answers) if each is None] == []
 
 
 def test_it_leaves_again_unchanged_until_it_is_answered(new_gateway: NewGateway) -> None:
@@ -136,3 +148,13 @@ def test_with_another_secret_nobody_understands_us(new_gateway: NewGateway) -> N
     gateway = new_gateway()
     assert connect(gateway, b"another").ask([disconnect("alice")]) == [None]
     assert gateway.forged
+
+
+@pytest.mark.parametrize("secrets", [(b"another", SECRET), (SECRET, b"another")], ids=["the old", "the new"])
+def test_of_two_secrets_the_one_that_the_gateway_has_is_heard(
+    new_gateway: NewGateway, secrets: tuple[bytes, bytes]
+) -> None:
+    gateway = new_gateway()
+    wishes = [disconnect(str(number)) for number in range(300)]
+    assert connect(gateway, *secrets).ask(wishes) == [DynamicAnswer(True)] * 300
+    assert sorted(int(request[USER_NAME][0]) for request in gateway.requests) == list(range(300))

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from evertunnel.access.computed_risks import Place
 from evertunnel.actions.change_gateway import GatewayChange, change_gateway
+from evertunnel.actions.import_access_policies import import_access_policies
 from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.gateways.gateway_process import GatewayProcess
 from evertunnel.lab.lab import wait_for
 from evertunnel.storage import gateways
 from tests.installation import Installation
+from tests.unit.access.samples import make_document
+from tests.unit.gateways.test_dynamic_keeper import Foreign
 
 
 def test_a_process_whose_gateway_lost_a_thread_ends_so_that_it_is_started_again(
@@ -61,7 +65,7 @@ def process(installation: Installation, tmp_path: Path) -> Iterator[GatewayProce
         running.gateway.stop()
 
 
-def build(installation: Installation, tmp_path: Path) -> GatewayProcess:
+def build(installation: Installation, tmp_path: Path, **geography: Any) -> GatewayProcess:
     return GatewayProcess(
         installation.store,
         installation.signer,
@@ -72,6 +76,7 @@ def build(installation: Installation, tmp_path: Path) -> GatewayProcess:
         radius_port=1812,
         accounting_port=1813,
         clock=installation.clock,
+        **geography,
     )
 
 
@@ -145,3 +150,26 @@ def test_a_disabled_gateway_is_still_looked_after_so_that_its_tunnels_end(
     change(installation, enabled=False)
     process._follow_list()
     assert [running.name for running in process._running.values()] == ["gw1"]
+
+
+def test_sessions_of_a_gateway_that_is_not_ours_are_decided_with_countries_and_places(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """As its logins are: where no place is known a policy about risky sign-ins would end them all."""
+    process = build(
+        installation,
+        tmp_path,
+        find_country=lambda _address: "DE",
+        find_place=lambda _address: Place(48.1, 11.5, 10),
+    )
+    foreign = Foreign(installation, None)
+    risky = make_document("block", name="Risky")
+    risky["conditions"]["signInRiskLevels"] = ["high"]
+    installation.do(import_access_policies, risky)
+    process._follow_list()
+    _begun_with, keeper = process._dynamic[foreign.gateway.id]
+    keeper.stop()
+    wait_for("the end of its thread", lambda: not keeper.is_alive)
+    foreign.keeper = keeper
+    foreign.turn()
+    assert foreign.session.state == "pending"

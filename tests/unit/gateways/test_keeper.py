@@ -182,6 +182,17 @@ def test_a_long_look_is_broken_off_for_a_change_and_not_for_ever(
     assert turn == 19
 
 
+def test_a_long_look_that_has_all_tunnels_gives_way_before_it_decides(
+    gateway: GatewayKeeper, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway._vici = Tunnels(*(make_tunnel(number, ALICE) for number in range(1, 502)))
+    changes = iter([False, True])
+    monkeypatch.setattr(watch, "changed", lambda: next(changes))
+    assert not gateway._reconcile(watch)
+    assert gateway._overtaken, "or the change would be forgotten"
+    assert not gateway._doubted, "it decided nothing"
+
+
 def test_a_change_that_could_not_be_read_is_read_the_next_time(
     installation: Installation, gateway: GatewayKeeper, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +240,7 @@ def crowd(installation: Installation, gateway: GatewayKeeper) -> tuple[Installat
     installation.do(add_network_policy, "everybody", {"permission": "grant"})
     gateway_id = installation.add_gateway()
     gateway._gateway = Gateway(gateway_id, "gw1", "127.0.0.1", enabled=True)
-    gateway._departures._gateway = gateway._gateway
+    gateway._departures._gateway = gateway._enforcement._gateway = gateway._gateway
     tunnels = Tunnels(*(make_tunnel(number, f"user{number}@corp.example") for number in range(1, 31)))
     gateway._vici = tunnels
     made = []
@@ -245,8 +256,8 @@ def crowd(installation: Installation, gateway: GatewayKeeper) -> tuple[Installat
     with installation.store.write(installation.now) as tx:
         sessions.insert_sessions(tx, made)
     with installation.store.read() as connection:
-        gateway._refresh(connection)
-    gateway._enforce()
+        gateway._enforcement.refresh(connection)
+    gateway._enforcement.enforce()
     return installation, tunnels
 
 
@@ -266,8 +277,8 @@ def test_only_the_sessions_that_a_change_is_about_are_decided_again(
     asked = count_decisions(gateway, monkeypatch)
     installation.do(change_user, "user7@corp.example", enabled=False)
     with installation.store.read() as connection:
-        gateway._refresh(connection)
-    gateway._enforce()
+        gateway._enforcement.refresh(connection)
+    gateway._enforcement.enforce()
     assert len(asked) <= 2, "once to see it, once where it is written"
     with installation.store.read() as connection:
         rows = sessions.list_live_of_gateway(connection, gateway._gateway.id)
@@ -282,8 +293,8 @@ def test_what_was_not_written_is_decided_the_next_time(
     with monkeypatch.context() as broken:
         broken.setattr(gateway._store, "write", lambda _now: fail_to_read())
         with pytest.raises(UnavailableError):
-            gateway._enforce()
-    gateway._enforce()
+            gateway._enforcement.enforce()
+    gateway._enforcement.enforce()
     with installation.store.read() as connection:
         rows = sessions.list_live_of_gateway(connection, gateway._gateway.id)
     assert [row.id for row in rows if row.state == SessionState.ENDING.value] == ["s7"]

@@ -262,6 +262,16 @@ def test_items_that_dpc_drops_are_named_with_their_line() -> None:
     assert isinstance(method, PEAP) and method.trust.names == ("nps.example.com",) and method.trust.roots == (ROOT,)
 
 
+@pytest.mark.parametrize(
+    ("route", "rule"),
+    [("2001:db8::1/32", "route-host-bits"), ("10.0.0.0/255.0.0.0", "network"), ("2001:0DB8::/32", None)],
+)
+def test_routes_are_lengths_and_networks_in_both_families(route: str, rule: str | None) -> None:
+    (reading,) = read_dpc(export(*MINIMUM, (f"{MANUAL_ROOT}\\UserTunnel\\RouteListExclude", f'"{route}"=""')))
+    told = [finding.rule for finding in reading.findings if "RouteListExclude" in finding.path]
+    assert told == ([rule] if rule else [])
+
+
 def test_unknown_values_survive_and_are_told() -> None:
     (reading,) = read_dpc(export(*MINIMUM))
     assert {unknown.path for unknown in reading.profile.unknown} == {".", "", "DNSRouteList"}

@@ -66,6 +66,12 @@ def test_unknown_properties_inside_are_reported() -> None:
     assert list(read_vpn(build_vpn(ENTRA)).findings) == []
 
 
+def test_host_bits_of_a_route_are_named_with_their_path() -> None:
+    route = {"destinationPrefix": "10.20.0.1", "prefixSize": 16}
+    (finding,) = read_vpn(build_vpn(USER) | {"routes": [route]}).findings
+    assert (finding.rule, finding.path, finding.mend) == ("route-host-bits", "$.routes[0]", "write 10.20.0.0")
+
+
 def test_unknown_properties_survive() -> None:
     reading = read_vpn(build_vpn(USER) | {"novelty": {"a": [1]}})
     assert [finding.rule for finding in reading.findings] == ["unknown"]
@@ -95,3 +101,18 @@ def test_unknown_elements_of_the_eap_xml_survive() -> None:
     text = base64.b64decode(body["eapXml"]).decode().replace("</ServerValidation>", "<New>1</New></ServerValidation>")
     body["eapXml"] = base64.b64encode(text.encode()).decode()
     assert build_vpn(read_vpn(body).profile)["eapXml"] == body["eapXml"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "target", "levels"),
+    [
+        (USER, "user", []),
+        (DEVICE, "device", []),
+        (DEVICE, "autoPilotDevice", ["advice"]),
+        (USER, "device", ["advice"]),
+        (DEVICE, "user", ["error"]),
+    ],
+)
+def test_the_target_of_the_form_does_not_get_lost(profile: Profile, target: str, levels: list[str]) -> None:
+    found = read_vpn(build_vpn(profile) | {"profileTarget": target}).findings
+    assert [(finding.level, finding.path) for finding in found] == [(level, "$.profileTarget") for level in levels]

@@ -1,6 +1,7 @@
 """Every rule: a profile that is as it should be has no errors, and one spoiled thing is named."""
 
 import ast
+import html
 import time
 from collections import Counter
 from dataclasses import replace
@@ -167,6 +168,15 @@ SPOILED: list[tuple[str, Profile]] = [
     ("rules-trusted", replace(USER, trusted_networks=())),
     ("own-name", replace(USER, name_rules=(NameRule(".example.com", ("10.20.0.53",)),))),
     ("value", replace(USER, name="a/b")),
+    ("server-form", replace(USER, servers=(Server("https://vpn.example.com"),))),
+    ("server-name-list", replace(USER, authentication=tls(replace(TRUST, names=("a.example,b.example",))))),
+    ("server-name-list", replace(USER, authentication=tls(replace(TRUST, names=("a.example b.example",))))),
+    ("all-purpose", replace(ENTRA, authentication=EAPTLS(TRUST, replace(ENTRA_CERTIFICATES, all_purpose=True)))),
+    ("single-sign-on-hash", replace(ENTRA, entra=EntraCompliance(SingleSignOn((), ("ab" * 32,))))),
+    ("proxy-form", replace(FORCE, proxy=Proxy(server="http://proxy.example.com:8080"))),
+    ("proxy-form", replace(FORCE, proxy=Proxy(server="proxy.example.com"))),
+    ("rule-exact", replace(USER, name_rules=(NameRule("corp.example", ("10.20.0.53",)),))),
+    ("filter-empty", replace(USER, traffic_filters=(TrafficFilter(),))),
 ]  # fmt: skip
 
 
@@ -223,12 +233,22 @@ def test_a_classic_mistake_is_named_with_its_line(path: Path) -> None:
     assert not others, others
 
 
+def spoil_authentication(new: str, profile: Profile = USER) -> str:
+    """The document with other children of Authentication; EAP stands for those it had."""
+    before, _, rest = build_profile_xml(profile, Target.INTUNE).partition("<Authentication>")
+    inside, _, after = rest.partition("</Authentication>")
+    eap = inside[inside.find("<Eap>") :] if "<Eap>" in inside else ""
+    return f"{before}<Authentication>{new.replace('EAP_XML', eap)}</Authentication>{after}"
+
+
 def spoil_text(old: str, new: str, profile: Profile = USER) -> str:
     text = build_profile_xml(profile, Target.INTUNE)
     assert old in text
     return text.replace(old, new, 1)
 
 
+LONG_LIVED = replace(USER, authentication=EAPTLS(TRUST, replace(OWN_CERTIFICATES, usages=())))
+_TWICE = "vpn.example.com;vpn.example.com"
 _PORTS = "<TrafficFilter><Protocol>6</Protocol><RemotePortRanges>80, 443</RemotePortRanges></TrafficFilter>"
 _LIST = "<NativeProtocolType>ProtocolList</NativeProtocolType><ProtocolList><NativeProtocol><Type>{}</Type>"
 _LIST += "</NativeProtocol>{}</ProtocolList>"
@@ -251,6 +271,37 @@ FILES = [
     ("order", Level.ADVICE, spoil_text("<Eku>1.3.6.1.5.5.7.3.2</Eku>", "", ENTRA).replace(
         "</Sso>", "<Eku>1.3.6.1.5.5.7.3.2</Eku></Sso>")),
     ("suite-incomplete", Level.ERROR, spoil_text("<PfsGroup>ECP384</PfsGroup>", "")),
+    ("authentication", Level.ERROR, spoil_authentication("", DEVICE)),
+    ("authentication", Level.ERROR, spoil_authentication("EAP_XML")),
+    ("methods-mixed", Level.ERROR, spoil_text("<MachineMethod>EAP", "<MachineMethod>Certificate")),
+    ("value", Level.ERROR, spoil_text("<UserMethod>EAP", "<UserMethod>Certificate")),
+    ("value", Level.ERROR, spoil_authentication("<MachineMethod>PresharedKey</MachineMethod>", DEVICE)),
+    ("servers-not-doubled", Level.ADVICE, spoil_text(_TWICE, "a.example,b.example;b.example")),
+    ("server-form", Level.ERROR, spoil_text("vpn.example.com;vpn.example.com", "https://vpn.example.com/")),
+    ("network", Level.ERROR, spoil_text("<PrefixSize>16", "<PrefixSize>255.255.0.0")),
+    ("route-host-bits", Level.ERROR, spoil_text("<Address>10.20.0.0</Address>\n    <PrefixSize>16<",
+                                                "<Address>2001:db8::1</Address><PrefixSize>32<")),
+    ("protocol-list-idle", Level.ERROR, spoil_text(
+        _IKEV2, _IKEV2 + "<ProtocolList><NativeProtocol><Type>Sstp</Type></NativeProtocol></ProtocolList>")),
+    ("list-off", Level.ERROR, spoil_text('<CAHashList Enabled="true">', "<CAHashList>", LONG_LIVED)),
+    ("list-off", Level.ERROR, spoil_text('<ClientAuthEKUList Enabled="true">', "<ClientAuthEKUList>")),
+    ("list-off", Level.ADVICE, spoil_text('<ClientAuthEKUList Enabled="true">', '<ClientAuthEKUList Enabled="false">')),
+    ("usage-mapping", Level.ERROR, spoil_text("<EKUMap>", "", ENTRA).replace("</EKUMap>", "").replace(
+        "<EKUName>AAD Conditional Access</EKUName>", "", 1).replace("<EKUOID>1.3.6.1.4.1.311.87</EKUOID>", "")),
+    ("value", Level.ERROR, spoil_text("<RegisterDNS>", _PORTS.replace("80, 443", "4_43") + "<RegisterDNS>")),
+    ("value", Level.ERROR, spoil_text("<RegisterDNS>", _PORTS.replace("80, 443", "+443") + "<RegisterDNS>")),
+    ("eap-vendor", Level.ERROR, spoil_text('/EapCommon">0</AuthorId>', '/EapCommon">311</AuthorId>')),
+    ("eap-vendor", Level.ERROR, spoil_text("<VendorType", "<VendorId").replace("</VendorType>", "</VendorId>")),
+    ("misplaced", Level.ERROR, spoil_text("<Route>", "<RoutingPolicyType>ForceTunnel</RoutingPolicyType><Route>")),
+    ("misplaced", Level.ERROR, spoil_text("<Servers>", "<DeviceTunnel>true</DeviceTunnel><Servers>")),
+    ("profile-namespace", Level.ERROR, spoil_text("<VPNProfile>", '<VPNProfile xmlns="http://www.microsoft.com/VPN">')),
+    ("profile-namespace", Level.ERROR, spoil_text("<NativeProfile>", '<NativeProfile xmlns="urn:x">')),
+    ("two-sources", Level.ERROR, spoil_text("<CredentialsSource>", "<CredentialsSource><SmartCard></SmartCard>")),
+    ("hash-spelling", Level.ERROR, spoil_text("<TrustedRootCA>", "<TrustedRootCA>&#8206;")),
+    ("hash-spelling", Level.ERROR, spoil_text("<IssuerHash>fe dc", "<IssuerHash>fe:dc")),
+    ("hash-spelling", Level.ADVICE, spoil_text("<IssuerHash>fe dc", "<IssuerHash>fe  dc")),
+    ("csp-name", Level.ERROR, spoil_text("<Route>", "<RouteList><Route></Route></RouteList><Route>")),
+    ("csp-name", Level.ERROR, spoil_text("<RegisterDNS>", "<TrafficFilterList></TrafficFilterList><RegisterDNS>")),
 ]  # fmt: skip
 
 
@@ -325,3 +376,52 @@ def test_every_rule_is_spoiled_here() -> None:
                     written.add(rule.value)
     assert written - named == set()
     assert {ROOT, ISSUER}
+
+
+def test_the_mend_for_several_servers_doubles_each() -> None:
+    text = spoil_text("vpn.example.com;vpn.example.com", "a.example, b.example;Office")
+    found = [finding for finding in read_profile_xml(text, name="x").findings if finding.rule == "servers-not-doubled"]
+    assert [finding.mend for finding in found] == ["write a.example;a.example,b.example;Office"]
+
+
+@pytest.mark.parametrize("address", ["2001:DB8::", "2001:0db8:0:0:0:0:0:0", "2001:db8::"])
+def test_another_spelling_of_an_ipv6_network_is_no_mistake(address: str) -> None:
+    text = spoil_text(
+        "<Address>10.20.0.0</Address>\n    <PrefixSize>16<", f"<Address>{address}</Address><PrefixSize>32<"
+    )
+    assert list_rules(lint_reading(read_profile_xml(text, name="x"))) == {"gcm-ike"}
+
+
+def test_the_switched_off_issuers_that_dpc_writes_for_entra_are_no_mistake() -> None:
+    hashes = '<CAHashList Enabled="false"><IssuerHash>01 23</IssuerHash></CAHashList><EKUMapping>'
+    text = spoil_text("<EKUMapping>", hashes, ENTRA)
+    assert list_rules(lint_reading(read_profile_xml(text, name="x"))) == {"gcm-ike"}
+
+
+@pytest.mark.parametrize("escaped", [True, False], ids=["escaped", "cdata"])
+def test_a_mistake_in_an_eap_configuration_kept_as_text_has_its_line_in_the_file(escaped: bool) -> None:
+    text = build_profile_xml(USER, Target.INTUNE).replace("01 23 45", "01 23", 1)
+    before, _, rest = text.partition("<Configuration>")
+    inside, _, after = rest.partition("</Configuration>")
+    line = text[: text.index("<TrustedRootCA>")].count("\n") + 1
+    inside = html.escape(inside) if escaped else f"<![CDATA[{inside}]]>"
+    text = f"{before}<Configuration>{inside}</Configuration>{after}"
+    (finding,) = (item for item in read_profile_xml(text, name="x").findings if item.rule == "hash")
+    assert finding.line == line
+
+
+def test_peap_without_extensions_validates_as_eap_tls_without_them_does() -> None:
+    """Both came with the second version of their schemas; a document of the first says ServerValidation only."""
+    text = build_profile_xml(ENTRA, Target.INTUNE)
+    before, _, rest = text.partition("<PeapExtensions>")
+    first = read_profile_xml(before + rest.partition("</PeapExtensions>")[2], name="x").profile
+    assert first.trust is not None and first.trust.validate
+
+
+def test_a_misplaced_element_is_not_called_unknown_nor_written_again() -> None:
+    text = spoil_text("<Servers>", "<Route><Address>10.0.0.0</Address><PrefixSize>8</PrefixSize></Route><Servers>")
+    reading = read_profile_xml(text, name="x")
+    assert [(finding.rule, finding.mend) for finding in reading.findings] == [
+        ("misplaced", "move it out of NativeProfile, into VPNProfile itself")
+    ]
+    assert reading.profile.unknown == ()

@@ -6,17 +6,19 @@ from ipaddress import ip_network
 import pytest
 
 from evertunnel.errors import InvalidInputError
-from evertunnel.model import TunnelKind
+from evertunnel.model import LoginMethod, TunnelKind
 from evertunnel.profiles.findings import Level
 from evertunnel.profiles.lint.linter import lint_profile
 from evertunnel.profiles.model import (
     EAPTLS,
     PEAP,
+    Authentication,
     CertificateSelection,
     CryptographySuite,
     EntraCompliance,
     MachineCertificate,
     MSCHAPv2,
+    OtherEAP,
     Profile,
     Protocol,
     Route,
@@ -80,7 +82,8 @@ APART = [
     ("route-not-carried", replace(USER, routes=(Route(ip_network("10.0.0.0/8")),))),
     ("route-not-carried", replace(DEVICE, routes=USER.routes)),
     ("gateway-method", replace(DEVICE, authentication=USER.authentication)),
-    ("gateway-method", replace(USER, authentication=PEAP(EAPTLS(TRUST), TRUST))),
+    ("gateway-method", replace(USER, authentication=PEAP(MSCHAPv2(), TRUST))),
+    ("gateway-method", replace(USER, authentication=OtherEAP(21, "<EapHostConfig/>"))),
     ("gateway-method", replace(USER, authentication=MSCHAPv2())),
     ("device-issuer", replace(DEVICE, authentication=MachineCertificate(issuer="44" * 20))),
     ("root", replace(USER, authentication=EAPTLS(replace(TRUST, roots=("44" * 20,))))),
@@ -90,6 +93,23 @@ APART = [
     ("issuer", replace(USER, authentication=select(OFFER.issuing_hash))),
     ("entra-not-trusted", replace(USER, entra=EntraCompliance())),
 ]
+
+
+@pytest.mark.parametrize(
+    ("method", "authentication"),
+    [
+        (LoginMethod.PEAP_EAP_TLS, PEAP(EAPTLS(TRUST), TRUST)),
+        (LoginMethod.PEAP_EAP_MSCHAPV2, PEAP(MSCHAPv2(), TRUST)),
+        (LoginMethod.EAP_MSCHAPV2, MSCHAPv2()),
+        (LoginMethod.EAP_TLS, EAPTLS(TRUST)),
+    ],
+)
+def test_a_method_fits_where_a_network_policy_allows_it(method: LoginMethod, authentication: Authentication) -> None:
+    profile = replace(USER, authentication=authentication)
+    assert list_errors(profile, replace(OFFER, methods=(method,))) == set()
+    others = tuple(other for other in LoginMethod if other is not method)
+    (found,) = (each for each in verify_against(profile, replace(OFFER, methods=others)) if each.level is Level.ERROR)
+    assert (found.rule, method.value in found.what, others[0].value in found.mend) == ("gateway-method", True, True)
 
 
 @pytest.mark.parametrize(("rule", "profile"), APART, ids=[f"{rule}-{at}" for at, (rule, _) in enumerate(APART)])

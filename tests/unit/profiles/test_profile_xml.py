@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evertunnel.profiles.eap_schema import PEAP_2, PEAP_3
+from evertunnel.profiles.eap_schema import PEAP_2, PEAP_3, TLS_2
 from evertunnel.profiles.element_order import Target
-from evertunnel.profiles.model import Profile
+from evertunnel.profiles.model import EAPTLS, CertificateSelection, Profile
 from evertunnel.profiles.profile_xml import build_escaped, build_profile_xml, limit_profile
 from evertunnel.profiles.read_profile_xml import read_profile_xml
 from evertunnel.profiles.xml_tree import Node, parse_xml, render_xml
-from tests.unit.profiles.samples import DEVICE, ENTRA, USER
+from tests.unit.profiles.samples import DEVICE, ENTRA, TRUST, USER
 from tests.unit.profiles.strategies import profiles
 
 
@@ -107,6 +107,14 @@ def find_below(node: Node, name: str) -> Iterator[Node]:
         if child.name == name:
             yield child
         yield from find_below(child, name)
+
+
+def test_an_extension_survives_where_nothing_else_narrows_the_certificate() -> None:
+    selection = CertificateSelection(smart_card=True)
+    text = build_profile_xml(replace(USER, authentication=EAPTLS(TRUST, selection)), Target.WMI, indent="")
+    extension = f'<TLSExtensions xmlns="{TLS_2}"><GroupSmartCardCerts>true</GroupSmartCardCerts></TLSExtensions>'
+    text = text.replace("</EapType>", f"{extension}</EapType>")
+    assert build_profile_xml(read_profile_xml(text, name="x").profile, Target.WMI, indent="") == text
 
 
 def test_what_stands_in_attributes_is_ascii_too() -> None:

@@ -74,3 +74,25 @@ def test_a_broken_file_is_named_with_its_line(text: str, word: str) -> None:
 def test_no_text_breaks_the_reader(text: str) -> None:
     with contextlib.suppress(InvalidInputError):
         decode_conf(text)
+
+
+def test_what_a_profile_cannot_hold_of_a_file_is_told() -> None:
+    """Docs say that what is not understood is reported; settings of others went without a word."""
+    text = build_swanctl(USER)
+    assert [finding.what for finding in read_swanctl(text)[0].findings] == []
+    text = text.replace('version = "2"', 'version = "2"\n    mobike = no', 1)
+    text = text.replace('proposals = "', 'proposals = "aes128-sha256-modp2048,', 1)
+    text = text.replace('id = "vpn.example.com"', 'id = "gate.example.com"', 1)
+    text = (
+        text.replace("net {", 'net {\n        local_ts = "10.9.0.0/16"', 1)
+        + 'secrets {\n  eap-1 {\n    id = "a"\n  }\n}\n'
+    )
+    (reading,) = read_swanctl(text)
+    told = [(finding.rule, finding.path) for finding in reading.findings]
+    assert told == [
+        ("proposal-others", "connections.evertunnel-user"),
+        ("other-identity", "connections.evertunnel-user.remote.id"),
+        ("unknown", "connections.evertunnel-user.mobike"),
+        ("unknown", "connections.evertunnel-user.children.net.local_ts"),
+        ("unknown", "secrets"),
+    ]

@@ -234,3 +234,15 @@ def test_a_session_the_gateway_lists_is_not_silent(accounts: Accounts) -> None:
     assert end_silent(accounts) == 0
     assert accounts.get_session().state == "up"
     assert accounts.record.ended_at is None
+
+
+def test_servers_behind_one_gateway_that_count_alike_have_a_record_each(accounts: Accounts) -> None:
+    accounts.open_session()
+    other = "fedcba9876543210"
+    accounts.open_session(other, unique_id=8)
+    for _ in range(3):
+        accounts.say(peer.INTERIM, "1", class_=SESSION, octets_in=10)
+        accounts.say(peer.INTERIM, "1", class_=other, octets_in=20)
+    accounts.say(peer.STOP, "1", class_=SESSION, octets_in=11, cause=1)
+    found = {record.session_id: (record.bytes_in, bool(record.ended_at)) for record in accounts.list_records()}
+    assert (len(accounts.list_records()), found) == (2, {SESSION: (11, True), other: (20, False)})

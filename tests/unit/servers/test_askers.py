@@ -53,6 +53,17 @@ def test_the_name_of_radsec_is_nobodys_address_and_only_of_whom_it_was_given_to(
     assert asker.secrets == (b"radsec",)
 
 
+def test_one_that_is_disabled_may_not_ask_and_may_say_what_is_over() -> None:
+    """Its sessions are cut when it is disabled; its accounting is what shows that they are gone."""
+    made = Askers()
+    wide, narrow = Gateway("a", "a", "192.0.2.0/24"), Gateway("b", "b", "192.0.2.7", enabled=False)
+    made.load([(each, SealedGateway(b"x", b"")) for each in (wide, narrow)], lambda _gateway, sealed: sealed)
+    told = made.find_any("192.0.2.7")
+    assert told is not None and told.gateway == narrow
+    assert made.find("192.0.2.7") is None, "not as the gateway around it either"
+    assert find(made, "192.0.2.8") == "a"
+
+
 def test_one_that_is_disabled_or_whose_secret_does_not_open_is_left_out() -> None:
     def unseal(_gateway: Gateway, sealed: bytes) -> bytes:
         if sealed == b"broken":

@@ -12,7 +12,16 @@ from evertunnel.model import CertificateKind, Reason, SubjectKind
 from tests.peers import radius
 from tests.peers.certificates import build_authority, build_leaf
 from tests.peers.eap_tls import TLS_12, TLS_13
+from tests.peers.peap import InnerMSCHAPv2, MSCHAPv2Client
 from tests.unit.servers.conftest import Scene
+from tests.unit.servers.passwords import (
+    DAVE,
+    PASSWORD,
+    allow_passwords,
+    change_dave,
+    new_password_client,
+    new_peap,
+)
 
 VERSIONS = pytest.mark.parametrize("version", [TLS_12, TLS_13], ids=["tls12", "tls13"])
 ALICE = "alice@corp.example"
@@ -114,3 +123,58 @@ def test_a_short_lived_certificate_is_named_as_what_it_is(scene: Scene) -> None:
     scene.gateway.log_in(scene.new_client(credential))
     described = describe_last(scene)
     assert list_texts(described, "certificate")[0].startswith("short-lived, serial ")
+
+
+def test_another_method_inside_tells_nothing_twice(scene: Scene) -> None:
+    allow_passwords(scene)  # certificates are offered first
+    scene.gateway.log_in(new_password_client(scene, "wrong", tries=[PASSWORD]))
+    told = list_texts(describe_last(scene), "login")
+    assert told[:3] == ["PEAP", "TLSv1.3: the tunnel is up", f"inside it the client calls itself '{DAVE}'"]
+    assert "inner method eap-mschapv2" in told
+    assert len(told) == len(set(told))
+
+
+def test_a_password_that_was_changed_in_time_is_not_said_to_be_unchanged(scene: Scene) -> None:
+    allow_passwords(scene)
+    change_dave(scene, expire_password=True)
+    inner = InnerMSCHAPv2(DAVE, PASSWORD, new_password="a new password")
+    assert scene.gateway.log_in(new_peap(scene, inner, identity=DAVE)).code == radius.ACCEPT
+    told = list_texts(describe_last(scene), "login")
+    assert "the password must be changed" in told
+    assert "the client chose a new password" in told
+
+
+def test_whose_password_was_guessed_is_told_although_the_identity_is_another(scene: Scene) -> None:
+    allow_passwords(scene)
+    client = MSCHAPv2Client(InnerMSCHAPv2(DAVE, "wrong"), identity=ALICE)
+    assert scene.gateway.log_in(client).code == radius.REJECT
+    described = describe_last(scene)
+    assert (described["claimed_identity"], described["user"]) == (ALICE, None)
+    assert f"the password given for '{DAVE}' was wrong" in list_texts(described, "login")
+
+
+def test_causes_are_true_of_passwords_as_well(scene: Scene) -> None:
+    allow_passwords(scene)
+    scene.gateway.log_in(MSCHAPv2Client(InnerMSCHAPv2(DAVE, PASSWORD), identity=ALICE))
+    assert "certificate or password" in describe_last(scene)["cause"]
+    liar = InnerMSCHAPv2(DAVE, PASSWORD)
+    answer = liar.answer
+    liar.answer = lambda data: answer(data)[:-3]  # type: ignore[method-assign]
+    scene.gateway.log_in(MSCHAPv2Client(liar, identity=DAVE))
+    described = describe_last(scene)
+    assert (described["reason"], described["tls_version"]) == (Reason.TLS_FAILED, None)
+    assert "or the client said something" in described["cause"]
+    for _ in range(10):
+        scene.gateway.log_in(MSCHAPv2Client(InnerMSCHAPv2(DAVE, "wrong"), identity=DAVE))
+    described = describe_last(scene)
+    assert (described["reason"], described["nps_reason_code"]) == (Reason.TOO_MANY_FAILURES, 64)
+    assert "passwords were tried with this name" in described["cause"]
+    assert "one login a second" not in described["fix"]
+
+
+@pytest.mark.parametrize("framed_mtu", [0, 63])
+def test_a_framed_mtu_below_the_least_is_told_as_what_was_made_of_it(scene: Scene, framed_mtu: int) -> None:
+    gateway = scene.new_gateway(attributes=[(radius.FRAMED_MTU, framed_mtu.to_bytes(4, "big"))])
+    answer = gateway.ask(scene.new_client().answer_identity())
+    gateway.ask(b"\x02" + answer.eap[1:2] + b"\x00\x06\x03\x04", answer.state)  # a Nak, which ends it
+    assert "Framed-MTU bounds our messages to 60 octets instead of 1390" in list_texts(describe_last(scene), "eap")

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from evertunnel.model import Authority, Reason
-from evertunnel.servers.sources import FAILURES_PER_MINUTE, name_source
+from evertunnel.rate_limit import name_source
+from evertunnel.servers.sources import FAILURES_PER_MINUTE
 from tests.peers import radius
 from tests.peers.certificates import build_leaf, build_stolen_pem
 from tests.peers.eap_tls import NAK, build_response
@@ -145,6 +146,7 @@ def test_a_certificate_of_ours_that_is_not_on_record_proves_nothing(scene: Scene
     [
         ("192.0.2.7[4500]", "192.0.2.7"), ("192.0.2.7", "192.0.2.7"), ("2001:DB8::1[500]", "2001:db8::/64"),
         ("02-00-00-00-00-01", "02-00-00-00-00-01"), ("AA-BB", "aa-bb"), ("", ""), ("[4500]", ""), (" ", ""),
+        ("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", "fe80::/64"),
     ],
 )  # fmt: skip
 def test_the_name_of_a_source(said: str, source: str) -> None:

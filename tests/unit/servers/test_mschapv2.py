@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from evertunnel import clock
+from evertunnel.access.facts import Facts
+from evertunnel.actions.decide import Decider
 from evertunnel.actions.end_unentitled_sessions import find_refusal
 from evertunnel.actions.switch_mschapv2 import switch_mschapv2_off, switch_mschapv2_on
 from evertunnel.errors import AlreadyExistsError, ConfirmationNeededError, InvalidInputError, NotFoundError
-from evertunnel.model import Reason
+from evertunnel.model import Decision, Reason
 from evertunnel.passwords import check_password
 from evertunnel.protocols.eap.methods.mschapv2 import StoredPassword
 from evertunnel.protocols.eap.methods.progress import PasswordPeer
@@ -49,6 +51,20 @@ def test_a_password_alone_gets_in(scene: Scene) -> None:
     assert story["methods"] == ["password"]
     assert "EAP-MSCHAPv2, which is weak" in attempt.story
     assert "weak: MS-CHAPv2" in attempt.story
+
+
+def test_who_is_granted_in_one_go_is_decided_about_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_passwords(scene)
+    decided: list[Facts] = []
+    decide_tunnel = Decider.decide_tunnel
+
+    def decide(decider: Decider, facts: Facts) -> Decision:
+        decided.append(facts)
+        return decide_tunnel(decider, facts)
+
+    monkeypatch.setattr(Decider, "decide_tunnel", decide)
+    assert scene.gateway.log_in(new_client()).code == radius.ACCEPT
+    assert len(decided) == 1
 
 
 def test_off_it_is_not_offered_whatever_a_policy_names(scene: Scene) -> None:
@@ -255,14 +271,28 @@ def test_an_expired_password_opens_nothing(scene: Scene) -> None:
     assert find_user(scene).password_expired
 
 
-@pytest.mark.parametrize("new", [PASSWORD, "short"])
-def test_a_new_password_that_is_none_is_refused(scene: Scene, new: str) -> None:
+@pytest.mark.parametrize(
+    ("new", "why"), [(PASSWORD, "the new password is the old one"), ("short", "a password is 8 to 1,024 characters")]
+)
+def test_a_new_password_that_is_none_is_refused_and_the_record_says_why(scene: Scene, new: str, why: str) -> None:
     allow_passwords(scene)
     change_dave(scene, expire_password=True)
     client = new_client(new_password=new)
-    assert_refused(scene, scene.gateway.log_in(client), Reason.PASSWORD_CHANGE_FAILED)
+    assert why in assert_refused(scene, scene.gateway.log_in(client), Reason.PASSWORD_CHANGE_FAILED)
     assert "E=709" in client.inner.failures[-1]
     assert check_password(find_user(scene).password_hash, PASSWORD)
+
+
+@pytest.mark.parametrize("new", ["", "short"], ids=["not changed", "not taken"])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in-peap"])
+def test_whose_password_has_ended_stands_in_the_record(scene: Scene, new: str, inside: bool) -> None:
+    """The old one was right, so `attempt list --user` has to find it."""
+    allow_passwords(scene)
+    change_dave(scene, expire_password=True)
+    inner = InnerMSCHAPv2(DAVE, PASSWORD, new_password=new)
+    client = new_peap(scene, inner, identity=DAVE) if inside else MSCHAPv2Client(inner, identity=DAVE)
+    assert scene.gateway.log_in(client).code == radius.REJECT
+    assert scene.installation.list_attempts()[-1].user_name == DAVE
 
 
 def test_a_wrong_password_changes_nothing(scene: Scene) -> None:
@@ -270,6 +300,7 @@ def test_a_wrong_password_changes_nothing(scene: Scene) -> None:
     change_dave(scene, expire_password=True)
     client = new_client("wrong", new_password="a new password")
     assert_refused(scene, scene.gateway.log_in(client), Reason.PASSWORD_WRONG)
+    assert scene.installation.list_attempts()[-1].user_name is None
     assert check_password(find_user(scene).password_hash, PASSWORD)
 
 

@@ -338,6 +338,22 @@ def test_silence_inside_the_tunnel_is_refused(scene: Scene, version: int) -> Non
     assert "said nothing inside its tunnel" in assert_refused(scene, answer, Reason.TLS_FAILED)
 
 
+@VERSIONS
+@pytest.mark.parametrize("when", ["identity", "method", "result"])
+def test_a_client_that_closes_its_tunnel_is_recorded_so(scene: Scene, version: int, when: str) -> None:
+    """And not as one whose handshake failed."""
+
+    def close(what: str, plain: bytes) -> bytes | None:
+        if what != when:
+            return plain
+        client.tls.connection.shutdown()
+        return None
+
+    client = new_certificate_client(scene, version=version, twist=close)
+    detail = assert_refused(scene, scene.gateway.log_in(client), Reason.TLS_FAILED)
+    assert detail == "the peer sent the alert close_notify"
+
+
 def test_no_session_of_the_tunnel_is_resumed(scene: Scene) -> None:
     for version in (TLS_12, TLS_13):
         first = new_certificate_client(scene, version=version)

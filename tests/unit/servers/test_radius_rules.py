@@ -87,6 +87,16 @@ def test_proxy_state_is_copied_back_unchanged_and_in_order_into_every_kind_of_an
         assert answer.packet[radius.PROXY_STATE] == states
 
 
+@pytest.mark.parametrize("octets", [2_500, 3_000, 3_400])
+def test_with_much_proxy_state_messages_become_smaller(scene: Scene, octets: int) -> None:
+    """It is copied, whatever it is, and an answer ends at 4096 octets."""
+    states = [bytes(250)] * (octets // 252)
+    gateway = scene.new_gateway(attributes=[(radius.PROXY_STATE, state) for state in states])
+    client = scene.new_client(fragment_bytes=300)
+    assert gateway.log_in(client).code == radius.ACCEPT
+    assert all(answer.packet[radius.PROXY_STATE] == states for answer in gateway.answers)
+
+
 def test_a_state_is_not_guessable_and_never_used_twice(scene: Scene) -> None:
     states = []
     for _ in range(10):

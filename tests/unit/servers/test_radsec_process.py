@@ -33,11 +33,26 @@ from tests.peers.certificates import encode_key, new_key
 from tests.peers.radsec import SECRET, Closed, RadSec
 
 
+class Listener(socket.socket):
+    """Says of calls that they come from `addresses`, in this order, while there are any."""
+
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET, address: str = "127.0.0.1") -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self.addresses: list[str] = []
+        self.bind((address, 0))
+        self.listen()
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        made, (address, port, *_) = super().accept()
+        return made, (self.addresses.pop(0) if self.addresses else address, port)
+
+
 class Process:
     """One that runs, with one worker that answers Status-Server, or keeps what came while it is `busy`."""
 
-    def __init__(self, installation: Installation, listener: socket.socket) -> None:
+    def __init__(self, installation: Installation, listener: Listener) -> None:
         self.installation = installation
+        self.listener = listener
         installation.clock.moment = clock.now()  # OpenSSL has the machine's
         self.port: int = listener.getsockname()[1]
         key = generate_key()
@@ -102,7 +117,7 @@ NewConnection = Callable[..., RadSec]
 
 @pytest.fixture
 def process(installation: Installation) -> Iterator[Process]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+    with closing(Listener()) as listener:
         made = Process(installation, listener)
         yield made
         made.close()
@@ -132,8 +147,8 @@ def ask(connection: RadSec, identifier: int = 1) -> None:
     assert radius.read_reply(SECRET, request, answer).code == radius.ACCEPT
 
 
-def call(port: int) -> socket.socket:
-    made = socket.create_connection(("127.0.0.1", port))
+def call(port: int, *, source: str = "127.0.0.1") -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
     made.settimeout(20)
     return made
 
@@ -193,15 +208,15 @@ def test_who_takes_no_answers_is_let_go_and_holds_up_nobody(
     stuck = connect(pem, receive_bytes=4_096)
     stuck.tls.settimeout(0.2)
     flood = radius.sign(SECRET, b"", code=12) * 200
-    for number in range(2_000):
-        try:
-            stuck.tls.send(flood)
-        except OSError:  # it takes no more from us, or has closed already
-            break
-        if number % 20 == 0:
-            ask(other, number % 256)
-    ask(other)
-    wait_for(lambda: len(process.process._connections) == 1)
+
+    def is_let_go() -> bool:
+        with suppress(OSError):  # it takes no more from us just now, or has closed already
+            for _ in range(20):
+                stuck.tls.send(flood)
+        ask(other)
+        return len(process.process._connections) == 1
+
+    wait_for(is_let_go, seconds=60)
     ask(other)
 
 
@@ -236,6 +251,44 @@ def test_strangers_are_bounded_for_one_address_and_together(
         callers = [stack.enter_context(call(process.port)) for _ in range(9)]
         assert all(is_closed(caller) for caller in callers[:4]), "who waits the longest makes room"
         ask(connect(pem))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "refused"),
+    [
+        (["2001:db8::1", "2001:db8::2:3", "2001:db8::ffff:0:0:1"], True),
+        (["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"], False),
+        (["fe80::1%eth0", "fe80::2%eth0", "fe80::3%eth0"], True),
+        (["192.0.2.1", "192.0.2.2", "192.0.2.3"], False),
+        (["::ffff:192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3"], False),
+        (["::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"], True),
+    ],
+)
+def test_strangers_of_one_ipv6_network_are_one(
+    process: Process, monkeypatch: pytest.MonkeyPatch, addresses: list[str], refused: bool
+) -> None:
+    """Half an IPv6 address is its owner's to choose, and an IPv4 caller of an IPv6 socket is still one of IPv4."""
+    monkeypatch.setattr(radsec_process, "UNPROVEN_OF_ONE_AT_MOST", 2)
+    process.listener.addresses = addresses.copy()
+    with ExitStack() as stack:
+        callers = [stack.enter_context(call(process.port)) for _ in addresses]
+        wait_for(lambda: not process.listener.addresses)
+        if refused:
+            assert is_closed(callers[-1])
+        wait_for(lambda: len(process.process._unproven) == (2 if refused else 3))
+
+
+def test_callers_of_ipv4_at_an_ipv6_socket_are_told_apart(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(radsec_process, "UNPROVEN_OF_ONE_AT_MOST", 2)
+    with closing(Listener(socket.AF_INET6, "::")) as listener, ExitStack() as stack:
+        process = Process(installation, listener)
+        stack.callback(process.close)
+        callers = [stack.enter_context(call(process.port)) for _ in range(3)]
+        assert is_closed(callers[-1])
+        stack.enter_context(call(process.port, source="127.0.0.2"))
+        wait_for(lambda: len(process.process._unproven) == 3)
 
 
 def test_a_gateway_that_lost_its_connections_finds_room(

@@ -26,6 +26,11 @@ class Open:
         self.ports = [self.shared.open(Place(number, WORKERS)) for number in range(WORKERS)]
         self.address = self.ports[0].sockets[0].getsockname()
 
+    def find_worker(self) -> int:
+        """Which worker a packet waits at."""
+        (worker,) = [at for at, port in enumerate(self.ports) if select.select(port.sockets, [], [], 0)[0]]
+        return worker
+
     def find_receiver(self) -> int:
         """Which worker has the one packet that waits."""
         ((worker, arrivals),) = [(at, found) for at, port in enumerate(self.ports) if (found := read(port))]
@@ -51,6 +56,19 @@ def client() -> Iterator[socket.socket]:
         own.bind(LOOPBACK)
         own.settimeout(5)
         yield own
+
+
+def test_what_comes_while_packets_are_answered_waits_for_the_next_turn(opened: Open, client: socket.socket) -> None:
+    """Clients that answer at once would else hold a worker for 128 packets, and wake all others for nothing."""
+    client.sendto(b"first", opened.address)
+    port = opened.ports[opened.find_worker()]
+    answered = 0
+    for data, source, _ in port.receive([each.fileno() for each in port.sockets]):
+        answered += 1
+        port.send(Reply(data, source))  # type: ignore[arg-type]
+        client.sendto(client.recv(100), opened.address)
+    assert answered == 1
+    assert [data for data, _, _ in read(port)] == [b"first"]
 
 
 def build_packet(chance: random.Random, *, state: bytes | None, attributes: int) -> bytes:

@@ -75,6 +75,14 @@ def test_no_certificates_to_change_changes_no_list(installation: Installation) -
         assert authorities.list_revocation_counts(tx.connection) == before
 
 
+def test_any_number_can_be_changed_at_once(installation: Installation) -> None:
+    certificate_id = installation.issue_user(installation.add_user())
+    others = [f"{number:016x}" for number in range(70_000)]  # more than PostgreSQL takes in a statement
+    with installation.store.write(installation.now) as tx:
+        certificates.change_status(tx, [*others, certificate_id], CertificateStatus.ON_HOLD, reason="superseded")
+    assert find_status(installation, certificate_id) == "on hold"
+
+
 def test_held_and_revoked_are_listed_until_a_day_after_their_end(installation: Installation) -> None:
     ids = [
         installation.issue_user(installation.add_user(f"u{number}@x.y"), name=f"u{number}@x.y") for number in range(3)

@@ -78,5 +78,7 @@ def make_attempt() -> Attempt:
 
 def test_an_attempt_becomes_a_row_with_its_whole_story() -> None:
     row = build_attempt_row(make_attempt(), batch=9)
-    assert row["story"] == '{"steps":[[0.5,"first"]],"policies":[["p","network","success","matches"]]}'
+    assert row["story"] == (
+        '{"steps":[[0.5,"first"]],"results":{"said":[["network","success","matches"]],"by":[["p",0]]}}'
+    )
     assert (row["duration_microseconds"], row["batch"], row["reason"]) == (1235, 9, "granted")

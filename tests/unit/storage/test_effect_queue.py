@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from evertunnel.effects import EffectKind, EffectSubject
-from evertunnel.storage import effect_queue
-from tests.installation import Installation
+from evertunnel.model import Session, SessionState, TunnelKind
+from evertunnel.storage import effect_queue, sessions
+from tests.installation import ALICE, Installation
 
 
 def queue(installation: Installation, *, subject_id: str = "u1", gateways: Sequence[str] = ("g1", "g2")) -> None:
@@ -71,3 +72,23 @@ def test_without_gateways_there_is_nothing_to_do(installation: Installation) -> 
     queue(installation, gateways=[])
     with installation.store.read() as connection:
         assert effect_queue.list_of_denial(connection, "d1") == []
+
+
+def test_cuts_of_sessions_are_found_by_their_ids_with_whose_they_are(installation: Installation) -> None:
+    gateway_id, user_id = installation.add_gateway(), installation.add_user()
+    with installation.store.write(installation.now) as tx:
+        made = [
+            Session(f"s{number}", TunnelKind.USER, SessionState.UP, gateway_id, number, installation.now,
+                    user_id=user_id if number else None, device_id="removed")
+            for number in range(1_002)
+        ]  # fmt: skip
+        sessions.insert_sessions(tx, made)
+        ids = effect_queue.queue_cuts(tx, [(gateway_id, session.id, "ended") for session in made])
+    with installation.store.read() as connection:
+        found = effect_queue.list_cuts(connection, ["unknown", *ids])
+    assert sorted((row.id, row.subject_id) for row in found) == sorted(
+        zip(ids, [session.id for session in made], strict=True)
+    )
+    names = {row.subject_id: (row.tunnel, row.user_name, row.device_name, row.gateway_name) for row in found}
+    assert names["s0"] == ("user", None, None, "gw1")
+    assert names["s1"] == ("user", ALICE, None, "gw1")

@@ -32,6 +32,7 @@ from evertunnel.actions.revoke_certificate import revoke_certificate
 from evertunnel.errors import DomainError
 from evertunnel.model import CertificateKind, SubjectKind
 from evertunnel.storage import snapshot, store, tables
+from evertunnel.storage.own_tunnels import OWN_TUNNEL
 from evertunnel.storage.policy_objects import ObjectKind
 from evertunnel.storage.snapshot import Changes, Snapshot, follow
 from evertunnel.storage.store import read_epoch
@@ -70,7 +71,7 @@ class Following(RuleBasedStateMachine):
             self.installation.add_device(name)
         for name in GROUPS:
             self.installation.add_group(name)
-        self.followed = Snapshot()
+        self.followed, self.overwhelmed = Snapshot(), Snapshot()
         self.certificates: list[str] = []
 
     def do(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> None:
@@ -181,7 +182,10 @@ class Following(RuleBasedStateMachine):
             return
         with self.installation.store.read() as connection:
             follow(connection, self.followed)
-        assert self.followed == read_afresh(self.installation)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(snapshot, "_FOLLOW_AT_MOST", 0)  # whatever changed, it was too much to name it
+                follow(connection, self.overwhelmed)
+        assert self.followed == self.overwhelmed == read_afresh(self.installation)
 
     def teardown(self) -> None:
         if hasattr(self, "installation"):
@@ -248,6 +252,21 @@ def test_far_behind_everything_is_read_afresh(installation: Installation) -> Non
     known.users["u-gone"] = next(iter(known.users.values()))
     assert find_changes(installation, known).everybody
     assert known == read_afresh(installation)
+
+
+def test_of_very_many_changes_only_the_kinds_are_read_afresh(installation: Installation) -> None:
+    installation.add_user()
+    known = read_afresh(installation)
+    with installation.store.write(installation.now) as tx:
+        for number in range(501):
+            tx.raise_epoch("user", str(number))
+    certificates, network = known.certificates_by_id, known.network
+    assert find_changes(installation, known) == Changes(frozenset({"user"}), everybody=True)
+    assert known.certificates_by_id is certificates and known.network is network
+    with installation.store.write(installation.now) as tx:
+        for number in range(501):
+            tx.raise_epoch(OWN_TUNNEL, str(number))
+    assert not find_changes(installation, known).everybody, "a tunnel that moved touches nobody at once"
 
 
 def test_a_database_put_back_from_a_copy_is_read_afresh(installation: Installation) -> None:

@@ -1,7 +1,8 @@
 """The condition about applications: the VPN is one. What is about user actions or contexts is not about an application.
 
 An id could be anybody's, ours in Entra included: taken for another application, a policy that blocks the VPN would
-silently block nothing. So an id is one that `resolved` names, or the policy is refused.
+silently block nothing. So an id is one that `resolved` names, or the policy is refused. A group may be called VPN or
+All as well: words that have a meaning keep it, and what an application's id means stands under a key of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ PATH = "$.conditions.applications"
 # Words of Graph that can only mean other applications.
 _OTHER = frozenset({"none", "office365", "microsoftadminportals"})
 _KNOWN = _OTHER | VPN_NAMES | {"all"}
+_KEY = "application:"
 _FIELDS = (
     "includeApplications",
     "excludeApplications",
@@ -37,6 +39,11 @@ _NOT_INCLUDED = Verdict(False, "application", "applications: it is about others"
 _USER_ACTIONS = Verdict(False, "userActions", "applications: it is about user actions, not about the VPN")
 _CONTEXTS = Verdict(False, "authenticationContext", "applications: it is about contexts, not about the VPN")
 _UNKNOWN = Verdict(None, "application", "applications: it cannot be evaluated whether the VPN is included")
+
+
+def build_application_key(text: str) -> str:
+    """Under what `resolved` has the name of an application: a user or group may be called as it is."""
+    return _KEY + text
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ def read_applications(value: Any, resolved: Mapping[str, str], notes: Notes) -> 
     excluded = read_texts(document.get("excludeApplications"), f"{PATH}.excludeApplications")
     exclude = _name(excluded, resolved)
     for index, text in enumerate(excluded):
-        if text.lower() not in _KNOWN and text not in resolved:
+        if _find_name(text, resolved) is None:
             why = "is an application we do not know, so it excludes nothing here: write VPN if it is the VPN"
             notes.without_meaning.append((f"{PATH}.excludeApplications[{index}]", why))
     if not include and not include_unknown:
@@ -114,13 +121,20 @@ def _read_filter(value: Any, notes: Notes) -> str:
 
 
 def _name(texts: Sequence[str], resolved: Mapping[str, str]) -> frozenset[str]:
-    names = {resolved.get(text, text).lower() for text in texts}
+    names = {(_find_name(text, resolved) or text).lower() for text in texts}
     return frozenset("vpn" if name in VPN_NAMES else name for name in names)
+
+
+def _find_name(text: str, resolved: Mapping[str, str]) -> str | None:
+    """What an application is called here; None where nobody said. Older policies have no keys of their own for it."""
+    if text.lower() in _KNOWN:
+        return text
+    return resolved.get(build_application_key(text)) or resolved.get(text)
 
 
 def _refuse_strangers(texts: Sequence[str], resolved: Mapping[str, str]) -> None:
     for index, text in enumerate(texts):
-        if text.lower() not in _OTHER and text not in resolved:
+        if _find_name(text, resolved) is None:
             problem = (
                 f"{quote(text)} is an application we do not know: write VPN if it is the VPN, else leave the policy out"
             )

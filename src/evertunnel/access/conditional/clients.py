@@ -2,13 +2,14 @@
 
 A platform that is not known matches `all` only and is never excluded by name, as in Entra (reference: 1.9): whoever
 wants such a one blocked writes include all, exclude those that are known. The platform is what the client says of
-itself; nobody proves it.
+itself; nobody proves it. Where sources disagree about it, it may be any: else a device would leave a policy by telling
+another one than its management does.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from evertunnel.access.conditional.sign_in import CLIENT_APPS, PLATFORMS, SignIn
+from evertunnel.access.conditional.sign_in import CLIENT_APPS, DISPUTED, FLOWS, PLATFORMS, SignIn
 from evertunnel.access.conditional.verdicts import MATCHES, Condition, Fixed, Notes, Verdict
 from evertunnel.access.documents import PolicyError, is_set, list_unknown, read_flags, read_object, read_texts
 
@@ -17,6 +18,7 @@ _CLIENT_OTHER = Verdict(False, "clientApps", "clientAppTypes: it is about other 
 _PLATFORM_EXCLUDED = Verdict(False, "devicePlatform", "platforms: the platform is excluded")
 _PLATFORM_OTHER = Verdict(False, "devicePlatform", "platforms: the platform is not included")
 _PLATFORM_NONE = Verdict(False, "devicePlatform", "platforms: the platform is not known, which only `all` includes")
+_PLATFORM_DISPUTED = Verdict(None, "devicePlatform", "platforms: sources disagree about the platform")
 _PLATFORM_FIELD = Verdict(None, "devicePlatform", "platforms: a field that is not known could include the platform")
 _FLOW_UNKNOWN = Verdict(None, "authenticationFlow", "authenticationFlows: how the sign-in came here is not known")
 _FLOW_OTHER = Verdict(False, "authenticationFlow", "authenticationFlows: the sign-in came by no such flow")
@@ -56,6 +58,8 @@ class Platforms:
             return MATCHES
         if self.include_unknown:
             return _PLATFORM_FIELD
+        if platform == DISPUTED:
+            return _PLATFORM_DISPUTED
         return _PLATFORM_NONE if platform is None else _PLATFORM_OTHER
 
 
@@ -104,8 +108,7 @@ def read_flows(value: Any, notes: Notes) -> Condition | None:
     if not is_set(value):
         return None
     document = read_object(value, path)
-    words = ("none", "deviceCodeFlow", "authenticationTransfer")
-    methods = read_flags(document.get("transferMethods"), f"{path}.transferMethods", words)
+    methods = read_flags(document.get("transferMethods"), f"{path}.transferMethods", FLOWS)
     unknown = list_unknown(document, path, ("transferMethods",))
     notes.add_unknown(unknown)
     if not methods and not unknown:

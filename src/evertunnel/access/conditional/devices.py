@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from evertunnel.access.conditional.device_filter import DeviceFilter, compile_device_filter
+from evertunnel.access.conditional.device_filter_properties import PROPERTIES, PropertyKind
 from evertunnel.access.conditional.sign_in import SignIn
 from evertunnel.access.conditional.verdicts import MATCHES, Condition, Fixed, Notes, Verdict
-from evertunnel.access.documents import is_set, list_unknown, read_object, read_text
+from evertunnel.access.documents import (
+    is_set,
+    list_unknown,
+    read_flag,
+    read_object,
+    read_text,
+    read_texts,
+    refuse_unknown,
+)
 
 PATH = "$.conditions.devices"
 _FILTER_PATH = f"{PATH}.deviceFilter"
@@ -80,3 +89,29 @@ def _read_filter(value: Any, notes: Notes) -> Condition:
         needs_availability=any(name.startswith("extensionAttribute") for name in compiled.properties),
         narrowed=bool(unknown),
     )
+
+
+# Of a device on record they are ours to say.
+_OURS = ("displayName", "isCompliant")
+
+
+def read_device_properties(value: Any, path: str, *, ours_too: bool = False) -> Mapping[str, Any]:
+    """Properties of a device that somebody supposes, by their names; null is null. Raises PolicyError.
+
+    With `ours_too` also those that we say of a device on record.
+    """
+    if value is None:
+        return {}
+    properties = read_object(value, path)
+    kinds = {each.name: each.kind for each in PROPERTIES if ours_too or each.name not in _OURS}
+    refuse_unknown(properties, path, tuple(kinds))
+    for name, each in properties.items():
+        if each is None:
+            continue
+        if kinds[name] is PropertyKind.TEXTS:
+            read_texts(each, f"{path}.{name}")
+        elif kinds[name] is PropertyKind.BOOLEAN:
+            read_flag(each, f"{path}.{name}", default=False)
+        else:
+            read_text(each, f"{path}.{name}")
+    return properties

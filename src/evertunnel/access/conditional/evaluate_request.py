@@ -7,8 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evertunnel.access.conditional.country_codes import find_country_problem
+from evertunnel.access.conditional.devices import read_device_properties
 from evertunnel.access.conditional.evaluation import PolicyOutcome
-from evertunnel.access.conditional.sign_in import CLIENT_APPS, INSIDER_RISK_LEVELS, PLATFORMS, RISK_LEVELS
+from evertunnel.access.conditional.sign_in import (
+    CLIENT_APPS,
+    FLOWS,
+    INSIDER_RISK_LEVELS,
+    PLATFORMS,
+    RISK_LEVELS,
+    read_address,
+)
 from evertunnel.access.documents import (
     PolicyError,
     cut_text,
@@ -28,7 +37,10 @@ _DEVICE_NAMES = {"ownership": "deviceOwnership"}
 
 @dataclass(frozen=True, slots=True)
 class EvaluateRequest:
-    """Who signs in to what, and what to suppose of it. None is not given."""
+    """Who signs in to what, and what to suppose of it. None is not given.
+
+    `device` has the names that rules use. What it does not give of the device is not known.
+    """
 
     user: str
     applications: tuple[str, ...]
@@ -51,6 +63,7 @@ def read_evaluate_request(document: Any) -> EvaluateRequest:
     _refuse(request, "$", ("signInIdentity", "signInContext", "signInConditions", "appliedPoliciesOnly"))
     identity = read_object(request.get("signInIdentity"), "$.signInIdentity")
     _verify_type(identity, "$.signInIdentity", _USER_SIGN_IN, "only people sign in to a VPN")
+    _refuse(identity, "$.signInIdentity", ("userId",))
     context = read_object(request.get("signInContext"), "$.signInContext")
     _verify_type(context, "$.signInContext", _APPLICATION_CONTEXT, "the VPN is an application")
     applications = read_texts(context.get("includeApplications"), "$.signInContext.includeApplications")
@@ -69,25 +82,21 @@ def read_evaluate_request(document: Any) -> EvaluateRequest:
         return read_text(value, f"{path}.{name}", choices=choices) if is_set(value) else None
 
     flow = conditions.get("authenticationFlow")
-    device = conditions.get("deviceInfo")
-    told = dict(read_object(device, f"{path}.deviceInfo")) if is_set(device) else {}
-    compliant = told.pop("isCompliant", None)
-    if compliant is not None and not isinstance(compliant, bool):
-        raise PolicyError(f"{path}.deviceInfo.isCompliant", "must be true or false")
+    device = _read_device(conditions.get("deviceInfo"), f"{path}.deviceInfo")
     return EvaluateRequest(
         user=read_text(identity.get("userId"), "$.signInIdentity.userId"),
         applications=applications,
         applied_only=request.get("appliedPoliciesOnly") is True,
         client_app=read("clientAppType", CLIENT_APPS),
         platform=read("devicePlatform", PLATFORMS),
-        address=read("ipAddress"),
-        country=read("country"),
+        address=_verify_address(read("ipAddress"), f"{path}.ipAddress"),
+        country=_verify_country(read("country"), f"{path}.country"),
         sign_in_risk=read("signInRiskLevel", RISK_LEVELS),
         user_risk=read("userRiskLevel", RISK_LEVELS),
         insider_risk=read("insiderRiskLevel", INSIDER_RISK_LEVELS),
         transfer_method=_read_flow(flow, f"{path}.authenticationFlow") if is_set(flow) else None,
-        compliant=compliant,
-        device={_DEVICE_NAMES.get(name, name): value for name, value in told.items() if "@odata" not in name},
+        compliant=device.get("isCompliant"),
+        device=device,
     )
 
 
@@ -115,7 +124,29 @@ def _name_reason(outcome: PolicyOutcome) -> str:
 
 def _read_flow(value: Any, path: str) -> str:
     flow = read_object(value, path)
-    return read_text(flow.get("transferMethod"), f"{path}.transferMethod")
+    return read_text(flow.get("transferMethod"), f"{path}.transferMethod", choices=FLOWS)
+
+
+def _read_device(value: Any, path: str) -> Mapping[str, Any]:
+    """Null and what is left out say nothing."""
+    if not is_set(value):
+        return {}
+    told = {name: each for name, each in read_object(value, path).items() if "@odata" not in name}
+    return read_device_properties(
+        {_DEVICE_NAMES.get(name, name): each for name, each in told.items() if each is not None}, path, ours_too=True
+    )
+
+
+def _verify_address(text: str | None, path: str) -> str | None:
+    if text is not None and read_address(text) is None:
+        raise PolicyError(path, f"{quote(text)} is no address such as 192.0.2.7")
+    return text
+
+
+def _verify_country(text: str | None, path: str) -> str | None:
+    if text is not None and (problem := find_country_problem(text)):
+        raise PolicyError(path, problem)
+    return text
 
 
 def _verify_type(document: Mapping[str, Any], path: str, wanted: str, why: str) -> None:

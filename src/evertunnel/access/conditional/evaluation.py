@@ -7,7 +7,7 @@ counts policies that apply for certain, are on, and had a grant control met.
 Words are made when somebody reads them: a decision over sessions that are up needs none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -24,9 +24,9 @@ _STATE_ON = State.ON
 
 # What grant controls said, and those that are missing.
 _Said = tuple[tuple[Check, ...], tuple[Missing, ...]]
-# What came of one policy: why it does not apply or what of it is unknown, what its grant controls said, and what is
-# missing of those and of its session controls.
-_Ruling = tuple[AccessPolicy, Verdict, tuple[Check, ...], tuple[Missing, ...], tuple[Missing, ...]]
+# What came of policies that are alike: why they do not apply or what of them is unknown, what their grant controls
+# said, and what is missing of those and of their session controls.
+_Ruling = tuple[Verdict, tuple[Check, ...], tuple[Missing, ...], tuple[Missing, ...]]
 _NOTHING_SAID: _Said = ((), ())
 
 
@@ -49,7 +49,8 @@ class Evaluation:
 
     `error_code` is what Entra would show, 0 for none. `missing` are the controls still to be met, in Entra's order;
     of a policy that wants any of several, the first. `lifetime_seconds` is how long what is granted may last at most;
-    None is no bound. `applied` counts policies that are on and apply or may apply.
+    None is no bound. `applied` counts policies that are on and apply or may apply. `members` are all policies, each
+    with the place of its ruling.
     """
 
     refusal: tuple[Reason, str] | None
@@ -58,6 +59,7 @@ class Evaluation:
     lifetime_seconds: int | None
     applied: int
     satisfied: int
+    members: tuple[tuple[AccessPolicy, int], ...]
     rulings: tuple[_Ruling, ...]
 
     @property
@@ -70,58 +72,73 @@ class Evaluation:
     @property
     def results(self) -> tuple[PolicyResult, ...]:
         """Each policy's result, in their order."""
-        return tuple(
-            [
-                policy.get_not_applied(verdict)
-                if verdict.applies is False
-                else _build_result(policy, verdict, checks, unmet, too_old)
-                for policy, verdict, checks, unmet, too_old in self.rulings
-            ]
-        )
+        return tuple([_build_result(policy, *self.rulings[place]) for policy, place in self.members])
 
     @property
     def outcomes(self) -> tuple[PolicyOutcome, ...]:
         """Each policy's result with the condition that decided and the controls missing, in their order."""
-        return tuple(
-            PolicyOutcome(result, ruling[1].applies, ruling[1].condition, (*ruling[4], *ruling[3]))
-            for result, ruling in zip(self.results, self.rulings, strict=True)
-        )
+        found = []
+        for policy, place in self.members:
+            verdict, checks, unmet, too_old = self.rulings[place]
+            result = _build_result(policy, verdict, checks, unmet, too_old)
+            found.append(PolicyOutcome(result, verdict.applies, verdict.condition, (*too_old, *unmet)))
+        return tuple(found)
 
 
 def evaluate_access_policies(policies: Sequence[AccessPolicy], sign_in: SignIn) -> Evaluation:
     """Evaluate every policy, although one blocks: the record shows them all."""
-    total = _Total(sign_in)
+    plan = _plan(tuple(policies), vpn=sign_in.applications is VPN)
     if sign_in.user is None:
-        return total.build([(policy, OFF if policy.is_off else NO_USER, (), (), ()) for policy in policies])
-    asked, placed = _plan(tuple(policies), vpn=sign_in.applications is VPN)
-    verdicts = [_ask(checks, sign_in) for checks in asked]
+        verdicts = [OFF if kind.policy.is_off else NO_USER for kind in plan.kinds]
+        return _Total(sign_in).build(plan, [(verdict, (), (), ()) for verdict in verdicts])
+    verdicts = [_ask(checks, sign_in) for checks in plan.asked]
+    total = _Total(sign_in)
     rulings: list[_Ruling] = []
-    for policy, place in placed:
-        verdict = verdicts[place]
-        if verdict.applies is False:
-            rulings.append((policy, verdict, (), (), ()))
-        else:
-            rulings.append(total.add(policy, verdict))
-    return total.build(rulings)
+    for kind in plan.kinds:
+        verdict = verdicts[kind.asks]
+        rulings.append((verdict, (), (), ()) if verdict.applies is False else total.add(kind, verdict))
+    return total.build(plan, rulings)
 
 
 _Checks = tuple[Callable[[SignIn], Verdict], ...]
 
 
-@lru_cache(maxsize=16)
-def _plan(
-    policies: tuple[AccessPolicy, ...], *, vpn: bool
-) -> tuple[tuple[_Checks, ...], tuple[tuple[AccessPolicy, int], ...]]:
-    """What to ask of a sign-in, and for each policy which of that is about it: what many policies ask is asked once.
+@dataclass(slots=True)
+class _Kind:
+    """Policies that ask and demand the same: the first of them, how many there are, and where what they ask stands."""
 
-    Made once for a set of policies. Conditions that are equal say the same of every sign-in.
+    policy: AccessPolicy
+    asks: int
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to ask of a sign-in, the policies that are alike, and of which kind each policy is.
+
+    What many policies ask is asked once, and what they demand is judged once.
     """
-    places: dict[tuple[Condition, ...], int] = {}
-    placed = tuple(
-        (policy, places.setdefault(policy.telling_of_vpn if vpn else policy.telling, len(places)))
-        for policy in policies
-    )
-    return tuple(tuple(each.check for each in conditions) for conditions in places), placed
+
+    asked: tuple[_Checks, ...]
+    kinds: tuple[_Kind, ...]
+    members: tuple[tuple[AccessPolicy, int], ...]
+
+
+@lru_cache(maxsize=16)
+def _plan(policies: tuple[AccessPolicy, ...], *, vpn: bool) -> _Plan:
+    """Made once for a set of policies. Conditions and controls that are equal say the same of every sign-in."""
+    asked: dict[tuple[Condition, ...], int] = {}
+    kinds: dict[Hashable, tuple[int, _Kind]] = {}
+    members = []
+    for policy in policies:
+        asks = asked.setdefault(policy.telling_of_vpn if vpn else policy.telling, len(asked))
+        grant = policy.grant
+        key = asks, policy.state, grant and (grant.blocks, grant.key), policy.session
+        place, kind = kinds.setdefault(key, (len(kinds), _Kind(policy, asks)))
+        kind.count += 1
+        members.append((policy, place))
+    checks = tuple(tuple(each.check for each in conditions) for conditions in asked)
+    return _Plan(checks, tuple(kind for _place, kind in kinds.values()), tuple(members))
 
 
 def _ask(checks: _Checks, sign_in: SignIn) -> Verdict:
@@ -152,37 +169,43 @@ class _Total:
     checks: dict[Control, Check] = field(default_factory=dict)
     grants: dict[tuple[bool, tuple[Control, ...]], _Said] = field(default_factory=dict)
 
-    def add(self, policy: AccessPolicy, verdict: Verdict) -> _Ruling:
-        """Judge a policy, and count it if it is on."""
+    def add(self, kind: _Kind, verdict: Verdict) -> _Ruling:
+        """Judge policies that are alike, and count those that are on.
+
+        What several miss is told of the first: they come in the order of their first.
+        """
+        policy = kind.policy
         grant, session = policy.grant, policy.session
-        is_on = policy.state is _STATE_ON
-        self.applied += is_on
+        count = kind.count if policy.state is _STATE_ON else 0
+        self.applied += count
         made, unmet = _NOTHING_SAID
         if grant is not None:
             if grant.blocks:
-                self.blocker = self.blocker or (policy.name if is_on else "")
-                return policy, verdict, (), (), ()
+                self.blocker = self.blocker or (policy.name if count else "")
+                return verdict, (), (), ()
             said = self.grants.get(grant.key)
             if said is None:
                 said = self.grants[grant.key] = _check_grant(grant, self.sign_in, self.checks)
             made, unmet = said
         too_old, remaining = _check_session(session, self.sign_in) if session is not None else ((), None)
-        if is_on:
+        if count:
             if unmet or too_old:
                 self.missing += [(each, policy.name) for each in (*too_old, *_choose(grant, unmet))]
             elif grant is not None and verdict.applies:
-                self.satisfied += 1
+                self.satisfied += count
             if remaining is not None:
                 known = self.lifetime_seconds
                 self.lifetime_seconds = remaining if known is None else min(known, remaining)
-        return policy, verdict, made, unmet, too_old
+        return verdict, made, unmet, too_old
 
-    def build(self, rulings: Sequence[_Ruling]) -> Evaluation:
+    def build(self, plan: _Plan, rulings: Sequence[_Ruling]) -> Evaluation:
         """The outcome of all."""
         self.missing.sort(key=lambda item: item[0].rank)
         refusal, code = _find_refusal(self.blocker, self.missing)
         distinct = tuple(dict.fromkeys(each for each, _name in self.missing))
-        return Evaluation(refusal, code, distinct, self.lifetime_seconds, self.applied, self.satisfied, tuple(rulings))
+        return Evaluation(
+            refusal, code, distinct, self.lifetime_seconds, self.applied, self.satisfied, plan.members, tuple(rulings)
+        )
 
 
 def _check_grant(grant: GrantControls, sign_in: SignIn, known: dict[Control, Check]) -> _Said:
@@ -233,6 +256,8 @@ def _build_result(
     unmet: tuple[Missing, ...],
     too_old: tuple[Missing, ...],
 ) -> PolicyResult:
+    if verdict.applies is False:
+        return policy.get_not_applied(verdict)
     grant = policy.grant
     blocks = grant is not None and grant.blocks
     failed = bool(blocks or unmet or too_old)

@@ -28,9 +28,12 @@ GUEST_KINDS = (
     "otherExternalUser",
     "serviceProvider",
 )
+FLOWS = ("none", "deviceCodeFlow", "authenticationTransfer")
 MEMBER = "member"
 # The address was looked up, and no country has it.
 NO_COUNTRY = ""
+# Sources disagree about the platform: it may be any.
+DISPUTED = "disputed"
 # Nobody computes this risk, as in a tenant without the licence for it.
 NOT_COMPUTED = "hidden"
 # A client that carries neither a second factor nor the state of its device.
@@ -92,10 +95,10 @@ class SignIn:
     """One sign-in. `tunnel` is False where a certificate is asked for; `established`: the tunnel is up already.
 
     `applications` holds names in lower case, the VPN as VPN. `country` is a code of two capitals, or NO_COUNTRY.
-    `platform` None is one that no word names, too: Entra tells the two not apart. `transfer_method` is how the
-    sign-in came here from another device, or none. `device` holds the properties device filters ask for, by their
-    names, where None is null and what is absent is unknown; a device that is not registered is None. `methods` are
-    those passed, `authenticated_at` the last time the person signed in. `own_tunnel`: the device's own tunnel is up
+    `platform` None is one that no word names, too: Entra tells the two not apart; or it is DISPUTED. `transfer_method`
+    is how the sign-in came here from another device, or none. `device` holds the properties device filters ask for, by
+    their names, where None is null and what is absent is unknown; a device that is not registered is None. `methods`
+    are those passed, `authenticated_at` the last time the person signed in. `own_tunnel`: the device's own tunnel is up
     from the same address. `told_by` gives the fields as they are when only a source (access.fact_sources) and more
     trusted ones count.
     """

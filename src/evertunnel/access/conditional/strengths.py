@@ -52,6 +52,7 @@ _FIELDS = (
     "modifiedDateTime",
 )
 _NOT_HEX = re.compile(r"[^0-9a-f]")
+_HEX = re.compile(r"[0-9A-Fa-f][0-9A-Fa-f :-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,11 @@ class AuthenticationStrength:
     def is_met(self, uses: Sequence[MethodUse]) -> bool:
         """Whether the methods passed are enough."""
         names = {use.name for use in uses}
-        return any(combination.methods <= names and combination.is_met(uses) for combination in self.combinations)
+        for combination in self.combinations:
+            # Without limits the names say it all.
+            if combination.methods <= names and (not combination.limits or combination.is_met(uses)):
+                return True
+        return False
 
 
 _PHISHING_RESISTANT = ("windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor")
@@ -195,7 +200,12 @@ def _read_limits(
 
 def _read_limit(configuration: Mapping[str, Any], kind: str, path: str) -> tuple[list[_Limit], tuple[str, ...]]:
     def read(name: str) -> frozenset[str]:
-        return frozenset(_strip(text) for text in read_texts(configuration.get(name), f"{path}.{name}"))
+        texts = read_texts(configuration.get(name), f"{path}.{name}")
+        for index, text in enumerate(texts):
+            # Stripped to nothing it would be met by whatever says nothing of itself.
+            if not _HEX.fullmatch(text):
+                raise PolicyError(f"{path}.{name}[{index}]", f"{quote(text)} is not hexadecimal")
+        return frozenset(_strip(text) for text in texts)
 
     if kind == "x509CertificateCombinationConfiguration":
         oids = frozenset(read_texts(configuration.get("allowedPolicyOIDs"), f"{path}.allowedPolicyOIDs"))

@@ -37,14 +37,15 @@ def _read_networks(reader: DPCReader, name: str, *, excluded: bool, metric: int)
     comments = 0
     for row in reader.read_table(name, "routes"):
         text = row.name.strip()
+        address, slash, size = text.partition("/")
         try:
-            network = ip_network(text, strict=False)
+            network = ip_network(text, strict=False) if not slash or size.isdecimal() else None
         except ValueError:
             network = None
         if network is None or not is_route(network):
             reader.drop("network", "routes", name, row, row.name, "a network such as 10.0.0.0/8")
             continue
-        if "/" in text and text.partition("/")[0] != str(network.network_address) and network.version == 4:
+        if slash and ip_address(address) != network.network_address:
             reader.report(
                 Level.ERROR, "route-host-bits", "routes", name, f"{text} is no network of that size",
                 "Windows refuses or changes it, and DPC then sees a difference for ever", f"write {network}",

@@ -89,6 +89,12 @@ def _lint_trust(trust: ServerTrust, field: str) -> Iterator[Finding]:
                 "only a name with a star is read as a regular expression; this one no certificate has",
                 "write the whole name, or a regular expression with a star",
             )  # fmt: skip
+        if "*" not in name and any(character in ", \t" for character in name):
+            yield error(
+                "server-name-list", f"{field}.names[{index}]", f"{name[:80]!r} is no name, but looks like several",
+                "names are separated by semicolons; this one no certificate has",
+                f"write {';'.join(name.replace(',', ' ').split())[:300]}",
+            )  # fmt: skip
     for index, root in enumerate(trust.roots):
         if len(root) != 40:
             yield error(
@@ -162,6 +168,12 @@ def lint_conditional_access(profile: Profile) -> Iterator[Finding]:
             "Windows may take another certificate than Entra's, past conditional access",
             f"add the usage 'AAD Conditional Access' = {CONDITIONAL_ACCESS_OID} with its mapping",
         )  # fmt: skip
+    if selection.all_purpose:
+        yield error(
+            "all-purpose", "authentication.selection", "DeviceCompliance is set together with AllPurposeEnabled",
+            "a certificate without usages fits as well as Entra's, past conditional access",
+            "remove AllPurposeEnabled, or set it to false",
+        )  # fmt: skip
     if selection.issuers:
         yield error(
             "access-mixed", "authentication.selection.issuers", "DeviceCompliance is set together with issuer hashes",
@@ -184,6 +196,11 @@ def lint_conditional_access(profile: Profile) -> Iterator[Finding]:
         yield error(
             "single-sign-on-usage", "entra.single_sign_on.usages", "Sso names the usage of Entra's own certificate",
             "that one cannot get Kerberos tickets; Sso is there to name another", "write 1.3.6.1.5.5.7.3.2",
+        )  # fmt: skip
+    if any(len(issuer) != 40 for issuer in profile.entra.single_sign_on.issuers):
+        yield error(
+            "single-sign-on-hash", "entra.single_sign_on.issuers", "the issuer's hash for Kerberos is not SHA-1",
+            "Windows compares the SHA-1 thumbprint", "give the 40 digits of the thumbprint",
         )  # fmt: skip
     if not profile.entra.single_sign_on.issuers:
         yield error(

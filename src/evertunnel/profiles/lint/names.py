@@ -22,6 +22,7 @@ def lint_suffixes(profile: Profile) -> Iterator[Finding]:
 def lint_rules(profile: Profile) -> Iterator[Finding]:
     """Name resolution rules."""
     counted = Counter(rule.domain.lower() for rule in profile.name_rules)
+    suffixes = {suffix.lower() for suffix in (*profile.dns_suffixes, *profile.trusted_networks)}
     for index, rule in enumerate(profile.name_rules):
         field = f"name_rules[{index}]"
         if not rule.domain:
@@ -30,6 +31,12 @@ def lint_rules(profile: Profile) -> Iterator[Finding]:
             yield error(
                 "rule-star", field, f"{rule.domain!r} has a star", "a suffix is written with a leading dot",
                 f"write {'.' + rule.domain.replace('*', '').strip('.')}",
+            )  # fmt: skip
+        name = rule.domain.lower()
+        if rule.servers and name in suffixes and f".{name}" not in counted:
+            yield advice(
+                "rule-exact", field, f"the rule is for the one name {rule.domain!r}, which is a suffix of the profile",
+                "without a leading dot names below it are resolved outside of the tunnel", f"write .{rule.domain}",
             )  # fmt: skip
         if rule.proxy and not _is_endpoint(rule.proxy):
             yield error(

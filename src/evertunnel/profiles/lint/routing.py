@@ -2,10 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from evertunnel.profiles.findings import Finding, advice, error
-from evertunnel.profiles.model import Network, Profile, Route, Routing
+from evertunnel.profiles.model import Network, Profile, Route, Routing, TrafficFilter
 
 _TCP, _UDP = 6, 17
 
@@ -138,6 +139,13 @@ def lint_proxy(profile: Profile) -> Iterator[Finding]:
         yield error(
             "proxy-split", "proxy", "a split tunnel has a proxy", "Windows uses it in force tunnels only", "remove it"
         )
+    server = profile.proxy.server
+    if server and ("/" in server or not server.rpartition(":")[2].isdecimal()):
+        yield advice(
+            "proxy-form", "proxy.server", f"the proxy {server[:80]!r} is not a host with a port",
+            "Windows cuts a scheme off and takes port 80 where none is given; Intune then sees a difference for ever",
+            "write it as proxy.example.com:8080",
+        )  # fmt: skip
     if profile.proxy.auto_config_url and profile.proxy.server:
         yield advice(
             "proxy-both", "proxy", "both a proxy and a configuration URL are given", "the URL is then not used",
@@ -149,6 +157,11 @@ def lint_filters(profile: Profile) -> Iterator[Finding]:
     """Traffic filters."""
     for index, item in enumerate(profile.traffic_filters):
         field = f"traffic_filters[{index}]"
+        if replace(item, name="") == TrafficFilter():
+            yield error(
+                "filter-empty", field, "the filter has no condition", "everything may pass, as if there were no filter",
+                "give it an application, a protocol or addresses, or remove it",
+            )  # fmt: skip
         if (item.local_ports or item.remote_ports) and item.protocol not in (_TCP, _UDP):
             yield error(
                 "ports-protocol", field, "ports are given without TCP or UDP", "Windows refuses the filter",

@@ -127,6 +127,11 @@ def lint_protocols(profile: Profile) -> Iterator[Finding]:
             "set Automatic for older builds, or set the protocol by script", "Windows 10",
         )  # fmt: skip
     for index, server in enumerate(profile.servers):
+        if "/" in server.address:
+            yield error(
+                "server-form", f"servers[{index}]", f"the server {server.address[:80]!r} is an address of a site",
+                "Windows asks DNS for all of it, and finds nothing", "write the name alone, such as vpn.example.com",
+            )  # fmt: skip
         if _is_address(server.address):
             yield advice(
                 "server-address", f"servers[{index}]", f"the server is the address {server.address}",

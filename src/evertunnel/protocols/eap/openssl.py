@@ -70,7 +70,7 @@ class ServerConnection:
             return True
         if _lib.SSL_get_error(self._ssl, result) == _lib.SSL_ERROR_WANT_READ:
             return False
-        raise _take_error(OpenSSLError)
+        raise self._failed(result)
 
     def encrypt(self, data: bytes) -> None:
         """Application data for the peer; `take` has the records. Raises OpenSSLError, MemoryError."""
@@ -87,7 +87,7 @@ class ServerConnection:
             plain += _ffi.buffer(buffer, count)[:]
         if _lib.SSL_get_error(self._ssl, count) == _lib.SSL_ERROR_WANT_READ:
             return plain
-        raise _take_error(OpenSSLError)
+        raise self._failed(count)
 
     def take(self) -> bytes:
         """What is to be sent to the peer now."""
@@ -133,6 +133,11 @@ class ServerConnection:
         if done != 1:
             raise _take_error(OpenSSLError)
         return bytes(_ffi.buffer(key, length))
+
+    def _failed(self, result: int) -> Exception:
+        # To OpenSSL no error, so it has no reasons.
+        closed = _lib.SSL_get_error(self._ssl, result) == _lib.SSL_ERROR_ZERO_RETURN
+        return OpenSSLError("the peer sent the alert close_notify") if closed else _take_error(OpenSSLError)
 
     def _feed(self, data: bytes) -> None:
         _lib.ERR_clear_error()  # what somebody else left there would be taken for ours

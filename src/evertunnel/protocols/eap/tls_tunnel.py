@@ -1,7 +1,7 @@
 """The outer half of PEAP: a TLS tunnel whose client shows no certificate. Who it is, is said inside.
 
-It has a Context and a session-id context of its own and hands out no tickets: a session of this tunnel proves nobody,
-so none may be resumed, and least of all where a certificate is demanded.
+It has a Context and a session-id context of its own and keeps no session: one of this tunnel proves nobody, so none may
+be resumed, and least of all where a certificate is demanded. What OpenSSL sends as tickets in TLS 1.3 names nothing.
 """
 
 from collections.abc import Sequence

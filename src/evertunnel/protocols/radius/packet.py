@@ -192,6 +192,16 @@ def encode_proxy_states(request: Request) -> bytes:
     return b"".join([_encode_attribute(number, value) for number, value in request.attributes if number == PROXY_STATE])
 
 
+def bound_eap_message(request: Request, *, beside: int) -> int:
+    """The octets of an EAP message that fit into a reply to this request, with attributes of so many octets beside it.
+
+    None left is 0 or less: a chain of proxies may fill a packet.
+    """
+    room = MAXIMUM_PACKET_BYTES - HEADER_BYTES - len(_UNSIGNED) - len(encode_proxy_states(request)) - beside
+    whole, rest = divmod(room, 2 + MAXIMUM_VALUE_BYTES)
+    return whole * MAXIMUM_VALUE_BYTES + max(0, rest - 2)
+
+
 def encode_vendor_attribute(vendor: int, number: int, value: bytes) -> tuple[int, bytes]:
     """A vendor-specific attribute in the usual form (RFC 2865 5.26)."""
     return VENDOR_SPECIFIC, struct.pack("!IBB", vendor, number, len(value) + 2) + value

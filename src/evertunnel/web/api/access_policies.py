@@ -1,5 +1,6 @@
 """Conditional access policies."""
 
+from ipaddress import IPv4Address
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -16,6 +17,7 @@ from evertunnel.web.api.context import Actor, Context
 from evertunnel.web.api.cuts import make_change
 
 router = APIRouter(prefix="/v1/policies/access", tags=["policies"])
+_ANY_ADDRESS = IPv4Address("192.0.2.1")  # of a network for examples (RFC 5737): no country has it
 
 
 class AccessSwitch(BaseModel):
@@ -34,12 +36,16 @@ class ImportedFile(BaseModel):
 
 
 class AccessImport(BaseModel):
-    """Files to import at once. `map` says what object ids in them are called here; `check` imports nothing."""
+    """Files to import at once. `map` says what object ids in them are called here; `check` imports nothing.
+
+    With `replace` one takes the place of the policy of its name.
+    """
 
     model_config = ConfigDict(extra="forbid")
     files: list[ImportedFile] = Field(max_length=1000)
     map: dict[str, str] = Field(default_factory=dict)
     check: bool = False
+    replace: bool = False
 
 
 class NewFromTemplate(BaseModel):
@@ -80,15 +86,23 @@ def import_files(
 ) -> list[dict[str, Any]]:
     """Import the policies of several files, or say what would be imported."""
     files = [PolicyFile(file.name, file.data) for file in body.files]
-    countries_known = context.find_country is not None
+    countries_known = _knows_countries(context)
     if body.check:
         with context.store.read() as connection:
-            planned = plan_access_policies(connection, files, body.map, countries_known=countries_known)
+            planned = plan_access_policies(
+                connection, files, body.map, replace=body.replace, countries_known=countries_known
+            )
     else:
 
         def change(store: Store) -> list[PlannedPolicy]:
             return access.import_policy_files(
-                store, files, body.map, countries_known=countries_known, actor=actor, now=context.clock()
+                store,
+                files,
+                body.map,
+                replace=body.replace,
+                countries_known=countries_known,
+                actor=actor,
+                now=context.clock(),
             )
 
         planned = make_change(context, change, confirmed=confirmed)
@@ -108,7 +122,7 @@ def add_template(body: NewFromTemplate, context: Context, actor: Actor, *, confi
             exclude_groups=body.exclude_groups,
             location=body.location,
             countries=body.countries,
-            countries_known=context.find_country is not None,
+            countries_known=_knows_countries(context),
             actor=actor,
             now=context.clock(),
         )
@@ -130,6 +144,11 @@ def switch_access(name: str, body: AccessSwitch, context: Context, actor: Actor,
 def remove_access(name: str, context: Context, actor: Actor) -> None:
     """Remove a conditional access policy."""
     access.remove_access_policy(context.store, name, actor=actor, now=context.clock())
+
+
+def _knows_countries(context: Context) -> bool:
+    """Whether there is a country database that can be read: that says of any address whether it has a country."""
+    return context.find_country is not None and context.find_country(_ANY_ADDRESS) is not None
 
 
 def _describe(planned: PlannedPolicy) -> dict[str, Any]:

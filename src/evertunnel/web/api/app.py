@@ -94,16 +94,26 @@ def build_app(context: APIContext) -> FastAPI:
     def _explain_input(_request: Request, error: RequestValidationError) -> JSONResponse:
         first: dict[str, Any] = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
-        return _problem(422, f"{place}: {first['msg']}")
+        return _problem(422, f"{place}: {first['msg'].removeprefix('Value error, ')}")
+
+    @app.exception_handler(UnicodeEncodeError)
+    def _explain_text(_request: Request, _error: UnicodeEncodeError) -> JSONResponse:
+        # JSON's escapes can write what no file, database or answer can hold.
+        return _problem(422, "a text in the request holds half of a surrogate pair, which is no character")
 
     return app
 
 
 def _problem(status: int, title: str, problems: Sequence[tuple[str, str]] = (), mend: str = "") -> JSONResponse:
     """RFC 9457. Where more than one thing is wrong, `problems` has all of them, and `mend` what helps against all."""
-    content: dict[str, Any] = {"title": title, "status": status}
+    content: dict[str, Any] = {"title": _show(title), "status": status}
     if len(problems) > 1:
-        content["problems"] = [{"place": place, "problem": problem} for place, problem in problems]
+        content["problems"] = [{"place": _show(place), "problem": _show(problem)} for place, problem in problems]
         if mend:
             content["mend"] = mend
     return JSONResponse(content, status, media_type="application/problem+json")
+
+
+def _show(text: str) -> str:
+    """A text of the request as an answer can carry it."""
+    return text.encode(errors="replace").decode()

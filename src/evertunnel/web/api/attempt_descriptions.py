@@ -1,6 +1,7 @@
 """An attempt as the API tells it: a row of a list, and everything with words for what was recorded as numbers."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -11,8 +12,9 @@ from evertunnel.access.network_policies import tell_seen
 from evertunnel.access.recorded_facts import decode_facts
 from evertunnel.diagnosis.ladder import Telling, build_ladder, count_rounds
 from evertunnel.diagnosis.reasons import explain
-from evertunnel.model import AttemptKind, LoginMethod, Outcome, Reason
+from evertunnel.model import AttemptKind, LoginMethod, Outcome, PolicyResult, Reason
 from evertunnel.storage import certificates, sessions, tables
+from evertunnel.storage.recorded_results import decode_results
 from evertunnel.storage.tables import AnyRow
 
 
@@ -101,16 +103,14 @@ def _find_login_method(row: AnyRow, story: Mapping[str, Any]) -> str | None:
 
 def _describe_policies(connection: Connection, story: Mapping[str, Any], facts: Facts | None) -> list[dict[str, Any]]:
     names = _name_groups(connection, facts)
-    return [
-        {
-            "policy": policy,
-            "kind": kind,
-            "result": result,
-            "detail": detail,
-            "seen": tell_seen(detail, facts, names) if facts and kind == "network" and result == "notApplied" else "",
-        }
-        for policy, kind, result, detail in story["policies"]
-    ]
+    return [asdict(each) | {"seen": _tell_seen(each, facts, names)} for each in decode_results(story)]
+
+
+def _tell_seen(said: PolicyResult, facts: Facts | None, group_names: Mapping[str, str]) -> str:
+    """What a network policy that did not apply looked at."""
+    if facts is None or (said.kind, said.result) != ("network", "notApplied"):
+        return ""
+    return tell_seen(said.detail, facts, group_names)
 
 
 def _with_seen(policy: Mapping[str, Any]) -> str:

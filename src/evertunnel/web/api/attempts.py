@@ -185,5 +185,5 @@ def _read_reason(text: str) -> Reason:
         return Reason(text)
     except ValueError:
         near = get_close_matches(text[:50], list(Reason), n=1, cutoff=0.4)
-        hint = f"; is it {near[0]}?" if near else ""
-        raise InvalidInputError(f"reason: {text[:50]!r} is none{hint} docs/attempts.md lists them") from None
+        hint = f" is it {near[0]}?" if near else ""
+        raise InvalidInputError(f"reason: {text[:50]!r} is none;{hint} docs/attempts.md lists them") from None

@@ -1,6 +1,5 @@
 """Denials, and how far their effects are confirmed."""
 
-from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,6 +9,7 @@ from evertunnel.actions.allow import allow
 from evertunnel.actions.deny import deny
 from evertunnel.model import SubjectKind
 from evertunnel.storage import denials, effect_queue
+from evertunnel.web.api.confirmations import describe_confirmation
 from evertunnel.web.api.context import Actor, Context
 
 router = APIRouter(prefix="/v1/denials", tags=["denials"])
@@ -83,22 +83,6 @@ def _describe(context: Context, denial_id: str) -> dict[str, Any]:
         "reason": row.reason,
         "denied_at": row.denied_at,
         "gateways": [
-            {
-                "gateway": effect.gateway_name,
-                "state": effect.state,
-                "milliseconds": (
-                    round((effect.confirmed_at - row.denied_at) / timedelta(milliseconds=1), 1)
-                    if effect.confirmed_at
-                    else None
-                ),
-                "acknowledged_milliseconds": (
-                    round((effect.acknowledged_at - row.denied_at) / timedelta(milliseconds=1), 1)
-                    if effect.acknowledged_at
-                    else None
-                ),
-                "tries": effect.tries,
-                "last_error": effect.last_error or ("" if effect.confirmed_at else effect.gateway_error or ""),
-            }
-            for effect in effects
+            {"gateway": effect.gateway_name, **describe_confirmation(effect, row.denied_at)} for effect in effects
         ],
     }

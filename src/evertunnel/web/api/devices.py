@@ -56,12 +56,14 @@ def list_devices(context: Context) -> list[dict[str, Any]]:
     now = context.clock()
     with context.store.read() as connection:
         denied = {row.subject_id: row.reason for row in denials.list_standing(connection, now)}
+        users = people.load_assigned_users(connection)
+        known = facts.load_facts(connection, SubjectKind.DEVICE)
         return [
             {
                 "id": row.id,
                 "name": row.name,
                 "enabled": row.enabled,
-                "users": list(people.list_assigned_users(connection, row.id).values()),
+                "users": users.get(row.id, []),
                 "denied": denied.get(row.id),
                 "facts": [
                     {
@@ -72,7 +74,7 @@ def list_devices(context: Context) -> list[dict[str, Any]]:
                         "expires_at": fact.expires_at,
                         "counts": fact.expires_at is None or now < fact.expires_at,
                     }
-                    for fact in facts.list_facts(connection, SubjectKind.DEVICE, row.id)
+                    for fact in known.get(row.id, [])
                 ],
             }
             for row in people.list_subjects(connection, SubjectKind.DEVICE)

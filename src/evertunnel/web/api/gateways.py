@@ -10,7 +10,7 @@ from evertunnel.actions.add_foreign_gateway import ForeignGateway, add_foreign_g
 from evertunnel.actions.add_gateway import GatewaySettings, add_gateway
 from evertunnel.actions.change_gateway import GatewayChange, change_gateway
 from evertunnel.actions.change_radsec import end_radsec, issue_radsec, trust_radsec_certificate
-from evertunnel.actions.make_enrolment_code import make_enrolment_code
+from evertunnel.actions.make_enrolment_code import make_enrolment_code, verify_agents_port
 from evertunnel.actions.radius_secrets import finish_rotation, rotate_secret
 from evertunnel.actions.remove_gateway import remove_gateway
 from evertunnel.effects import EffectState
@@ -137,6 +137,8 @@ def list_gateways(context: Context) -> list[dict[str, Any]]:
 @router.post("", status_code=201)
 def add(body: NewGateway, context: Context, actor: Actor) -> dict[str, str]:
     """Add a gateway. Its process writes the strongswan.conf fragment and loads the connections."""
+    if body.server_address:
+        verify_agents_port(context.agents_port)
     gateway_id = add_gateway(
         context.store,
         body.name,

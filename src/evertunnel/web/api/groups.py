@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from evertunnel.actions.add_group import add_group
 from evertunnel.actions.change_membership import join_group, leave_group
+from evertunnel.actions.remove_group import remove_group
+from evertunnel.actions.rename_subject import rename_subject
 from evertunnel.model import SubjectKind
 from evertunnel.storage import people
 from evertunnel.storage.store import Store
@@ -17,7 +19,7 @@ router = APIRouter(prefix="/v1/groups", tags=["groups"])
 
 
 class NewGroup(BaseModel):
-    """A group to add."""
+    """A group to add, or another name for one."""
 
     model_config = ConfigDict(extra="forbid")
     name: str
@@ -65,6 +67,22 @@ def leave(
         leave_group(store, group, kind, member, actor=actor, now=context.clock())
 
     make_change(context, change, confirmed=confirmed or _is_alone(kind))
+
+
+@router.post("/{group:path}/renames", status_code=204)
+def rename(group: str, body: NewGroup, context: Context, actor: Actor) -> None:
+    """Rename a group; its id, and all that hangs on it, stays."""
+    rename_subject(context.store, SubjectKind.GROUP, group, body.name, actor=actor, now=context.clock())
+
+
+@router.delete("/{group:path}", status_code=204)
+def remove(group: str, context: Context, actor: Actor, *, confirmed: bool = False) -> None:
+    """Remove a group that no policy names."""
+
+    def change(store: Store) -> None:
+        remove_group(store, group, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 def _is_alone(kind: SubjectKind) -> bool:

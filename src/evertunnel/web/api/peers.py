@@ -7,13 +7,16 @@ import struct
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from evertunnel.web.bounded_protocol import BoundedProtocol
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
-class PeerProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also notes the user id of the peer for the application."""
+class PeerProtocol(BoundedProtocol):
+    """One that also notes the user id of the peer for the application: every local user may connect."""
+
+    REQUEST_WITHIN_SECONDS = 60.0  # an import may be large
 
     def connection_made(self, transport: Any) -> None:
         """A connection begins."""

@@ -70,9 +70,13 @@ def get_location(name: str, context: Context) -> dict[str, Any]:
 
 
 @router.delete("/locations/{name:path}", status_code=204)
-def remove_location(name: str, context: Context, actor: Actor) -> None:
-    """Remove one that no policy names."""
-    remove_policy_object(context.store, ObjectKind.LOCATION, name, actor=actor, now=context.clock())
+def remove_location(name: str, context: Context, actor: Actor, *, confirmed: bool = False) -> None:
+    """Remove one that no policy names. From a trusted one, the risk of a sign-in may not be known without it."""
+
+    def change(store: Store) -> None:
+        remove_policy_object(store, ObjectKind.LOCATION, name, actor=actor, now=context.clock())
+
+    make_change(context, change, confirmed=confirmed)
 
 
 @router.get("/strengths")

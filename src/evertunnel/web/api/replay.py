@@ -6,17 +6,20 @@ from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from evertunnel.access.replay import Difference
+from evertunnel.actions.policy_files import PolicyFile
 from evertunnel.actions.replay_attempts import Draft, build_draft, replay_page
+from evertunnel.web.api.access_policies import ImportedFile
 from evertunnel.web.api.context import Context
 
 router = APIRouter(prefix="/v1/policies/access", tags=["policies"])
 
 
 class Replay(BaseModel):
-    """The draft, and which attempts. `after` is what the page before gave."""
+    """The draft, as files and `map` of an import, and which attempts. `after` is what the page before gave."""
 
     model_config = ConfigDict(extra="forbid")
-    documents: Any = None
+    files: list[ImportedFile] = Field(default_factory=list, max_length=1000)
+    map: dict[str, str] = Field(default_factory=dict)
     states: dict[str, Literal["on", "off", "report-only"]] = Field(default_factory=dict)
     alone: bool = False
     since: AwareDatetime | None = None
@@ -28,7 +31,8 @@ class Replay(BaseModel):
 @router.post("/replay")
 def replay(body: Replay, context: Context) -> dict[str, Any]:
     """Who would newly be granted or refused. Nothing is recorded or changed."""
-    draft = Draft(body.documents, body.states, body.alone)
+    files = [PolicyFile(file.name, file.data) for file in body.files]
+    draft = Draft(files, body.states, body.alone, body.map)
     policies = build_draft(context.store, draft)
     page = replay_page(context.store, policies, since=body.since, until=body.until, after=body.after, limit=body.limit)
     return {

@@ -1,17 +1,22 @@
 """Sessions: tunnels that are up, or were; what gateways count; how much was used."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
+from evertunnel.actions.end_session import ENDED_HERE, end_session, end_sessions_of
 from evertunnel.actions.follow_tunnel import CLOSED
 from evertunnel.actions.measure_sessions import By, measure_sessions
 from evertunnel.errors import InvalidInputError
-from evertunnel.storage import accounting, sessions
+from evertunnel.model import SubjectKind
+from evertunnel.storage import accounting, effect_queue, gateways, people, sessions
 from evertunnel.storage.tables import AnyRow
-from evertunnel.web.api.context import Context
+from evertunnel.web.api.confirmations import describe_confirmation
+from evertunnel.web.api.context import Actor, Context
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -20,11 +25,35 @@ _STATISTICS_SINCE = timedelta(days=30)
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 
 
+class Ending(BaseModel):
+    """What to end: one session by its id, or all of a user or a device by name."""
+
+    model_config = ConfigDict(extra="forbid")
+    session: str | None = Field(default=None, max_length=64)
+    user: str | None = None
+    device: str | None = None
+
+
 @router.get("")
-def list_sessions(context: Context, *, live: bool = True, limit: int = 1000) -> list[dict[str, Any]]:
-    """Live ones, or with live=false all, the newest first."""
+def list_sessions(
+    context: Context,
+    *,
+    live: bool = True,
+    limit: int = 1000,
+    user: str | None = None,
+    device: str | None = None,
+    gateway: str | None = None,
+) -> list[dict[str, Any]]:
+    """Live ones, or with live=false all, the newest first: of everybody, or of a user, a device, a gateway."""
     with context.store.read() as connection:
-        rows = sessions.list_sessions(connection, live_only=live, limit=_bound(limit))
+        rows = sessions.list_sessions(
+            connection,
+            live_only=live,
+            limit=_bound(limit),
+            user_id=None if user is None else people.get_subject(connection, SubjectKind.USER, user).id,
+            device_id=None if device is None else people.get_subject(connection, SubjectKind.DEVICE, device).id,
+            gateway_id=None if gateway is None else gateways.get_gateway(connection, gateway).id,
+        )
     now = context.clock()
     return [
         {
@@ -51,6 +80,31 @@ def list_sessions(context: Context, *, live: bool = True, limit: int = 1000) -> 
     ]
 
 
+@router.post("/end", status_code=202)
+def end(body: Ending, context: Context, actor: Actor) -> dict[str, Any]:
+    """End live sessions now and deny nobody. The answer says which cuts are not confirmed yet; ask again for those."""
+    named = body.model_dump(exclude_none=True)
+    if len(named) != 1:
+        raise InvalidInputError("name one session, one user or one device to end, and not more than that")
+    ((what, name),) = named.items()
+    now = context.clock()
+    if what == "session":
+        ended = end_session(context.store, name, actor=actor, now=now)
+    else:
+        ended = end_sessions_of(context.store, SubjectKind(what), name, actor=actor, now=now)
+    return {
+        "reason": ENDED_HERE,
+        "ending_already": ended.ending_already,
+        "sessions": _describe_cuts(context, ended.effect_ids),
+    }
+
+
+@router.get("/end")
+def show_ends(context: Context, effect: Annotated[list[str], Query(max_length=500)]) -> list[dict[str, Any]]:
+    """How far cuts are confirmed, by the ids of their effects, in milliseconds since the commit."""
+    return _describe_cuts(context, effect)
+
+
 @router.get("/unrecognised")
 def list_unrecognised(context: Context, limit: int = 1000) -> list[dict[str, Any]]:
     """What gateways count and we never granted, the newest first. The names are what the gateway says."""
@@ -63,14 +117,35 @@ def list_unrecognised(context: Context, limit: int = 1000) -> list[dict[str, Any
 def show_statistics(
     context: Context, *, since: datetime | None = None, until: datetime | None = None, by: By | None = None
 ) -> dict[str, Any]:
-    """Sessions, time, octets, users, devices and the most at once; of the last 30 days unless told otherwise."""
-    until = _in_utc(until) or context.clock()
+    """Sessions, time, octets, users, devices and the most at once; of the last 30 days unless told otherwise.
+
+    `until` is now at the latest: what is up has not lasted longer.
+    """
+    now = context.clock()
+    until = min(_in_utc(until) or now, now)
     since = _in_utc(since) or until - _STATISTICS_SINCE
     if since >= until:
         raise InvalidInputError(f"there is no time between {since:%F %T} and {until:%F %T} UTC")
     with context.store.read() as connection:
         usage = measure_sessions(connection, since=since, until=until, by=by)
     return {"since": since, "until": until, "by": by, "usage": [asdict(line) for line in usage]}
+
+
+def _describe_cuts(context: Context, effect_ids: Sequence[str]) -> list[dict[str, Any]]:
+    with context.store.read() as connection:
+        rows = effect_queue.list_cuts(connection, effect_ids)
+    return [
+        {
+            "effect": row.id,
+            "session": row.subject_id,
+            "kind": row.tunnel,
+            "user": row.user_name,
+            "device": row.device_name,
+            "gateway": row.gateway_name,
+            **describe_confirmation(row, row.created_at),
+        }
+        for row in rows
+    ]
 
 
 def _describe_unrecognised(row: AnyRow) -> dict[str, Any]:

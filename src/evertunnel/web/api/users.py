@@ -116,7 +116,7 @@ def add(body: NewUser, context: Context, actor: Actor) -> dict[str, str]:
 
 @router.patch("/{name}", status_code=204)
 def change(name: str, body: UserChange, context: Context, actor: Actor) -> None:
-    """Change a user."""
+    """Change a user. A new password ends tunnels that came up by the old one."""
     change_user(
         context.store,
         name,

@@ -1,6 +1,6 @@
 """What would come of a sign-in or a tunnel: our own question with everything in the answer, and Graph's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -8,9 +8,19 @@ from fastapi import APIRouter, Body
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
+from evertunnel.access.conditional.applications import build_application_key
+from evertunnel.access.conditional.country_codes import find_country_problem
+from evertunnel.access.conditional.devices import read_device_properties
 from evertunnel.access.conditional.evaluate_request import build_evaluate_answer, read_evaluate_request
 from evertunnel.access.conditional.evaluation import Evaluation, evaluate_access_policies
-from evertunnel.access.conditional.sign_in import INSIDER_RISK_LEVELS, PLATFORMS, VPN, VPN_NAMES, read_address
+from evertunnel.access.conditional.sign_in import (
+    INSIDER_RISK_LEVELS,
+    PLATFORMS,
+    VPN,
+    VPN_NAMES,
+    SignIn,
+    read_address,
+)
 from evertunnel.access.conditional.strengths import METHODS
 from evertunnel.access.decision import build_sign_in
 from evertunnel.access.what_if import Prospect, Supposition, suppose
@@ -37,6 +47,19 @@ def _one_of(words: Sequence[str]) -> AfterValidator:
 _RISKS = _one_of(("none", "low", "medium", "high"))
 
 
+def _verify_address(text: str) -> str:
+    if read_address(text) is None:
+        raise ValueError(f"{text[:80]!r} is no address such as 192.0.2.7")
+    return text
+
+
+def _verify_country(code: str) -> str:
+    """Empty is an address that no country has."""
+    if code and (problem := find_country_problem(code)):
+        raise ValueError(problem)
+    return code
+
+
 class WhatIf(BaseModel):
     """Who does what, and what to suppose instead of what is known. `tunnel` null asks for a short-lived certificate."""
 
@@ -46,8 +69,8 @@ class WhatIf(BaseModel):
     gateway: str | None = None
     tunnel: TunnelKind | None = TunnelKind.USER
     certificate: CertificateKind | None = None
-    address: str | None = None
-    country: Annotated[str, Field(pattern="^([A-Z]{2})?$")] | None = None
+    address: Annotated[str, AfterValidator(_verify_address)] | None = None
+    country: Annotated[str, AfterValidator(_verify_country)] | None = None
     platform: Annotated[str, _one_of(PLATFORMS)] | None = None
     compliant: bool | None = None
     domain_joined: bool | None = None
@@ -78,7 +101,7 @@ def what_if(body: WhatIf, context: Context) -> dict[str, Any]:
             insider_risk=body.insider_risk,
             methods=None if body.methods is None else tuple(body.methods),
             signed_in_at=body.signed_in_at,
-            device=body.device_properties,
+            device=read_device_properties(body.device_properties, "$.device_properties"),
         ),
         find_place=context.find_place,
         now=context.clock(),
@@ -98,7 +121,6 @@ def evaluate(body: Annotated[Any, Body()], context: Context) -> dict[str, Any]:
         sign_in_risk=request.sign_in_risk,
         user_risk=request.user_risk,
         insider_risk=request.insider_risk,
-        device=request.device,
     )
     decider, facts = gather(
         context.store,
@@ -107,21 +129,42 @@ def evaluate(body: Annotated[Any, Body()], context: Context) -> dict[str, Any]:
         find_place=context.find_place,
         now=context.clock(),
     )
+    with context.store.read() as connection:
+        columns = tables.access_policies.c
+        rows = connection.execute(select(columns.name, columns.document, columns.resolved)).all()
+    documents = {row.name: row.document for row in rows}
     sign_in = build_sign_in(suppose(facts, supposition))
-    names = frozenset(name.lower() for name in request.applications)
-    sign_in = replace(sign_in, applications=VPN if names & VPN_NAMES else names)
+    sign_in = replace(sign_in, applications=_name_applications(request.applications, [row.resolved for row in rows]))
+    sign_in = _suppose_device(sign_in, request.device)
     if request.client_app is not None:
         sign_in = replace(sign_in, client_app=request.client_app)
     if request.transfer_method is not None:
         sign_in = replace(sign_in, transfer_method=request.transfer_method)
     evaluation = evaluate_access_policies(decider.policies.access, sign_in)
-    with context.store.read() as connection:
-        rows = connection.execute(select(tables.access_policies.c.name, tables.access_policies.c.document))
-        documents = {row.name: row.document for row in rows}
     outcomes = [outcome for outcome in evaluation.outcomes if outcome.result.policy in documents]
     return build_evaluate_answer(
         [documents[outcome.result.policy] for outcome in outcomes], outcomes, applied_only=request.applied_only
     )
+
+
+def _name_applications(texts: Sequence[str], resolved: Sequence[Mapping[str, str]]) -> frozenset[str]:
+    """What the applications asked about are called here: an id is what policies that were imported say it is."""
+    prefix = build_application_key("")
+    known = {
+        key.removeprefix(prefix).lower(): name.lower()
+        for each in resolved
+        for key, name in each.items()
+        if key.startswith(prefix)
+    }
+    names = frozenset(known.get(text.lower(), text.lower()) for text in texts)
+    return VPN if names & VPN_NAMES else names
+
+
+def _suppose_device(sign_in: SignIn, device: Mapping[str, Any]) -> SignIn:
+    """The device is one that nobody has on record: all that is known of it is what the question says."""
+    told_by = sign_in.told_by
+    assert told_by is not None
+    return replace(sign_in, device=device, told_by=lambda least: {**told_by(least), "device": device})
 
 
 def _find_country(context: Context, address: str | None, supposed: str | None) -> str | None:

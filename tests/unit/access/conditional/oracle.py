@@ -75,9 +75,11 @@ def believe(facts: Facts, least: str | None) -> Facts:
 
 def list_worlds(facts: Facts, names: list[str]) -> Iterator[Facts]:
     """Every way the unknown ones of these facts could be."""
-    if "believed" in facts and names == ["future"]:  # elsewhere a platform nobody tells is one that no word names
+    disputed = facts.get("platform") == "disputed"
+    # Elsewhere a platform nobody tells is one that no word names.
+    if ("believed" in facts or disputed) and names == ["future"]:
         names = ["future", "platform"]
-    names = [name for name in names if facts.get(name) is None]
+    names = [name for name in names if facts.get(name) in (None, "disputed")]
     for values in product(*(WORLDS[name] for name in names)):
         yield {**facts, **dict(zip(names, values, strict=True))}
 

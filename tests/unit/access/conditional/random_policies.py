@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from evertunnel.access.conditional.sign_in import Known, MethodUse, Person, SignIn
+from evertunnel.access.conditional.sign_in import DISPUTED, Known, MethodUse, Person, SignIn
 from tests.unit.access.conditional.oracle import GUESTS, PLACES, RULES, SOURCES
 from tests.unit.access.samples import NOW
 
@@ -153,7 +153,7 @@ def make_facts(choose: Choose) -> dict[str, Any]:
         "kind": choose([None, "member", "member", *GUESTS[:3]]),
         "tenant": choose([None, "t1", "t2"]),
         "client_app": choose([None, "browser", *["mobileAppsAndDesktopClients"] * 4, "easSupported", "other"]),
-        "platform": choose([None, "windows", "linux", "macOS"]),
+        "platform": choose([None, "windows", "linux", "macOS", DISPUTED]),
         "address": choose([None, *map(ip_address, ("192.0.2.7", "198.51.100.255", "203.0.113.9", "2001:db8::1"))]),
         "country": choose([None, "DE", "FR", "US", ""]),
         "sign_in_risk": choose([None, *RISKS]),

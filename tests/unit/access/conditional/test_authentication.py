@@ -105,6 +105,14 @@ def test_a_combination_needs_all_its_methods_and_a_strength_any_combination() ->
         ("$.combinationConfigurations[0]", make_strength("fido2") | {"combinationConfigurations": ["x"]}),
         ("$.combinationConfigurations[0].@odata.type", make_strength("fido2") | {"combinationConfigurations": [{}]}),
         ("$.combinationConfigurations[0].allowedAAGUIDs", make_strength("fido2", kind=FIDO, allowedAAGUIDs="x")),
+        (
+            "$.combinationConfigurations[0].allowedAAGUIDs[1]",
+            make_strength("fido2", kind=FIDO, allowedAAGUIDs=["aa", "-"]),
+        ),
+        (
+            "$.combinationConfigurations[0].allowedIssuerSkis[0]",
+            make_strength("x509CertificateMultiFactor", kind=X509, allowedIssuerSkis=["Contoso"]),
+        ),
     ],
 )
 def test_a_wrong_strength_is_refused_at_its_place(path: str, document: Any) -> None:

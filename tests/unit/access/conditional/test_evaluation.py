@@ -167,3 +167,32 @@ def test_no_policy_at_all_refuses_nothing_and_vouches_for_nothing() -> None:
 def test_satisfied_counts_the_policies_that_vouch() -> None:
     documents = [make_document("compliantDevice", name=name) for name in ("a", "b")]
     assert evaluate(make_facts(COMPLIANT), *documents).satisfied == 2
+
+
+def test_policies_that_are_alike_are_judged_once_and_told_each_by_its_own_name() -> None:
+    """The same demand of the same people: one verdict, one result for each, the first one's name for the refusal."""
+    compliant, not_compliant = make_facts(COMPLIANT), make_facts(NOT_COMPLIANT)
+    documents = [
+        make_document(control, name=name, state=state, users=users)
+        for name, control, users, state in (
+            ("off", "block", {"includeUsers": ["All"]}, "disabled"),
+            ("first", "compliantDevice", {"includeUsers": ["All"]}, "enabled"),
+            ("others", "compliantDevice", {"includeUsers": ["bob"]}, "enabled"),
+            ("tried", "compliantDevice", {"includeUsers": ["All"]}, "enabledForReportingButNotEnforced"),
+            ("second", "compliantDevice", {"includeUsers": ["All"]}, "enabled"),
+        )
+    ]
+    refused = evaluate(not_compliant, *documents)
+    assert [(each.policy, each.result) for each in refused.results] == [
+        ("off", "notEnabled"),
+        ("first", "failure"),
+        ("others", "notApplied"),
+        ("tried", "reportOnlyFailure"),
+        ("second", "failure"),
+    ]
+    assert refused.refusal is not None and "'first'" in refused.refusal[1]
+    assert (refused.applied, refused.satisfied, len(refused.missing)) == (2, 0, 1)
+    granted = evaluate(compliant, *documents)
+    assert (granted.refusal, granted.applied, granted.satisfied) == (None, 2, 2)
+    backwards = evaluate(not_compliant, *reversed(documents))
+    assert backwards.refusal is not None and "'second'" in backwards.refusal[1]

@@ -1,11 +1,11 @@
 """Conditional access policies, locations and strengths over the API: errors in full, ids in paths."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
 
+from evertunnel.cli.client import _build_url
 from tests.installation import ALICE, Installation
 from tests.unit.access.samples import make_document
 from tests.unit.web.api.clients import build_client
@@ -40,11 +40,24 @@ def test_a_check_changes_nothing(client: TestClient) -> None:
     assert [row["name"] for row in client.get("/v1/policies/access").json()] == ["a"]
 
 
-@pytest.mark.parametrize("name", ["Office", "a/b", "import", "x?y", "..x"])
+@pytest.mark.parametrize(("country", "told"), [("", False), ("DE", False), (None, True)])
+def test_an_import_says_that_no_country_is_known_where_the_file_cannot_be_read(
+    installation: Installation, country: str | None, *, told: bool
+) -> None:
+    document = make_document("block", name="Abroad")
+    document["conditions"]["locations"] = {"includeLocations": ["All"], "excludeLocations": ["Germany"]}
+    files = {"files": [{"name": "", "data": document}], "check": True}
+    with build_client(installation, find_country=lambda _address: country) as client:
+        client.post("/v1/policies/locations", json={"name": "Germany", "countries": ["DE"]})
+        (planned,) = client.post("/v1/policies/access/import", json=files).json()
+    assert ["$.conditions.locations"] * told == [each["path"] for each in planned["unevaluable"]]
+
+
+@pytest.mark.parametrize("name", ["Office", "a/b", "import", "x?y", "..x", "..", "."])
 def test_a_location_may_be_called_anything(client: TestClient, name: str) -> None:
     body = {"name": name, "ranges": ["192.0.2.0/24"]}
     assert client.post("/v1/policies/locations", json=body).json()["added"] == [name]
-    path = f"/v1/policies/locations/{quote(name, safe='')}"
+    path = _build_url(("policies", "locations", name))
     assert client.get(path).json()["name"] == name
     assert client.delete(path).status_code == 204
     assert client.get(path).status_code == 404
@@ -61,7 +74,7 @@ def test_strengths_that_are_built_in_are_shown_as_graph_writes_them(client: Test
 def test_what_if_looks_up_the_country_of_an_address(installation: Installation, address: str, result: str) -> None:
     installation.add_user()
     countries = {"192.0.2.7": "DE", "198.51.100.7": "KP"}
-    with build_client(installation, find_country=lambda found: countries[str(found)]) as client:
+    with build_client(installation, find_country=lambda found: countries.get(str(found), "")) as client:
         body = {"template": "block-countries", "countries": ["KP"], "on": True}
         assert client.post("/v1/policies/access/templates", json=body).status_code == 201
         asked = {"user": ALICE, "address": address}

@@ -62,6 +62,22 @@ def test_a_wrong_field_is_named(client: TestClient) -> None:
     assert answer.json()["title"].startswith("admin: ")
 
 
+def test_a_gateway_on_another_host_is_not_added_where_nobody_waits_for_its_agent(client: TestClient) -> None:
+    body = {
+        "name": "gw2",
+        "public_name": "vpn2.example.com",
+        "radius_address": "192.0.2.2",
+        "server_address": "192.0.2.1",
+        "device_pool": "10.32.0.0/20",
+        "user_pool": "10.33.0.0/20",
+        "device_networks": ["10.20.0.10/32"],
+        "user_networks": ["10.20.0.0/16"],
+    }
+    answer = client.post("/v1/gateways", json=body)
+    assert (answer.status_code, "set `agents` in [listen]" in answer.json()["title"]) == (422, True)
+    assert client.get("/v1/gateways").json() == []
+
+
 def test_the_version_is_told_to_administrators(client: TestClient) -> None:
     assert client.get("/openapi.json").json()["info"]["version"] == __version__
 
@@ -135,3 +151,30 @@ def test_no_input_makes_the_api_fail(client: TestClient, operation: tuple[str, s
     answer = client.request(method, path, params=query, content=content, headers=headers)
     event(str(answer.status_code))
     assert answer.status_code < 500, (method, path, body, answer.text)
+
+
+def test_a_group_with_a_slash_is_renamed_and_removed(client: TestClient) -> None:
+    assert client.put(f"/v1/groups/{quote('VPN/Staff')}/members/user/{ALICE}").status_code == 204
+    assert client.post(f"/v1/groups/{quote('VPN/Staff')}/renames", json={"name": "VPN/All"}).status_code == 204
+    assert [row["name"] for row in client.get("/v1/groups").json()] == ["VPN/All"]
+    assert client.delete(f"/v1/groups/{quote('VPN/Staff')}").status_code == 404
+    assert client.delete(f"/v1/groups/{quote('VPN/All')}").status_code == 204
+    assert client.get("/v1/groups").json() == []
+    assert client.get("/v1/users").json()[0]["name"] == ALICE
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/policies/locations/import", {"files": [{"name": "\ud800", "data": "x"}]}),
+        ("/v1/policies/tests/run", {"files": [{"name": "\ud800", "data": "x"}]}),
+        ("/v1/profiles", {"name": "\ud800", "tunnel": "user", "gateway": "gw1"}),
+        ("/v1/certificates", {"kind": "user", "owner": ALICE, "csr": "\ud800"}),
+    ],
+)
+def test_half_a_character_is_a_problem_of_who_sends_it(client: TestClient, path: str, body: Any) -> None:
+    # Its escapes are ASCII, and so nothing refuses the bytes.
+    answer = client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["title"]

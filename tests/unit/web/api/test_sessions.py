@@ -1,6 +1,6 @@
 """Sessions as the API tells them: how long, how much, why they ended; statistics; what nobody granted."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from evertunnel.actions.account import AccountingReport, account
 from evertunnel.model import Gateway, Session, SessionState, TunnelKind
 from evertunnel.storage import sessions
-from tests.installation import Installation
+from tests.installation import ALICE, Installation
 from tests.unit.web.api.clients import build_client
 
 
@@ -37,6 +37,32 @@ def count(installation: Installation, gateway: Gateway, **values: Any) -> None:
 def end(installation: Installation, reason: str) -> None:
     with installation.store.write(installation.now) as tx:
         sessions.end_session(tx, "s1", reason)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"user": ALICE}, 1),
+        ({"user": ALICE.upper(), "gateway": "GW1"}, 1),
+        ({"user": "bob@corp.example"}, 0),
+        ({"device": "laptop9.corp.example"}, 0),
+        ({"user": ALICE, "device": "laptop9.corp.example"}, 0),
+    ],
+)
+def test_sessions_of_a_user_a_device_or_a_gateway_are_listed(
+    installation: Installation, query: dict[str, str], found: int
+) -> None:
+    open_session(installation)
+    installation.add_user("bob@corp.example")
+    installation.add_device("laptop9.corp.example")
+    assert len(ask(installation, "", **query)) == found
+
+
+@pytest.mark.parametrize("query", [{"user": "nobody@corp.example"}, {"device": "nowhere"}, {"gateway": "gw9"}])
+def test_sessions_of_nobody_are_no_empty_list(installation: Installation, query: dict[str, str]) -> None:
+    with build_client(installation) as client:
+        answer = client.get("/v1/sessions", params=query)
+    assert (answer.status_code, next(iter(query.values())) in answer.json()["title"]) == (404, True)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +99,15 @@ def test_what_nobody_granted_is_told_apart(installation: Installation) -> None:
     count(installation, gateway, user_name="mallory", unique_id=3)
     (row,) = ask(installation, "/unrecognised")
     assert (row["gateway"], row["claimed_identity"], row["ended_at"]) == ("gw1", "mallory", None)
+
+
+@pytest.mark.parametrize("by", ["", "day"])
+def test_a_session_that_is_up_has_not_lasted_into_the_future(installation: Installation, by: str) -> None:
+    open_session(installation)
+    now = installation.clock.forward(hours=1)
+    found = ask(installation, "/statistics", until="8999-01-01", **({"by": by} if by else {}))
+    assert datetime.fromisoformat(found["until"]) == now
+    assert [line["seconds"] for line in found["usage"]] == [3600]
 
 
 def test_statistics_are_of_thirty_days_unless_told(installation: Installation) -> None:

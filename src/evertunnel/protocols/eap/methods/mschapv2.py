@@ -100,7 +100,7 @@ class EAPMSCHAPv2:
 
     __slots__ = (
         "_challenge", "_find_password", "_finished", "_judge_password", "_name", "_new_challenge",
-        "_password", "_proof", "_retries", "_tried", "_wrong", "failed", "name", "state",
+        "_password", "_proof", "_refused", "_retries", "_tried", "_wrong", "failed", "name", "state",
     )  # fmt: skip
     type = Type.MSCHAPV2
     inner_identity = None
@@ -120,6 +120,7 @@ class EAPMSCHAPv2:
         self._new_challenge = new_challenge
         self._challenge = b""
         self._retries = RETRIES
+        self._refused: list[str] = []
         self._tried = 0
         self._wrong = MethodFailure.PASSWORD_WRONG
         self._name = b""
@@ -137,7 +138,7 @@ class EAPMSCHAPv2:
 
     def describe(self) -> tuple[str, ...]:
         """What is known of it, for the record."""
-        return ("EAP-MSCHAPv2, which is weak", *("the password was wrong" for _ in range(RETRIES - self._retries)))
+        return ("EAP-MSCHAPv2, which is weak", *self._refused)
 
     @property
     def may_be_refused(self) -> bool:
@@ -222,11 +223,15 @@ class EAPMSCHAPv2:
         right = hmac.compare_digest(expected, nt_response) & bool(password.user_id)
         if not right:
             wrong = MethodFailure.TOO_MANY_TRIES if password.limited else MethodFailure.PASSWORD_WRONG
+            # Whose it was meant to be: outside of this method the client may call itself another.
+            self._refused.append(
+                f"the password given for {text!r} was {'not looked at' if password.limited else 'wrong'}"
+            )
             return self._refuse_password(wrong)
         self._password = password
         if password.expired:
             self.state = State.WAITING_FOR_NEW_PASSWORD
-            self.failed = Failed(MethodFailure.PASSWORD_EXPIRED, MethodFailure.PASSWORD_EXPIRED.value, None)
+            self.failed = self._fail(MethodFailure.PASSWORD_EXPIRED)
             return self._build(OpCode.FAILURE, self._describe(Code.PASSWORD_EXPIRED))
         return self._prove(password.nt_hash, nt_response, challenge_hash, new_password=None)
 
@@ -259,7 +264,7 @@ class EAPMSCHAPv2:
 
     def _refuse_password(self, wrong: MethodFailure) -> Ask:
         # Known already if the client says no more, as many do.
-        self.failed = Failed(wrong, wrong.value, None)
+        self.failed = self._fail(wrong)
         self._wrong = wrong
         if self._retries:
             self._retries -= 1
@@ -267,8 +272,7 @@ class EAPMSCHAPv2:
         return self._refuse(Code.AUTHENTICATION_FAILED)
 
     def _refuse_change(self, why: str) -> Ask:
-        failure = MethodFailure.PASSWORD_CHANGE_FAILED
-        self.failed = Failed(failure, f"{failure.value}: {why}", None)
+        self.failed = self._fail(MethodFailure.PASSWORD_CHANGE_FAILED, f": {why}")
         return self._refuse(Code.CHANGE_FAILED)
 
     def _refuse(self, code: Code) -> Ask:
@@ -277,8 +281,11 @@ class EAPMSCHAPv2:
 
     def _end(self, failure: MethodFailure) -> Failed:
         self.state = State.FINISHED
-        self.failed = Failed(failure, failure.value, None)
+        self.failed = self._fail(failure)
         return self.failed
+
+    def _fail(self, failure: MethodFailure, more: str = "") -> Failed:
+        return Failed(failure, failure.value + more, None, self._password.user_id if self._password else None)
 
     def _describe(self, code: Code, *, again: bool = False) -> bytes:
         """The text of a failure. Its challenge is the one that the next response, or new password, has to answer."""

@@ -14,7 +14,7 @@ class MethodFailure(StrEnum):
 
     PASSWORD_WRONG = "the user name or the password is wrong"  # noqa: S105
     TOO_MANY_TRIES = "too many passwords were tried with this name from this address"
-    PASSWORD_EXPIRED = "the password must be changed, and the client did not change it"  # noqa: S105
+    PASSWORD_EXPIRED = "the password must be changed"  # noqa: S105
     PASSWORD_CHANGE_FAILED = "the password could not be changed"  # noqa: S105
     BINDING_MISSING = "the client did not bind the inner method to its tunnel (no crypto-binding)"
     BINDING_WRONG = "the client's crypto-binding is wrong: somebody may stand between it and us"
@@ -60,11 +60,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The method is over and the peer has been told as much as it may know."""
+    """The method is over and the peer has been told as much as it may know.
+
+    `certificate_der` was shown by the peer; `user_id` is whose password it proved, although that does not let it in.
+    """
 
     failure: AnyFailure
     detail: str
     certificate_der: bytes | None
+    user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
