@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from evertunnel.actions.end_session import ENDED_HERE
 from evertunnel.cli.app import app
-from tests.interop.eap.conftest import BOB, DEVICE, Live, Wire
+from tests.interop.eap.conftest import BOB, Live, Wire
 from tests.interop.server import wait_for
 from tests.peers import accounting, radius
 from tests.peers.dynamic import ACCT_SESSION_ID, USER_NAME, DynamicGateway
@@ -19,7 +19,7 @@ from tests.peers.eap_tls import Client
 from tests.peers.gateway import Gateway
 
 NewWire = Callable[..., Wire]
-ERIN = "erin@corp.example"
+ERIN, IDLE = "erin@corp.example", "IDLE"
 NAME, ADDRESS, DISCONNECT_SECRET = "fw1", "127.0.0.30", "of-its-own-and-long-enough-7Q"
 INTERIM_INTERVAL = 85
 
@@ -108,7 +108,7 @@ def test_a_session_is_ended_confirmed_by_accounting_and_its_user_may_come_back(
 ) -> None:
     added = run_here(live, "gateway", "add", NAME, "--address", ADDRESS, "--disconnect", f"127.0.0.1:{firewall.port}")
     secret = firewall.secret = added.stdout.splitlines()[-1].encode()
-    assert run_here(live, "user", "add", ERIN).exit_code == 0
+    assert run_here(live, "user", "add", ERIN).exit_code == run_here(live, "device", "add", IDLE).exit_code == 0
     assert run_here(live, "group", "join", "Long-lived", "--user", ERIN).exit_code == 0
     pem = live.issue("--user", ERIN).pem
     wire = new_wire(ADDRESS, port="accounting")
@@ -135,7 +135,7 @@ def test_a_session_is_ended_confirmed_by_accounting_and_its_user_may_come_back(
         return session
 
     first = log_in("fw-1")
-    for wrong, told in ((["nonsense"], "there is no session 'nonsense'"), (["--device", DEVICE], "no live session")):
+    for wrong, told in ((["nonsense"], "there is no session 'nonsense'"), (["--device", IDLE], "no live session")):
         refused = end(*wrong)
         assert (refused.exit_code, refused.stdout, told in refused.stderr) == (1, "", True)
         assert refused.stderr.count("\n") == 1
@@ -166,7 +166,7 @@ def test_a_session_is_ended_confirmed_by_accounting_and_its_user_may_come_back(
     done = end("--user", ERIN, "--wait", "30", "--json")
     assert done.exit_code == 0, done.stderr
     assert [(row["session"], row["state"]) for row in json.loads(done.stdout)["sessions"]] == [(second, "confirmed")]
-    assert run_here(live, "user", "remove", ERIN).exit_code == 0
+    assert run_here(live, "user", "remove", ERIN).exit_code == run_here(live, "device", "remove", IDLE).exit_code == 0
 
 
 def test_one_that_was_disabled_is_heard_and_of_one_that_was_removed_it_is_said_what_stays_up(
