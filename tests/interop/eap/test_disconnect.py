@@ -19,7 +19,7 @@ from tests.peers.eap_tls import Client
 from tests.peers.gateway import Gateway
 
 NewWire = Callable[..., Wire]
-ERIN, IDLE = "erin@corp.example", "IDLE"
+IVAN, IDLE = "ivan@corp.example", "IDLE"
 NAME, ADDRESS, DISCONNECT_SECRET = "fw1", "127.0.0.30", "of-its-own-and-long-enough-7Q"
 INTERIM_INTERVAL = 85
 
@@ -108,25 +108,25 @@ def test_a_session_is_ended_confirmed_by_accounting_and_its_user_may_come_back(
 ) -> None:
     added = run_here(live, "gateway", "add", NAME, "--address", ADDRESS, "--disconnect", f"127.0.0.1:{firewall.port}")
     secret = firewall.secret = added.stdout.splitlines()[-1].encode()
-    assert run_here(live, "user", "add", ERIN).exit_code == run_here(live, "device", "add", IDLE).exit_code == 0
-    assert run_here(live, "group", "join", "Long-lived", "--user", ERIN).exit_code == 0
-    pem = live.issue("--user", ERIN).pem
+    assert run_here(live, "user", "add", IVAN).exit_code == run_here(live, "device", "add", IDLE).exit_code == 0
+    assert run_here(live, "group", "join", "Long-lived", "--user", IVAN).exit_code == 0
+    pem = live.issue("--user", IVAN).pem
     wire = new_wire(ADDRESS, port="accounting")
 
     def end(*arguments: str) -> Result:
         return run_here(live, "session", "end", *arguments)
 
     def find(session: str) -> dict[str, Any]:
-        rows = json.loads(run_here(live, "session", "list", "--past", "--user", ERIN, "--json").stdout)
+        rows = json.loads(run_here(live, "session", "list", "--past", "--user", IVAN, "--json").stdout)
         found: dict[str, Any] = next(row for row in rows if row["id"] == session)
         return found
 
     def count(status: int, acct_session_id: str, session: str) -> None:
-        report = accounting.build(secret, status, acct_session_id, class_=session, user=ERIN)
+        report = accounting.build(secret, status, acct_session_id, class_=session, user=IVAN)
         assert wire.carry(report) is not None
 
     def log_in(acct_session_id: str) -> str:
-        client = Client(root_pem=live.root_file.read_bytes(), pem=pem, identity=ERIN, server_name="localhost")
+        client = Client(root_pem=live.root_file.read_bytes(), pem=pem, identity=IVAN, server_name="localhost")
         accept = Gateway(secret, new_wire(ADDRESS).carry).log_in(client)
         assert accept.code == radius.ACCEPT
         session = str(accept.packet[radius.CLASS][0].decode())
@@ -146,13 +146,13 @@ def test_a_session_is_ended_confirmed_by_accounting_and_its_user_may_come_back(
     assert "NOT CONFIRMED" in unconfirmed.stdout
     assert "Nothing keeps a client from coming back at once" in unconfirmed.stdout
     wait_for(lambda: bool(firewall.requests))
-    assert firewall.requests[0][USER_NAME] == [ERIN.encode()]
+    assert firewall.requests[0][USER_NAME] == [IVAN.encode()]
     assert firewall.requests[0][ACCT_SESSION_ID] == [b"fw-1"]
     assert f"is ending already: {ENDED_HERE}" in end(first).stderr
     count(accounting.STOP, "fw-1", first)
     assert find(first)["end"] == ENDED_HERE
     assert "ended already" in end(first).stderr
-    attempts = json.loads(run_here(live, "attempt", "list", "--user", ERIN, "--json").stdout)
+    attempts = json.loads(run_here(live, "attempt", "list", "--user", IVAN, "--json").stdout)
     assert ENDED_HERE in run_here(live, "attempt", "show", attempts[0]["id"]).stdout
 
     second = log_in("fw-2")
@@ -163,10 +163,10 @@ def test_a_session_is_ended_confirmed_by_accounting_and_its_user_may_come_back(
         return [firewall.say(request, yes=True)]
 
     firewall.answer = stop
-    done = end("--user", ERIN, "--wait", "30", "--json")
+    done = end("--user", IVAN, "--wait", "30", "--json")
     assert done.exit_code == 0, done.stderr
     assert [(row["session"], row["state"]) for row in json.loads(done.stdout)["sessions"]] == [(second, "confirmed")]
-    assert run_here(live, "user", "remove", ERIN).exit_code == run_here(live, "device", "remove", IDLE).exit_code == 0
+    assert run_here(live, "user", "remove", IVAN).exit_code == run_here(live, "device", "remove", IDLE).exit_code == 0
 
 
 def test_one_that_was_disabled_is_heard_and_of_one_that_was_removed_it_is_said_what_stays_up(
