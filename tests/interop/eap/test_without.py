@@ -189,7 +189,7 @@ def list_children(poor: Poor) -> dict[str, set[int]]:
 
 
 def list_steady_children(poor: Poor) -> dict[str, set[int]]:
-    """Without the one that works through threads: it ends, sooner or later, when one of them did, until it can begin."""
+    """Without the one that works through threads: it ends, sooner or later, when one of them did."""
     return {name: pids for name, pids in list_children(poor).items() if name != "gateway"}
 
 
