@@ -13,6 +13,7 @@ from tests.interop.eap.test_eapol import VERSIONS, assert_in
 from tests.interop.server import wait_for
 
 DAVE = "walter@corp.example"
+SILENT_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_revoked_certificate_inside_is_told_so(weak: Live, client: Supplicant,
     weak.run("certificate", "revoke", serial, "--reason", "superseded")
     outcome = client.log_in(
         credential.pem, BOB, version=version, method="PEAP", inner="TLS", outer_options="crypto_binding=2",
-        inner_options=version,
+        inner_options=version, seconds=SILENT_SECONDS,
     )  # fmt: skip
     # This client is silent after a refusal inside; the record says why it was refused once it was waited for.
     assert not outcome.succeeded
@@ -124,7 +125,7 @@ def test_a_revoked_certificate_inside_is_told_so(weak: Live, client: Supplicant,
 
 def test_whom_no_policy_grants_is_told_inside(weak: Live, client: Supplicant) -> None:
     pem = weak.issue("--user", CAROL).pem
-    outcome = client.log_in(pem, CAROL, method="PEAP", inner="TLS", inner_options=TLS_13)
+    outcome = client.log_in(pem, CAROL, method="PEAP", inner="TLS", inner_options=TLS_13, seconds=SILENT_SECONDS)
     assert not outcome.succeeded
     assert outcome.alerts == {"access denied"}
 
