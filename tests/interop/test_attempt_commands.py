@@ -62,8 +62,9 @@ class Watching:
     """`attempt watch --json`; its lines as they come."""
 
     def __init__(self, server: Server, *options: str) -> None:
+        # What a shell starts in the background is deaf to ctrl-c, and so is what it starts, these tests as well.
         self.process = subprocess.Popen(
-            server.command("attempt", "watch", "--json", *options),
+            ["env", "--default-signal=INT", *server.command("attempt", "watch", "--json", *options)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.lines: list[str] = []

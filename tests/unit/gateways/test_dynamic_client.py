@@ -157,4 +157,5 @@ def test_of_two_secrets_the_one_that_the_gateway_has_is_heard(
     gateway = new_gateway()
     wishes = [disconnect(str(number)) for number in range(300)]
     assert connect(gateway, *secrets).ask(wishes) == [DynamicAnswer(True)] * 300
-    assert sorted(int(request[USER_NAME][0]) for request in gateway.requests) == list(range(300))
+    # Once each or, when it was slow to answer, once more.
+    assert {int(request[USER_NAME][0]) for request in gateway.requests} == set(range(300))
