@@ -19,6 +19,7 @@ from evertunnel.protocols.radius.accounting import (
     encode_accounting_response,
     explain_terminate_cause,
 )
+from evertunnel.protocols.radius.client_address import read_client_address
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import PacketError
 from evertunnel.protocols.radius.status import decode_status_server, is_status_server
@@ -154,7 +155,7 @@ def build_report(
         ),
         unique_id=request.find_integer(radius.NAS_PORT),
         user_name=_read_text(request, radius.USER_NAME),
-        remote_address=_read_text(request, radius.CALLING_STATION_ID)[:64],
+        remote_address=read_client_address(request),
         virtual_addresses=" ".join(request.addresses),
         session_seconds=min(request.find_integer(radius.ACCT_SESSION_TIME) or 0, _SESSION_AT_MOST_SECONDS),
         bytes_in=bytes_in,

@@ -33,6 +33,7 @@ from evertunnel.protocols.eap.packet import EAPError
 from evertunnel.protocols.eap.shown_certificate import describe_shown
 from evertunnel.protocols.eap.tls_server import Peer, TLSFailure
 from evertunnel.protocols.radius import attributes as radius
+from evertunnel.protocols.radius.client_address import read_client_address
 from evertunnel.protocols.radius.duplicates import Duplicates, Remembered
 from evertunnel.protocols.radius.packet import (
     AccessRequest,
@@ -236,7 +237,7 @@ class PolicyServer:
         framed_mtu = request.find_integer(radius.FRAMED_MTU)
         room = bound_eap_message(request, beside=2 + STATE_BYTES)
         packet_bytes = min(_bound_eap_bytes(framed_mtu), max(room, _MINIMUM_EAP_BYTES)) - _EAP_TLS_HEADER_BYTES
-        client_address = request.find_text(radius.CALLING_STATION_ID)[:64]
+        client_address = read_client_address(request)
         return Login(
             gateway=gateway,
             secret=secret,
