@@ -13,7 +13,7 @@ import typer
 from evertunnel import clock
 from evertunnel.cli.client import API, ServerAwayError
 from evertunnel.cli.moments import read_moment
-from evertunnel.cli.output import clean, fail, print_json, print_table, say, short_time
+from evertunnel.cli.output import clean, fail, print_json, print_table, say, say_if_cut, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Attempts: every try to connect, with cause and fix.")
 
@@ -79,6 +79,7 @@ def list_attempts(
     print_table(
         [row | {"at": short_time(row["at"]), "who": _name(row)} for row in rows], _COLUMNS, empty="No attempts."
     )
+    say_if_cut(rows, limit)
 
 
 @app.command()

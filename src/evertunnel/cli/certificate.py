@@ -10,9 +10,10 @@ import typer
 from evertunnel.cli import access_authority, authority
 from evertunnel.cli.authority import print_authorities
 from evertunnel.cli.client import API, get_folder
-from evertunnel.cli.output import fail, print_json, print_table, read_number, say, short_time
+from evertunnel.cli.output import fail, print_json, print_table, read_number, say, say_if_cut, short_time
 from evertunnel.cli.small_files import read_pem_file
 from evertunnel.errors import DomainError
+from evertunnel.model import CertificateKind
 
 app = typer.Typer(no_args_is_help=True, help="Certificates and the authorities that sign them.")
 app.add_typer(authority.app, name="authority")
@@ -22,12 +23,21 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_certificates(context: typer.Context, json: JSON = False) -> None:
+def list_certificates(
+    context: typer.Context,
+    *,
+    user: Annotated[str | None, typer.Option(help="Of this user.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of this device.")] = None,
+    kind: Annotated[CertificateKind | None, typer.Option(help="Of this kind.")] = None,
+    valid: Annotated[bool, typer.Option("--valid", help="Neither over nor revoked.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 1000,
+    json: JSON = False,
+) -> None:
     """List certificates, the newest first.
 
-    Example: evertunnel certificate list
+    Example: evertunnel certificate list --device LAPTOP7 --kind device --valid
     """
-    rows = API(context).get("certificates")
+    rows = API(context).get("certificates", user=user, device=device, kind=kind, valid=valid, limit=limit)
     if json:
         print_json(rows)
         return
@@ -41,8 +51,9 @@ def list_certificates(context: typer.Context, json: JSON = False) -> None:
             "not_after": "ENDS (UTC)",
             "serial": "SERIAL",
         },
-        empty="No certificates yet.",
+        empty="No such certificates." if user or device or kind or valid else "No certificates yet.",
     )
+    say_if_cut(rows, limit)
 
 
 @app.command()

@@ -40,6 +40,12 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def say_if_cut(rows: Sequence[Any], limit: int) -> None:
+    """After a list that may go on: what is not shown is not nothing."""
+    if len(rows) == limit:
+        say(f"The newest {limit}; --limit shows more.", error=True)
+
+
 def read_number(value: float, option: str, *, times: int) -> int:
     """A number of seconds from a number of hours or days; ends the command when it is none."""
     if not math.isfinite(value) or value <= 0:

@@ -7,7 +7,7 @@ import typer
 
 from evertunnel.cli import confirmations
 from evertunnel.cli.client import API
-from evertunnel.cli.output import fail, print_json, print_table, say, short_time
+from evertunnel.cli.output import fail, print_json, print_table, say, say_if_cut, short_time
 
 app = typer.Typer(no_args_is_help=True, help="Sessions: tunnels that are up, or were.")
 
@@ -64,6 +64,7 @@ def list_sessions(
         },
         empty="No sessions.",
     )
+    say_if_cut(rows, limit)
 
 
 @app.command()

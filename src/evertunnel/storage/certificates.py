@@ -97,9 +97,25 @@ def find_granted_for_key(connection: Connection, public_key_der: bytes, *, since
     ).scalar_one_or_none()
 
 
-def list_certificates(connection: Connection, *, limit: int = 1000) -> list[AnyRow]:
-    """The newest first."""
-    return list(connection.execute(select(_certificates).order_by(_certificates.c.granted_at.desc()).limit(limit)))
+def list_certificates(
+    connection: Connection,
+    *,
+    limit: int,
+    kind: CertificateKind | None = None,
+    user_id: str | None = None,
+    device_id: str | None = None,
+    valid_at: datetime | None = None,
+) -> list[AnyRow]:
+    """The newest first. What is None is not looked at; `valid_at`: neither revoked nor over by then."""
+    statement = select(_certificates).order_by(_certificates.c.granted_at.desc()).limit(limit)
+    named = ((_certificates.c.kind, kind), (_certificates.c.user_id, user_id), (_certificates.c.device_id, device_id))
+    for column, value in named:
+        if value is not None:
+            statement = statement.where(column == str(value))
+    if valid_at is not None:
+        valid = _certificates.c.status == CertificateStatus.VALID.value
+        statement = statement.where(valid, _certificates.c.not_after > valid_at)
+    return list(connection.execute(statement))
 
 
 def count_signed_since(connection: Connection, kind: CertificateKind, since: datetime) -> int:

@@ -1,11 +1,11 @@
 """Certificates: issue from a request, list, revoke; and the authorities' own."""
 
 import base64
-from typing import Any
+from typing import Annotated, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
 from evertunnel.actions.issue_certificate import Wanted, issue_certificate
@@ -37,10 +37,26 @@ class Revocation(BaseModel):
 
 
 @router.get("/certificates")
-def list_certificates(context: Context) -> list[dict[str, Any]]:
-    """The newest thousand."""
+def list_certificates(
+    context: Context,
+    *,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    kind: CertificateKind | None = None,
+    user: str | None = None,
+    device: str | None = None,
+    valid: bool = False,
+) -> list[dict[str, Any]]:
+    """The newest first, of everybody or a user or device, of a kind; valid=true: what is neither over nor revoked."""
     with context.store.read() as connection:
-        return [_describe(row) for row in certificates.list_certificates(connection)]
+        rows = certificates.list_certificates(
+            connection,
+            limit=limit,
+            kind=kind,
+            user_id=None if user is None else people.get_subject(connection, SubjectKind.USER, user).id,
+            device_id=None if device is None else people.get_subject(connection, SubjectKind.DEVICE, device).id,
+            valid_at=context.clock() if valid else None,
+        )
+    return [_describe(row) for row in rows]
 
 
 @router.get("/certificates/{certificate}")
