@@ -212,9 +212,9 @@ def test_a_process_that_is_killed_is_back_and_serving_within_seconds(server: Ser
     os.kill(before[process], signal.SIGKILL)
     wait_for(lambda: not is_alive(before[process]))
     began = time.monotonic()
-    wait_for(lambda: server.list_children().get(process) not in (None, before[process]), seconds=5)
-    wait_for(lambda: serves(server, process), seconds=5)
-    assert time.monotonic() - began < 5
+    wait_for(lambda: server.list_children().get(process) not in (None, before[process]), seconds=10)
+    wait_for(lambda: serves(server, process), seconds=10)
+    assert time.monotonic() - began < 10
     after = server.list_children()
     assert {name: pid for name, pid in after.items() if name != process} == {
         name: pid for name, pid in before.items() if name != process
@@ -263,7 +263,7 @@ def test_a_signal_stops_everything_within_seconds_and_leaves_no_process(fresh: S
     began = time.monotonic()
     fresh.process.send_signal(number)
     assert fresh.process.wait(timeout=20) == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert [pid for pid in children.values() if is_alive(pid)] == []
     assert "Traceback" not in fresh.log.read_text()
 

@@ -95,7 +95,7 @@ def test_nobodys_writes_wait_for_it(url: str) -> None:
         began = time.monotonic()
         with writer.write(BEGINNING) as tx:
             effect_queue.drop_effects(tx, "u1")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
     holder.close()
     writer.close()
 

@@ -166,7 +166,7 @@ def test_who_waits_too_long_for_the_ledger_is_told_so(postgresql_original: Origi
         began = time.monotonic()
         with pytest.raises(UnavailableError, match="lock timeout"):
             raise_epoch(store)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
     raise_epoch(store)
     store.close()
 
@@ -213,5 +213,5 @@ def test_without_a_server_it_is_unavailable_at_once() -> None:
             pass
     with watching(store) as watch, pytest.raises(UnavailableError):
         watch.changed()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     store.close()

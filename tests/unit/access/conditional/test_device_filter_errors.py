@@ -153,16 +153,16 @@ def test_what_is_shown_of_a_hostile_rule_is_short_and_escaped() -> None:
     ids=lambda rule: rule[:6],
 )
 def test_a_long_hostile_rule_is_refused_at_once(rule: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     find_problem(rule)
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 def test_the_longest_rule_lists_its_properties_and_is_asked_fast() -> None:
     compiled = compile_device_filter(" or ".join(['device.model eq "x"'] * 133), PATH)
     assert len(compiled.rule) > 3000
     assert list_properties(compiled) == ["model"]
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(100):
         assert not compiled.matches({"model": "y" * 100})
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
