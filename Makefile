@@ -57,11 +57,11 @@ clean: ## Remove what was built here; a lab that was kept is taken down first
 
 requirements: $(VENV)/.test ## Resolve the three files of pinned dependencies anew
 	@$(BIN)/pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --python-version 3.11 --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --no-annotate --python-version 3.11 --no-header \
 	  --all-extras --output-file constraints.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --python-version 3.11 --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --no-annotate --python-version 3.11 --no-header \
 	  --all-extras --generate-hashes --output-file requirements-ci.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --python-version 3.11 --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --no-annotate --python-version 3.11 --no-header \
 	  --generate-hashes --output-file requirements-fuzz.txt --group pyproject.toml:fuzz
 
 # What is installed is remembered in .venv, so a second run is quick.

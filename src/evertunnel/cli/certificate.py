@@ -35,7 +35,7 @@ def list_certificates(
 ) -> None:
     """List certificates, the newest first.
 
-    Example: evertunnel certificate list --device LAPTOP7 --kind device --valid
+    Example: evertunnel certificate list --device laptop1.corp.example --kind device --valid
     """
     rows = API(context).get("certificates", user=user, device=device, kind=kind, valid=valid, limit=limit)
     if json:

@@ -93,22 +93,9 @@ def add_network(
 
     Example: evertunnel policy network add Contractors --deny --group Contractors --position 1
     """
+    given = sort_given(locals())
     deny = demand(deny, "--deny", "--grant")
-    given = {
-        "tunnel": tunnel,
-        "user": user,
-        "group": group,
-        "user-group": user_group,
-        "device-group": device_group,
-        "device": device,
-        "gateway": gateway,
-        "device-tunnel": device_tunnel or None,
-        "certificate-oid": certificate_oid,
-        "session-timeout": session_timeout,
-        "method": method,
-        "without-crypto-binding": without_crypto_binding or None,
-    }
-    document = {"permission": "deny" if deny else "grant", **sort_given(given)}
+    document = {"permission": "deny" if deny else "grant", **given}
     body = {"name": name, "document": document, "position": position}
     API(context).post("policies", "network", body=body, confirmed=cut)
     say(f"Added network policy {name}.")
@@ -169,21 +156,7 @@ def change_network(
 
     Example: evertunnel policy network change Contractors --group Contractors --group Guests --clear gateway
     """
-    given = {
-        "tunnel": tunnel,
-        "user": user,
-        "group": group,
-        "user-group": user_group,
-        "device-group": device_group,
-        "device": device,
-        "gateway": gateway,
-        "device-tunnel": device_tunnel or None,
-        "certificate-oid": certificate_oid,
-        "session-timeout": session_timeout,
-        "method": method,
-        "without-crypto-binding": without_crypto_binding or None,
-    }
-    changes: dict[str, Any] = sort_given(given)
+    changes: dict[str, Any] = sort_given(locals())
     if deny is not None:
         changes["permission"] = "deny" if deny else "grant"
     for word in clear or ():

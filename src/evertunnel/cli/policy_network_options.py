@@ -1,5 +1,6 @@
 """The options of network policies, which add and change share, and where in a document their values stand."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -49,15 +50,15 @@ PLACES = {
 }
 
 
-def sort_given(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given, by their words, as a document has them.
+def sort_given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command was given of these options, as a document has it. They are found by the names of its parameters.
 
     An empty text or a zero was given too, and the server says what is wrong with it.
     """
     document: dict[str, Any] = {"conditions": {}, "settings": {}}
-    for word, value in options.items():
-        if value is None or value == []:
+    for word, (section, key) in PLACES.items():
+        value = parameters[word.replace("-", "_")]
+        if value is None or value is False or value == []:
             continue
-        section, key = PLACES[word]
         document[section][key] = value
     return document
