@@ -130,7 +130,7 @@ def test_list_and_export_take_the_same_filters(server: Server, refused: Refused)
     assert listed[0]["client_address"] == "192.0.2.3"
     assert (listed[0]["nps_reason_code"], listed[0]["detail"]) == (22, "the gateway asked without EAP")
     shown = server.run("attempt", "list", *options, "--limit", "1")
-    assert (shown.stdout.count("\n"), "--limit shows more" in shown.stderr) == (2, True), "a list cut short says so"
+    assert (shown.stdout.count("\n"), "higher --limit" in shown.stderr) == (2, True), "a list cut short says so"
     assert "--limit" not in server.run("attempt", "list", *options).stderr
     oldest_first = [row["id"] for row in listed[::-1]]
     table = list(csv.DictReader(io.StringIO(server.run("attempt", "export", *options).stdout)))

@@ -43,7 +43,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *
 def say_if_cut(rows: Sequence[Any], limit: int) -> None:
     """After a list that may go on: what is not shown is not nothing."""
     if len(rows) == limit:
-        say(f"The newest {limit}; --limit shows more.", error=True)
+        say(f"The newest {limit}; a higher --limit may show more.", error=True)
 
 
 def read_number(value: float, option: str, *, times: int) -> int:
